@@ -1,0 +1,148 @@
+//! Builds everything, starts the threads, and ends them in the right order.
+
+use crate::access_log::AccessLog;
+use crate::backend::Backend;
+use crate::chooser::Chooser;
+use crate::config::Config;
+use crate::edge::tiny::{Running, TinyEdge};
+use crate::error::StartError;
+use crate::forward::Forwarder;
+use crate::queue;
+use crate::shutdown::Stop;
+use crate::threads::Crew;
+use crate::worker::{self, Worker};
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::thread;
+use std::time::{Duration, Instant};
+use ureq::Agent;
+
+/// How often a balancer that is stopping looks whether the last reply is out.
+const GLANCE: Duration = Duration::from_millis(5);
+
+/// No request for so long, and none under way: the last one has been served. A request that a client
+/// sent just before it read `Connection: close` arrives within it.
+const QUIET: Duration = Duration::from_millis(100);
+
+/// How long threads may take to end once they have been cut off.
+const CUT_OFF: Duration = Duration::from_millis(500);
+
+/// A balancer that has its addresses, and is not serving yet.
+pub struct Balancer {
+    config: Config,
+    edges: Vec<TinyEdge>,
+    backends: Arc<[Arc<Backend>]>,
+}
+
+impl Balancer {
+    /// Resolves the backends and binds the addresses. Nothing is left half-started if that fails.
+    ///
+    /// # Errors
+    /// When a backend has no address, or an address cannot be bound.
+    pub fn bind(config: Config) -> Result<Self, StartError> {
+        let backends: Result<Vec<_>, _> = config.backends.iter().map(Backend::resolve).collect();
+        let backends = backends?.into_iter().map(Arc::new).collect();
+        let edges = config.listen.iter().map(|address| TinyEdge::bind(*address, &config.edge));
+        let edges = edges.collect::<Result<_, _>>()?;
+        Ok(Balancer { config, edges, backends })
+    }
+
+    /// The addresses that were bound, in the order of the configuration.
+    pub fn local_addrs(&self) -> Vec<SocketAddr> {
+        self.edges.iter().map(TinyEdge::local_addr).collect()
+    }
+
+    /// The first address that was bound.
+    pub fn local_addr(&self) -> Option<SocketAddr> {
+        self.edges.first().map(TinyEdge::local_addr)
+    }
+
+    /// Serves until the signal to stop, then finishes what is under way and returns.
+    ///
+    /// # Errors
+    /// When a thread cannot be started; those that had been are ended again.
+    pub fn run(self, stop: &Stop) -> Result<(), StartError> {
+        let (grace, drain_delay) = (self.config.grace, self.config.drain_delay);
+        let serving = self.start()?;
+        tracing::info!("ready");
+        stop.wait();
+        tracing::info!("stopping: finishing the requests under way");
+        serving.drain(drain_delay, Instant::now() + drain_delay + grace);
+        Ok(())
+    }
+
+    fn start(self) -> Result<Serving, StartError> {
+        let Balancer { config, edges, backends } = self;
+        let crew = Crew::default();
+        let log = match config.access_log {
+            Some((format, sink)) => AccessLog::to(format, sink, &crew)?,
+            None => AccessLog::off(),
+        };
+        let log = Arc::new(log);
+        let (door, seats, foreman) = queue::open(config.workers, config.queue, Arc::clone(&log));
+        let shared = Arc::new(worker::Shared {
+            chooser: Chooser::new(Arc::clone(&backends), config.strategy),
+            log,
+            retries: config.forward.retries,
+            queue_timeout: config.queue.timeout,
+        });
+        let trusted_proxies: Arc<[_]> = config.trusted_proxies.into();
+        let mut agents = Vec::with_capacity(seats.len());
+        for (number, seat) in seats.into_iter().enumerate() {
+            let (backends, trusted) = (Arc::clone(&backends), Arc::clone(&trusted_proxies));
+            let forwarder = Forwarder::new(&config.forward, backends, trusted, config.edge.limits.head);
+            agents.push(forwarder.agent());
+            let worker = Worker::new(Arc::clone(&shared), forwarder);
+            crew.start(format!("worker-{number}"), move || worker.run(seat))?;
+        }
+        crew.start("foreman", move || foreman.run())?;
+        let mut serving = Serving { edges: Vec::new(), agents, crew };
+        for edge in edges {
+            serving.edges.push(edge.start(door.clone())?);
+        }
+        Ok(serving)
+    }
+}
+
+/// A balancer at work.
+struct Serving {
+    edges: Vec<Running>,
+    agents: Vec<Agent>,
+    crew: Crew,
+}
+
+impl Serving {
+    /// Stops accepting after the delay, finishes what is queued and under way until the deadline at
+    /// most, and ends the threads.
+    fn drain(mut self, delay: Duration, deadline: Instant) {
+        self.edges.iter().for_each(Running::announce_stop);
+        thread::sleep(delay);
+        self.edges.iter_mut().for_each(Running::stop_accepting);
+        let drained = self.wait_until_quiet(deadline);
+        if !drained {
+            tracing::warn!("grace is over: requests still under way are cut off");
+            self.agents.drain(..).for_each(Agent::shutdown);
+        }
+        let deadline = Instant::now() + CUT_OFF;
+        let mut left: usize = self.edges.drain(..).map(|edge| edge.finish(deadline)).sum();
+        left += self.crew.join(deadline);
+        if left > 0 {
+            tracing::warn!(threads = left, "threads that wait for a client are left behind");
+        }
+        tracing::info!("stopped");
+    }
+
+    /// False if the deadline came first.
+    fn wait_until_quiet(&self, deadline: Instant) -> bool {
+        let mut quiet_since = None;
+        while Instant::now() < deadline {
+            if !self.edges.iter().all(Running::is_idle) {
+                quiet_since = None;
+            } else if quiet_since.get_or_insert_with(Instant::now).elapsed() >= QUIET {
+                return true;
+            }
+            thread::sleep(GLANCE);
+        }
+        false
+    }
+}

@@ -1,0 +1,177 @@
+//! What an edge asks of the operating system's sockets: a listener whose options its connections
+//! inherit, and a hold on one connection that somebody else owns.
+
+use socket2::{Domain, Protocol, SockRef, Socket, Type};
+use std::fs;
+use std::io;
+use std::net::{Shutdown, SocketAddr, TcpListener};
+use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
+use std::time::Duration;
+
+/// Connections that may wait to be accepted. The kernel caps it at its own limit.
+const BACKLOG: i32 = 1024;
+
+/// Timeouts that every accepted connection inherits from the listener (Linux).
+#[derive(Clone, Copy, Debug)]
+pub struct Inherited {
+    /// Longest wait for the client's next byte.
+    pub read: Duration,
+    /// Longest wait for the client to take a byte.
+    pub write: Duration,
+}
+
+/// Opens a listener.
+///
+/// # Errors
+/// When the address cannot be bound.
+pub fn listen(address: SocketAddr, inherited: Inherited) -> io::Result<TcpListener> {
+    let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
+    if address.is_ipv6() {
+        // An address means just what it says: "[::]" and "0.0.0.0" can be listened on side by side,
+        // and an IPv4 client is never seen under an IPv6 address.
+        socket.set_only_v6(true)?;
+    }
+    socket.set_reuse_address(true)?; // so that the port can be bound again at once
+    // Without it Nagle's algorithm and delayed acknowledgements make 40 ms pauses in replies.
+    socket.set_tcp_nodelay(true)?;
+    socket.set_keepalive(true)?;
+    socket.set_read_timeout(Some(inherited.read))?;
+    socket.set_write_timeout(Some(inherited.write))?;
+    socket.bind(&address.into())?;
+    socket.listen(BACKLOG)?;
+    Ok(socket.into())
+}
+
+/// Can one more connection be accepted? It takes two descriptors, and one to spare.
+pub fn has_descriptors(listener: &TcpListener) -> bool {
+    let copies: Vec<_> = (0..3).map_while(|_| listener.try_clone().ok()).collect();
+    copies.len() == 3
+}
+
+/// Ends listening, for every copy of this listener: whoever is in `accept` gets an error, and new
+/// connections are refused.
+pub fn stop_listening(listener: &TcpListener) {
+    // It can fail only if the listener is no longer one, and then there is nothing to do.
+    let _ = SockRef::from(listener).shutdown(Shutdown::Both);
+}
+
+/// A hold on one of this process's connections, found by its two ends.
+///
+/// tiny_http keeps its sockets to itself, and a server that cannot close a connection cannot refuse
+/// what follows an ambiguous request, nor show that a reply is broken. So this goes through the
+/// process's descriptors. It is for the rare connection that must end, not for every request.
+pub struct Hold(Socket);
+
+impl Hold {
+    /// Looks for the connection from `peer` to this process's port `local`.
+    pub fn find(local: u16, peer: SocketAddr) -> Option<Hold> {
+        let entries = fs::read_dir("/dev/fd").ok()?;
+        entries
+            .filter_map(|entry| entry.ok()?.file_name().to_str()?.parse::<RawFd>().ok())
+            .filter_map(duplicate)
+            .map(Socket::from)
+            .find(|socket| is_connection(socket, local, peer))
+            .map(Hold)
+    }
+
+    /// No more bytes to the client: it reads the end.
+    pub fn finish_writing(&self) {
+        let _ = self.0.shutdown(Shutdown::Write); // fails only if the client is gone already
+    }
+
+    /// Nothing more, either way.
+    pub fn shut(&self) {
+        let _ = self.0.shutdown(Shutdown::Both); // as above
+    }
+
+    /// Waits no longer than this for a byte of the client's.
+    pub fn limit_reads(&self, timeout: Duration) {
+        let _ = self.0.set_read_timeout(Some(timeout)); // the inherited timeout stays otherwise
+    }
+
+    /// Resets the connection: the client sees an error, not an end. A plain end would make a reply
+    /// to an HTTP/1.0 client look complete.
+    pub fn reset(&self) {
+        let unspecified =
+            libc::sockaddr { sa_family: libc::AF_UNSPEC as libc::sa_family_t, sa_data: [0; 14] };
+        let length = size_of::<libc::sockaddr>() as libc::socklen_t;
+        // SAFETY: the descriptor is open, because `self` owns it, and the kernel reads `length` bytes
+        // from a local that has so many. Connecting to AF_UNSPEC dissolves the connection.
+        let done = unsafe { libc::connect(self.0.as_raw_fd(), &raw const unspecified, length) };
+        if done != 0 {
+            self.shut();
+        }
+    }
+}
+
+fn is_connection(socket: &Socket, local: u16, peer: SocketAddr) -> bool {
+    let address = |found: io::Result<socket2::SockAddr>| found.ok().and_then(|found| found.as_socket());
+    address(socket.peer_addr()) == Some(peer)
+        && address(socket.local_addr()).is_some_and(|found| found.port() == local)
+}
+
+/// A descriptor of our own for what descriptor `fd` means now, if anything.
+fn duplicate(fd: RawFd) -> Option<OwnedFd> {
+    // SAFETY: fcntl takes any number: one that is no longer open gives an error, and one that has
+    // been opened anew meanwhile gives a duplicate of that, which the caller looks at first.
+    let copy = unsafe { libc::fcntl(fd, libc::F_DUPFD_CLOEXEC, 0) };
+    if copy < 0 {
+        return None;
+    }
+    // SAFETY: the kernel has just made this descriptor, and nobody else knows of it.
+    Some(unsafe { OwnedFd::from_raw_fd(copy) })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io::{Read, Write};
+    use std::net::TcpStream;
+
+    const INHERITED: Inherited = Inherited { read: Duration::from_secs(7), write: Duration::from_secs(9) };
+
+    fn pair() -> (TcpStream, TcpStream, u16) {
+        let listener = listen("127.0.0.1:0".parse().unwrap(), INHERITED).unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let client = TcpStream::connect(("127.0.0.1", port)).unwrap();
+        (client, listener.accept().unwrap().0, port)
+    }
+
+    #[test]
+    fn a_connection_is_found_by_its_ends_and_reset() {
+        let (mut client, mut server, port) = pair();
+        server.write_all(b"part").unwrap();
+        let mut got = [0; 4];
+        client.read_exact(&mut got).unwrap();
+        Hold::find(port, client.local_addr().unwrap()).unwrap().reset();
+        assert_eq!(client.read(&mut got).unwrap_err().kind(), io::ErrorKind::ConnectionReset);
+    }
+
+    #[test]
+    fn a_finished_connection_still_delivers_what_was_written() {
+        let (mut client, mut server, port) = pair();
+        server.write_all(b"whole").unwrap();
+        Hold::find(port, client.local_addr().unwrap()).unwrap().finish_writing();
+        let mut got = String::new();
+        client.read_to_string(&mut got).unwrap();
+        assert_eq!(got, "whole");
+    }
+
+    #[test]
+    fn what_is_not_there_is_not_found() {
+        let (client, _server, port) = pair();
+        let peer = client.local_addr().unwrap();
+        assert!(Hold::find(port.wrapping_add(1), peer).is_none());
+        assert!(Hold::find(port, SocketAddr::new(peer.ip(), peer.port().wrapping_add(1))).is_none());
+    }
+
+    #[test]
+    fn connections_inherit_the_listeners_options() {
+        let listener = listen("127.0.0.1:0".parse().unwrap(), INHERITED).unwrap();
+        let _client = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        let (server, _) = listener.accept().unwrap();
+        assert!(server.nodelay().unwrap());
+        assert_eq!(server.read_timeout().unwrap(), Some(Duration::from_secs(7)));
+        assert_eq!(server.write_timeout().unwrap(), Some(Duration::from_secs(9)));
+    }
+}

@@ -1,0 +1,261 @@
+//! Step 5: the request goes to a backend, through ureq, and its reply's head comes back.
+//!
+//! Each worker has an agent of its own, so that no two workers ever wait for the same pool of
+//! connections.
+
+mod connector;
+pub mod retry;
+
+use crate::backend::Backend;
+use crate::edge::Exchange;
+use crate::edge::head::Body;
+use crate::error::Refusal;
+use crate::headers::{self, Origin};
+use connector::{Trace, TracingConnector, timeout_in};
+use http::header::{CONTENT_LENGTH, TRANSFER_ENCODING};
+use http::uri::{PathAndQuery, Scheme};
+use http::{Request, Uri, response};
+use ipnet::IpNet;
+use retry::Failure;
+use std::io::{self, ErrorKind, Read};
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
+use std::time::Duration;
+use ureq::config::Config;
+use ureq::unversioned::resolver::{ResolvedSocketAddrs, Resolver};
+use ureq::unversioned::transport::NextTimeout;
+use ureq::{Agent, BodyReader, SendBody};
+
+/// How long backends are waited for.
+#[derive(Clone, Copy, Debug)]
+pub struct Options {
+    /// For one connection attempt. 2 s.
+    pub connect_timeout: Duration,
+    /// From the end of the request to the end of the reply's head. 30 s.
+    pub reply_head_timeout: Duration,
+    /// For the next bytes of a reply's body, and for the backend to take the next bytes of a
+    /// request's. 30 s.
+    pub upstream_timeout: Duration,
+    /// How long a connection to a backend is kept without use. 4 s: less than the 5 s after which
+    /// common servers close theirs.
+    pub upstream_idle_timeout: Duration,
+    /// Further backends that are tried when one fails. 2.
+    pub retries: u32,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Options {
+            connect_timeout: Duration::from_secs(2),
+            reply_head_timeout: Duration::from_secs(30),
+            upstream_timeout: Duration::from_secs(30),
+            upstream_idle_timeout: Duration::from_secs(4),
+            retries: 2,
+        }
+    }
+}
+
+/// A reply whose head has arrived.
+pub struct Reply {
+    /// Status and headers.
+    pub head: response::Parts,
+    /// The length of its body, if the backend said so.
+    pub length: Option<u64>,
+    /// The body, as it arrives.
+    pub body: BodyReader<'static>,
+}
+
+/// A try that failed.
+#[derive(Debug)]
+pub struct Failed {
+    /// What the retry rule needs to know.
+    pub failure: Failure,
+    /// What the client gets if this was the last try.
+    pub refusal: Refusal,
+    /// For the log.
+    pub cause: String,
+}
+
+/// Sends requests to backends. One for each worker.
+pub struct Forwarder {
+    agent: Agent,
+    trace: Arc<Trace>,
+    trusted_proxies: Arc<[IpNet]>,
+}
+
+impl Forwarder {
+    /// A forwarder with no connection open. `longest_line` is the longest request target that may
+    /// come, in bytes.
+    pub fn new(
+        options: &Options,
+        backends: Arc<[Arc<Backend>]>,
+        trusted_proxies: Arc<[IpNet]>,
+        longest_line: u64,
+    ) -> Self {
+        // ureq writes a line in one piece: the target with a method, a version and some air.
+        let output_buffer = connector::BUFFER.max(usize::try_from(longest_line).unwrap_or(0)) + 1024;
+        let trace = Arc::new(Trace::default());
+        let connector = TracingConnector {
+            trace: Arc::clone(&trace),
+            connect_timeout: options.connect_timeout,
+            write_timeout: options.upstream_timeout,
+            output_buffer,
+        };
+        // Everything that a client for people does of its own accord is turned off.
+        let config = Config::builder()
+            .proxy(None)
+            .http_status_as_error(false)
+            .max_redirects(0)
+            .max_redirects_will_error(false)
+            .user_agent("")
+            .accept("")
+            .accept_encoding("")
+            .allow_non_standard_methods(true)
+            .timeout_recv_response(Some(options.reply_head_timeout))
+            .timeout_per_read(Some(options.upstream_timeout))
+            .max_idle_age(options.upstream_idle_timeout)
+            .max_idle_connections(usize::MAX)
+            .max_idle_connections_per_host(1) // a worker makes one call at a time
+            .build();
+        let agent = Agent::with_parts(config, connector, Known(backends));
+        Forwarder { agent, trace, trusted_proxies }
+    }
+
+    /// Something that ends this forwarder's calls from another thread: `Agent::shutdown`.
+    pub fn agent(&self) -> Agent {
+        self.agent.clone()
+    }
+
+    /// Sends the request and waits for the reply's head.
+    ///
+    /// # Errors
+    /// With what is needed to decide about another try.
+    pub fn send(&self, backend: &Backend, exchange: &mut Exchange) -> Result<Reply, Failed> {
+        self.trace.reset();
+        let (method, body) = (exchange.head.method.clone(), exchange.body);
+        let origin = Origin {
+            peer: exchange.peer.ip(),
+            version: exchange.head.version,
+            trusted: &self.trusted_proxies,
+        };
+        let mut request = Request::new(());
+        *request.headers_mut() = headers::to_backend(&method, &exchange.head.headers, body, origin);
+        *request.uri_mut() = upstream_uri(backend, &exchange.head.uri);
+        *request.method_mut() = method;
+        let mut upload = Upload { left: body, exchange, trace: &self.trace, failure: None };
+        let outcome = if matches!(body, Body::None) {
+            self.agent.run(request)
+        } else {
+            self.agent.run(request.map(|()| SendBody::from_reader(&mut upload)))
+        };
+        let client = upload.failure;
+        match outcome {
+            Ok(reply) => Ok(self.reply(reply)),
+            Err(error) => Err(self.failed(&error, client)),
+        }
+    }
+
+    fn reply(&self, reply: http::Response<ureq::Body>) -> Reply {
+        let (head, body) = reply.into_parts();
+        let declared = head.headers.get(CONTENT_LENGTH);
+        let length = if head.headers.contains_key(TRANSFER_ENCODING) {
+            if declared.is_some() {
+                // RFC 9112 §6.3: the coding wins, and such a peer is not to be trusted further.
+                self.trace.spoiled.store(true, Relaxed);
+            }
+            None
+        } else {
+            declared.and_then(|value| value.to_str().ok()?.trim().parse().ok())
+        };
+        Reply { head, length, body: body.into_reader() }
+    }
+
+    fn failed(&self, error: &ureq::Error, client: Option<Refusal>) -> Failed {
+        let failure = Failure {
+            connected: self.trace.connected.load(Relaxed),
+            fresh: self.trace.fresh.load(Relaxed),
+            received: self.trace.received.load(Relaxed),
+            timed_out: timeout_in(error).is_some(),
+            client: client.is_some(),
+        };
+        let refusal = match client {
+            Some(refusal) => refusal,
+            None if failure.timed_out && failure.connected => Refusal::BackendTooSlow,
+            None => Refusal::BadGateway,
+        };
+        Failed { failure, refusal, cause: error.to_string() }
+    }
+}
+
+/// The client's path and query, at this backend.
+fn upstream_uri(backend: &Backend, target: &Uri) -> Uri {
+    let mut parts = http::uri::Parts::default();
+    parts.scheme = Some(Scheme::HTTP);
+    parts.authority = Some(backend.authority().clone());
+    parts.path_and_query = Some(match target.path_and_query() {
+        Some(path) => path.clone(),
+        None => PathAndQuery::from_static("/"),
+    });
+    // Scheme, authority and path together are always a URI.
+    Uri::from_parts(parts).unwrap_or_default()
+}
+
+/// The client's body on its way to the backend.
+struct Upload<'a> {
+    exchange: &'a mut Exchange,
+    trace: &'a Trace,
+    left: Body,
+    failure: Option<Refusal>,
+}
+
+impl Read for Upload<'_> {
+    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
+        if self.trace.send_failed.load(Relaxed) {
+            return Ok(self.pretend(buf.len()));
+        }
+        let n = self.exchange.read(buf).inspect_err(|error| self.failure = Some(why(error)))?;
+        if let Body::Sized(left) = &mut self.left {
+            *left = left.saturating_sub(n as u64);
+        }
+        Ok(n)
+    }
+}
+
+impl Upload<'_> {
+    /// Sending has failed, and what matters now is the reply that may say why. ureq reads it only
+    /// once the body is over: so it gets a rest that nobody sends, and the client is left alone.
+    fn pretend(&mut self, room: usize) -> usize {
+        let Body::Sized(left) = &mut self.left else { return 0 };
+        let n = room.min(usize::try_from(*left).unwrap_or(room));
+        *left -= n as u64;
+        n
+    }
+}
+
+/// What the client did wrong, from the error that its edge gave.
+fn why(error: &io::Error) -> Refusal {
+    match error.get_ref().and_then(|inner| inner.downcast_ref::<Refusal>()) {
+        Some(refusal) => *refusal,
+        None if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => Refusal::ClientTooSlow,
+        None => Refusal::ClientGone,
+    }
+}
+
+/// Gives ureq the addresses that are known already: it asks before each request, even for a pooled
+/// connection.
+#[derive(Debug)]
+struct Known(Arc<[Arc<Backend>]>);
+
+impl Resolver for Known {
+    fn resolve(&self, uri: &Uri, _: &Config, _: NextTimeout) -> Result<ResolvedSocketAddrs, ureq::Error> {
+        let backend = self.0.iter().find(|backend| uri.authority() == Some(backend.authority()));
+        let mut addresses = self.empty();
+        for address in backend.ok_or(ureq::Error::HostNotFound)?.addresses().iter().take(MAX_ADDRESSES) {
+            addresses.push(*address);
+        }
+        Ok(addresses)
+    }
+}
+
+/// What fits into ureq's list.
+const MAX_ADDRESSES: usize = 16;

@@ -1,0 +1,245 @@
+//! Which headers a gateway passes on, and which it adds: pure functions.
+
+use crate::edge::head::Body;
+use http::header::{self, HeaderMap, HeaderName, HeaderValue};
+use http::{Method, Version};
+use ipnet::IpNet;
+use std::net::IpAddr;
+
+/// Headers that belong to one connection and not to the message (RFC 9110 §7.6.1), besides those
+/// that `Connection` itself lists.
+const HOP_BY_HOP: [HeaderName; 9] = [
+    header::CONNECTION,
+    HeaderName::from_static("keep-alive"),
+    HeaderName::from_static("proxy-connection"),
+    header::PROXY_AUTHENTICATE,
+    header::PROXY_AUTHORIZATION,
+    header::TE,
+    header::TRAILER,
+    header::TRANSFER_ENCODING,
+    header::UPGRADE,
+];
+
+const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
+const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
+const X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
+const X_REAL_IP: HeaderName = HeaderName::from_static("x-real-ip");
+
+/// Does any `Connection` header name this option? (RFC 9110 §7.6.1: a list, without regard to case)
+///
+/// ```
+/// use http::HeaderMap;
+/// let mut headers = HeaderMap::new();
+/// headers.insert("connection", "Keep-Alive, Close".parse().unwrap());
+/// assert!(turnwheel::headers::connection_names(&headers, "close"));
+/// ```
+pub fn connection_names(headers: &HeaderMap, option: &str) -> bool {
+    connection_options(headers).any(|named| named.eq_ignore_ascii_case(option))
+}
+
+fn connection_options(headers: &HeaderMap) -> impl Iterator<Item = &str> {
+    headers
+        .get_all(header::CONNECTION)
+        .iter()
+        .filter_map(|value| value.to_str().ok())
+        .flat_map(|value| value.split(','))
+        .map(str::trim)
+}
+
+/// The headers that go on to the next hop, in order, with repeats.
+pub fn end_to_end(headers: &HeaderMap) -> impl Iterator<Item = (&HeaderName, &HeaderValue)> {
+    // The common message has no Connection header, or one that names nothing else.
+    let names_others = connection_options(headers)
+        .any(|option| !option.eq_ignore_ascii_case("keep-alive") && !option.eq_ignore_ascii_case("close"));
+    headers.iter().filter(move |(name, _)| {
+        let named = names_others && *name != header::HOST && connection_names(headers, name.as_str());
+        !named && !HOP_BY_HOP.contains(name)
+    })
+}
+
+/// Where a request came from, as far as its headers are concerned.
+#[derive(Clone, Copy, Debug)]
+pub struct Origin<'a> {
+    /// The address at the other end of the connection.
+    pub peer: IpAddr,
+    /// The HTTP version that the client spoke.
+    pub version: Version,
+    /// Proxies whose own word on the client is believed.
+    pub trusted: &'a [IpNet],
+}
+
+/// The headers of the request to the backend: the client's own end-to-end headers, without its
+/// claims about where it comes from, plus `X-Forwarded-For`, `-Proto`, `-Host` and `Via`.
+///
+/// Content-Length and Host stay as they came; Expect is answered by the balancer and not passed on
+/// (RFC 9110 §10.1.1 lets a gateway do so).
+pub fn to_backend(method: &Method, headers: &HeaderMap, body: Body, origin: Origin<'_>) -> HeaderMap {
+    let trusted = origin.trusted.iter().any(|net| net.contains(&origin.peer));
+    let mut out = HeaderMap::with_capacity(headers.len() + 4);
+    for (name, value) in end_to_end(headers) {
+        if *name == header::EXPECT || (!trusted && claims_origin(name)) {
+            continue;
+        }
+        out.append(name, value.clone());
+    }
+    if let Ok(peer) = HeaderValue::try_from(origin.peer.to_string()) {
+        out.append(X_FORWARDED_FOR, peer);
+    }
+    if !out.contains_key(X_FORWARDED_PROTO) {
+        out.insert(X_FORWARDED_PROTO, HeaderValue::from_static("http"));
+    }
+    if let Some(host) = headers.get(header::HOST)
+        && !out.contains_key(X_FORWARDED_HOST)
+    {
+        out.insert(X_FORWARDED_HOST, host.clone());
+    }
+    let via = if origin.version == Version::HTTP_10 { "1.0 turnwheel" } else { "1.1 turnwheel" };
+    out.append(header::VIA, HeaderValue::from_static(via));
+    // The length decides where the body ends, so no `Connection: content-length` may remove it. A
+    // request without a body that could have one says so (RFC 9110 §8.6).
+    match body {
+        Body::Sized(length) => drop(out.insert(header::CONTENT_LENGTH, length.into())),
+        Body::None if matches!(*method, Method::POST | Method::PUT | Method::PATCH) => {
+            out.insert(header::CONTENT_LENGTH, HeaderValue::from_static("0"));
+        }
+        Body::None | Body::Chunked => {}
+    }
+    out
+}
+
+/// Is this a header in which a client could pretend to come from elsewhere?
+fn claims_origin(name: &HeaderName) -> bool {
+    name.as_str().starts_with("x-forwarded-") || *name == header::FORWARDED || *name == X_REAL_IP
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn map(pairs: &[(&str, &str)]) -> HeaderMap {
+        let mut map = HeaderMap::new();
+        for (name, value) in pairs {
+            map.append(HeaderName::try_from(*name).unwrap(), HeaderValue::try_from(*value).unwrap());
+        }
+        map
+    }
+
+    fn pairs(map: &HeaderMap) -> Vec<(String, String)> {
+        map.iter().map(|(n, v)| (n.to_string(), v.to_str().unwrap().to_string())).collect()
+    }
+
+    fn forwarded(method: &Method, headers: &[(&str, &str)], trusted: &[IpNet]) -> Vec<(String, String)> {
+        let origin = Origin { peer: [192, 0, 2, 7].into(), version: Version::HTTP_11, trusted };
+        pairs(&to_backend(method, &map(headers), Body::None, origin))
+    }
+
+    fn has(headers: &[(String, String)], name: &str, value: &str) -> bool {
+        headers.iter().any(|(n, v)| n == name && v == value)
+    }
+
+    #[test]
+    fn hop_by_hop_headers_and_those_that_connection_lists_stay_here() {
+        let headers = map(&[
+            ("connection", "close, X-Private"),
+            ("connection", "x-other"),
+            ("keep-alive", "5"),
+            ("proxy-connection", "x"),
+            ("proxy-authenticate", "x"),
+            ("proxy-authorization", "x"),
+            ("te", "trailers"),
+            ("trailer", "x"),
+            ("transfer-encoding", "chunked"),
+            ("upgrade", "h2c"),
+            ("x-private", "1"),
+            ("x-other", "2"),
+            ("accept", "a"),
+            ("accept", "b"),
+        ]);
+        let kept: Vec<_> = end_to_end(&headers).map(|(n, v)| (n.as_str(), v.to_str().unwrap())).collect();
+        assert_eq!(kept, [("accept", "a"), ("accept", "b")]);
+    }
+
+    #[test]
+    fn connection_cannot_take_the_host_away() {
+        let headers = map(&[("connection", "host"), ("host", "a")]);
+        assert_eq!(end_to_end(&headers).count(), 1);
+    }
+
+    #[test]
+    fn a_strangers_word_on_where_it_comes_from_is_dropped() {
+        let sent = [
+            ("host", "example"),
+            ("x-forwarded-for", "10.0.0.1"),
+            ("x-forwarded-port", "1"),
+            ("forwarded", "for=10.0.0.1"),
+            ("x-real-ip", "10.0.0.1"),
+            ("x-forwarded-proto", "https"),
+        ];
+        let headers = forwarded(&Method::GET, &sent, &[]);
+        assert_eq!(
+            headers,
+            [
+                ("host", "example"),
+                ("x-forwarded-for", "192.0.2.7"),
+                ("x-forwarded-proto", "http"),
+                ("x-forwarded-host", "example"),
+                ("via", "1.1 turnwheel"),
+            ]
+            .map(|(n, v)| (n.to_string(), v.to_string()))
+        );
+    }
+
+    #[test]
+    fn a_trusted_proxys_word_is_kept_and_added_to() {
+        let trusted = ["192.0.2.0/24".parse().unwrap()];
+        let sent = [
+            ("host", "h"),
+            ("x-forwarded-for", "10.0.0.1"),
+            ("x-forwarded-proto", "https"),
+            ("via", "1.1 edge"),
+        ];
+        let headers = forwarded(&Method::GET, &sent, &trusted);
+        let chain: Vec<_> =
+            headers.iter().filter(|(n, _)| n == "x-forwarded-for").map(|(_, v)| v.as_str()).collect();
+        assert_eq!(chain, ["10.0.0.1", "192.0.2.7"]);
+        assert!(has(&headers, "x-forwarded-proto", "https"));
+        assert!(has(&headers, "via", "1.1 edge") && has(&headers, "via", "1.1 turnwheel"));
+    }
+
+    #[test]
+    fn a_post_without_a_body_says_so() {
+        assert!(has(&forwarded(&Method::POST, &[], &[]), "content-length", "0"));
+        assert!(!has(&forwarded(&Method::GET, &[], &[]), "content-length", "0"));
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_not_hop_by_hop_arrives_in_order(names in proptest::collection::vec("x-[a-e]", 0..12)) {
+            let sent: Vec<(String, String)> =
+                names.iter().enumerate().map(|(i, n)| (n.clone(), i.to_string())).collect();
+            let mut headers = HeaderMap::new();
+            for (n, v) in &sent {
+                headers.append(HeaderName::try_from(n.as_str()).unwrap(), HeaderValue::try_from(v.as_str()).unwrap());
+            }
+            let origin = Origin { peer: [127, 0, 0, 1].into(), version: Version::HTTP_11, trusted: &[] };
+            let got = to_backend(&Method::GET, &headers, Body::None, origin);
+            for name in ["x-a", "x-b", "x-c", "x-d", "x-e"] {
+                let sent: Vec<_> = sent.iter().filter(|(n, _)| n == name).map(|(_, v)| v.as_str()).collect();
+                let got: Vec<_> = got.get_all(name).iter().map(|v| v.to_str().unwrap()).collect();
+                prop_assert_eq!(sent, got);
+            }
+        }
+
+        #[test]
+        fn no_header_that_connection_lists_gets_through(names in proptest::collection::vec("[a-z]{1,9}", 1..6)) {
+            let mut headers = HeaderMap::new();
+            headers.insert(header::CONNECTION, HeaderValue::try_from(names.join(" , ")).unwrap());
+            for name in &names {
+                headers.append(HeaderName::try_from(name.as_str()).unwrap(), HeaderValue::from_static("x"));
+            }
+            let left: Vec<_> = end_to_end(&headers).map(|(n, _)| n.to_string()).filter(|n| n != "host").collect();
+            prop_assert!(left.is_empty(), "{:?}", left);
+        }
+    }
+}

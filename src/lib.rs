@@ -1,0 +1,65 @@
+//! A synchronous HTTP/1.1 load balancer: operating-system threads, blocking I/O, no `async`.
+//!
+//! # The journey of a request
+//!
+//! ```text
+//! client ──► edge ──► queue ──► worker ──► rotation ──► forward ──► backend
+//!                                 │                                   │
+//! client ◄────────── wire ◄───────┴────────────── reply ◄─────────────┘
+//! ```
+//!
+//! Read the modules in this order, and you have followed one request:
+//!
+//! 1. [`edge`]: a connection is accepted, a head is read ([`edge::tiny`]) and checked
+//!    ([`edge::head`]), and the request becomes an [`Exchange`](edge::Exchange).
+//! 2. [`queue`]: it waits in a bounded queue, or is told at once that there is no room.
+//! 3. [`worker`]: one of a pool of threads takes it: choose, forward, relay, record.
+//! 4. [`rotation`]: a mutex-guarded index says whose turn it is; [`strategy`] is the seam for other
+//!    answers, and [`chooser`] asks it.
+//! 5. [`forward`]: ureq takes the request to the backend, with the [`headers`] that a gateway adds;
+//!    [`forward::retry`] says what happens if that fails.
+//! 6. [`edge::wire`]: the reply goes back to the client, framed, as it arrives.
+//!
+//! Beside the path: [`backend`] (where one is, how much it is doing), [`error`] (what can go wrong,
+//! and what the client is told), [`access_log`], [`demo`] (the demo backends), [`shutdown`],
+//! [`balancer`] (builds it all and takes it down again), [`config`].
+//!
+//! # Embedding it
+//!
+//! ```
+//! use turnwheel::{balancer::Balancer, config::Config, shutdown};
+//!
+//! let mut config = Config::new(vec!["http://127.0.0.1:8081".parse().unwrap()]);
+//! config.listen = vec!["127.0.0.1:0".parse().unwrap()];
+//! let balancer = Balancer::bind(config).unwrap();
+//! println!("listening on {}", balancer.local_addr().unwrap());
+//!
+//! let (handle, stop) = shutdown::pair();
+//! let thread = std::thread::spawn(move || balancer.run(&stop));
+//! handle.stop(); // from anywhere, at any time
+//! thread.join().unwrap().unwrap();
+//! ```
+//!
+//! The library prints nothing and installs neither a signal handler nor a log subscriber; the
+//! `turnwheel` program does. Without the default feature `cli` the command line is not built.
+
+pub mod access_log;
+pub mod backend;
+pub mod balancer;
+pub mod chooser;
+#[cfg(feature = "cli")]
+pub mod cli;
+pub mod config;
+pub mod demo;
+pub mod edge;
+pub mod error;
+pub mod forward;
+pub mod headers;
+pub mod queue;
+pub mod rotation;
+#[cfg(feature = "cli")]
+pub mod settings;
+pub mod shutdown;
+pub mod strategy;
+mod threads;
+pub mod worker;

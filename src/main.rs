@@ -1,0 +1,140 @@
+//! Arguments, then the configuration, then binding, then running, then the exit code.
+
+use anyhow::{Context, Result};
+use clap::Parser;
+use std::io::{IsTerminal, Write};
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::Path;
+use std::process::ExitCode;
+use std::time::Duration;
+use tracing_subscriber::filter::Targets;
+use tracing_subscriber::prelude::*;
+use turnwheel::backend::BackendUrl;
+use turnwheel::balancer::Balancer;
+use turnwheel::cli::{Cli, Command};
+use turnwheel::demo::DemoBackend;
+use turnwheel::settings::Settings;
+use turnwheel::shutdown::{self, Stop};
+
+/// A second Ctrl-C leaves at once, with what a shell calls "ended by SIGINT".
+const INTERRUPTED: i32 = 130;
+
+/// The demo backends' ports, as in the post that this began from.
+const DEMO_PORTS: [u16; 2] = [8081, 8082];
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    log_to_stderr();
+    match run(cli.command) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("turnwheel: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(command: Command) -> Result<()> {
+    match command {
+        Command::Check { config } => check(&config),
+        Command::Backend { listen, name, delay } => backend(listen, name.as_deref(), delay),
+        Command::Serve { backends, config, settings } => serve(backends, config.as_deref(), settings),
+        Command::Demo { backend_ports, delay, settings } => demo(&backend_ports, delay, settings),
+    }
+}
+
+fn check(path: &Path) -> Result<()> {
+    Settings::from_file(path)?.validate()?;
+    say(format_args!("{} is valid", path.display()));
+    Ok(())
+}
+
+fn backend(listen: SocketAddr, name: Option<&str>, delay: Duration) -> Result<()> {
+    let backend = DemoBackend::bind(listen, name, delay)?;
+    let address = backend.local_addr();
+    let stop = stop_on_signals()?;
+    let running = backend.start()?;
+    say(format_args!("Backend is listening on {address}"));
+    stop.wait();
+    running.stop();
+    Ok(())
+}
+
+fn serve(backends: Vec<String>, file: Option<&Path>, mut flags: Settings) -> Result<()> {
+    flags.backend = backends;
+    let settings = match file {
+        Some(path) => flags.or(Settings::from_file(path)?),
+        None => flags,
+    };
+    raise_descriptor_limit();
+    let balancer = Balancer::bind(settings.validate()?)?;
+    let stop = stop_on_signals()?;
+    for address in balancer.local_addrs() {
+        say(format_args!("Load balancer is listening on {address}"));
+    }
+    Ok(balancer.run(&stop)?)
+}
+
+fn demo(ports: &[u16], delay: Duration, mut settings: Settings) -> Result<()> {
+    raise_descriptor_limit();
+    let ports = if ports.is_empty() { &DEMO_PORTS } else { ports };
+    let bind = |port: &u16| DemoBackend::bind((Ipv4Addr::LOCALHOST, *port).into(), None, delay);
+    let backends = ports.iter().map(bind).collect::<Result<Vec<_>, _>>()?;
+    let backend_ports: Vec<u16> = backends.iter().map(|backend| backend.local_addr().port()).collect();
+    settings.backend = backends.iter().map(|b| BackendUrl::from(b.local_addr()).to_string()).collect();
+    let balancer = Balancer::bind(settings.validate()?)?;
+    let stop = stop_on_signals()?;
+    let running = backends.into_iter().map(DemoBackend::start).collect::<Result<Vec<_>, _>>()?;
+    for port in backend_ports {
+        say(format_args!("Backend is listening on :{port}"));
+    }
+    for address in balancer.local_addrs() {
+        say(format_args!("Load balancer is listening on :{}", address.port()));
+    }
+    let outcome = balancer.run(&stop);
+    running.into_iter().for_each(turnwheel::demo::RunningBackend::stop);
+    Ok(outcome?)
+}
+
+/// A line on standard output. If nobody reads it (a closed pipe), the work goes on.
+fn say(line: std::fmt::Arguments<'_>) {
+    let mut out = std::io::stdout().lock();
+    let _ = writeln!(out, "{line}").and_then(|()| out.flush());
+}
+
+/// Ctrl-C, SIGTERM and SIGHUP ask for a clean stop; a second one leaves at once.
+fn stop_on_signals() -> Result<Stop> {
+    let (handle, stop) = shutdown::pair();
+    let mut asked = false;
+    ctrlc::set_handler(move || {
+        if asked {
+            std::process::exit(INTERRUPTED);
+        }
+        asked = true;
+        handle.stop();
+    })
+    .context("cannot listen for signals")?;
+    Ok(stop)
+}
+
+/// Each connection takes descriptors, and the usual soft limit of 1024 is from another time.
+fn raise_descriptor_limit() {
+    if let Err(error) = rlimit::increase_nofile_limit(u64::MAX) {
+        tracing::warn!("cannot raise the limit on file descriptors: {error}");
+    }
+}
+
+/// One line for each event on standard error; `RUST_LOG` chooses which (`info` otherwise).
+fn log_to_stderr() {
+    let wanted = std::env::var("RUST_LOG").unwrap_or_default();
+    let filter: Targets = wanted
+        .parse()
+        .ok()
+        .filter(|_| !wanted.is_empty())
+        .unwrap_or_else(|| "info".parse().unwrap_or_default());
+    let lines = tracing_subscriber::fmt::layer()
+        .with_writer(std::io::stderr)
+        .with_ansi(std::io::stderr().is_terminal())
+        .with_target(false);
+    tracing_subscriber::registry().with(lines.with_filter(filter)).init();
+}

@@ -1,0 +1,283 @@
+//! Step 2: the bounded queue between the edges and the workers, and which worker wakes.
+//!
+//! The queue is a bounded crossbeam channel. [`Door`] is its entrance: an edge offers a request, and
+//! where the queue is full the client is told so at once. [`Seat`] is a worker's end of it.
+//!
+//! **Few workers stay hot.** Workers that wait on slow backends must be many; for fast backends a
+//! few suffice, and each further one that takes part costs a wake-up, a cold stack and a cold
+//! connection. So the first workers, four for each processor, always wait at the channel: the
+//! *core*. The others are a *reserve* that stays at home, asleep, until the [`Foreman`] calls: when
+//! requests are waiting and none has been taken for a while, all of the core must be stuck behind
+//! slow backends. A reserve worker then stays for as long as its requests are slow ones and there
+//! are more of them.
+
+use crate::access_log::{AccessLog, Outcome};
+use crate::edge::Exchange;
+use crate::error::Refusal;
+use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, TrySendError, bounded, never, select};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::Relaxed, Ordering::SeqCst};
+use std::thread;
+use std::time::{Duration, Instant};
+
+/// What the queue holds.
+#[derive(Clone, Copy, Debug)]
+pub struct Options {
+    /// Requests that may wait for a worker; a further one is refused. 1024.
+    pub capacity: usize,
+    /// How long one may wait before it is refused. 10 s.
+    pub timeout: Duration,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Options { capacity: 1024, timeout: Duration::from_secs(10) }
+    }
+}
+
+/// Core workers for each processor. Measured on two processors with 64 workers: see the changelog.
+const CORE_PER_PROCESSOR: usize = 4;
+
+/// A request that waits this long while none is taken has found the whole core stuck. Backends on
+/// the same network answer within it; a person does not notice it.
+const PATIENCE: Duration = Duration::from_millis(1);
+
+/// How often the foreman looks when all workers are at work already and requests can only expire.
+const GLANCE: Duration = Duration::from_millis(10);
+
+/// How long a reserve worker waits for its next request before it goes home.
+const LINGER: Duration = Duration::from_millis(200);
+
+/// What door, seats and foreman know of each other.
+struct Board {
+    opened: Instant,
+    timeout: Duration,
+    /// Workers that wait at the channel.
+    waiting: AtomicUsize,
+    /// Requests put in and taken out, ever.
+    pushed: AtomicUsize,
+    taken: AtomicUsize,
+    /// When each waiting request was put in, in microseconds after `opened`; found by its number.
+    stamps: Box<[AtomicU64]>,
+    /// The foreman is watching and need not be rung for.
+    watched: AtomicBool,
+    bell: Sender<()>,
+}
+
+impl Board {
+    /// Rings for the foreman if more requests wait than workers.
+    fn look(&self, requests: usize) {
+        if requests > self.waiting.load(SeqCst) && !self.watched.load(SeqCst) {
+            let _ = self.bell.try_send(()); // full: it has been rung already
+        }
+    }
+
+    fn put_in(&self) {
+        let number = self.pushed.fetch_add(1, Relaxed);
+        let stamp = self.opened.elapsed().as_micros() as u64;
+        self.stamps[number % self.stamps.len()].store(stamp, Relaxed);
+    }
+
+    /// Has the request at the head of the queue waited for too long?
+    fn head_expired(&self) -> bool {
+        let stamp = self.stamps[self.taken.load(Relaxed) % self.stamps.len()].load(Relaxed);
+        self.opened.elapsed().saturating_sub(Duration::from_micros(stamp)) >= self.timeout
+    }
+}
+
+/// Opens a queue for so many workers, with a seat for each.
+pub fn open(workers: usize, options: Options, log: Arc<AccessLog>) -> (Door, Vec<Seat>, Foreman) {
+    let (sender, jobs) = bounded(options.capacity);
+    let (bell, rung) = bounded(1);
+    let (open, closed) = bounded(0);
+    let (call, calls) = bounded(0);
+    let board = Arc::new(Board {
+        opened: Instant::now(),
+        timeout: options.timeout,
+        waiting: AtomicUsize::new(0),
+        pushed: AtomicUsize::new(0),
+        taken: AtomicUsize::new(0),
+        stamps: (0..options.capacity).map(|_| AtomicU64::new(0)).collect(),
+        watched: AtomicBool::new(false),
+        bell,
+    });
+    let core = core_size(workers, thread::available_parallelism().map_or(1, usize::from));
+    let seats = (0..workers).map(|number| Seat {
+        jobs: jobs.clone(),
+        board: Arc::clone(&board),
+        calls: (number >= core).then(|| calls.clone()),
+        on_duty: false,
+        began: None,
+    });
+    let seats = seats.collect();
+    let foreman = Foreman { jobs, board: Arc::clone(&board), rung, closed, call, log: Arc::clone(&log) };
+    (Door { jobs: sender, board, log, _open: open }, seats, foreman)
+}
+
+/// How many of the workers always wait at the channel.
+fn core_size(workers: usize, processors: usize) -> usize {
+    workers.min(CORE_PER_PROCESSOR * processors)
+}
+
+/// The entrance: where an edge offers requests. The queue closes when the last copy is dropped.
+#[derive(Clone)]
+pub struct Door {
+    jobs: Sender<Exchange>,
+    board: Arc<Board>,
+    log: Arc<AccessLog>,
+    _open: Sender<()>,
+}
+
+impl Door {
+    /// Puts a request into the queue, or answers 503 where there is no room. Never waits.
+    pub fn offer(&self, exchange: Exchange) {
+        match self.jobs.try_send(exchange) {
+            Ok(()) => {
+                self.board.put_in();
+                self.board.look(self.jobs.len());
+            }
+            Err(TrySendError::Full(exchange) | TrySendError::Disconnected(exchange)) => {
+                turn_away(exchange, Refusal::QueueFull, &self.log);
+            }
+        }
+    }
+
+    /// How many requests the queue holds.
+    pub fn capacity(&self) -> usize {
+        self.jobs.capacity().unwrap_or(usize::MAX)
+    }
+
+    /// Where refusals at the door are recorded.
+    pub fn log(&self) -> &AccessLog {
+        &self.log
+    }
+}
+
+/// Refuses a request that no worker has seen.
+fn turn_away(mut exchange: Exchange, refusal: Refusal, log: &AccessLog) {
+    log.record(&Outcome::refused(Some(&exchange.head), exchange.peer, exchange.arrived, refusal));
+    exchange.refuse(refusal);
+}
+
+/// A worker's end of the queue.
+pub struct Seat {
+    jobs: Receiver<Exchange>,
+    board: Arc<Board>,
+    /// Where a reserve worker waits to be called; a core worker has none.
+    calls: Option<Receiver<()>>,
+    on_duty: bool,
+    began: Option<Instant>,
+}
+
+impl Seat {
+    /// The next request, or `None` once the queue is closed and empty.
+    pub fn take(&mut self) -> Option<Exchange> {
+        let Some(calls) = self.calls.clone() else {
+            return self.wait(None).ok();
+        };
+        loop {
+            // The request before was a fast one: the core can do without this worker.
+            if self.began.take().is_some_and(|began| began.elapsed() < PATIENCE) {
+                self.on_duty = false;
+            }
+            if !self.on_duty {
+                calls.recv().ok()?;
+                self.on_duty = true;
+            }
+            match self.wait(Some(LINGER)) {
+                Ok(job) => {
+                    self.began = Some(Instant::now());
+                    return Some(job);
+                }
+                Err(RecvTimeoutError::Timeout) => self.on_duty = false,
+                Err(RecvTimeoutError::Disconnected) => return None,
+            }
+        }
+    }
+
+    fn wait(&self, patience: Option<Duration>) -> Result<Exchange, RecvTimeoutError> {
+        let job = match self.jobs.try_recv() {
+            Ok(job) => Ok(job),
+            Err(_) => {
+                self.board.waiting.fetch_add(1, SeqCst);
+                let job = match patience {
+                    None => self.jobs.recv().map_err(|_| RecvTimeoutError::Disconnected),
+                    Some(patience) => self.jobs.recv_timeout(patience),
+                };
+                self.board.waiting.fetch_sub(1, SeqCst);
+                job
+            }
+        };
+        if job.is_ok() {
+            self.board.taken.fetch_add(1, Relaxed);
+        }
+        // The door may have counted on this worker for a further request. It is busy now.
+        self.board.look(self.jobs.len());
+        job
+    }
+}
+
+/// Calls the reserve when the core is stuck, and refuses what has waited for too long even if no
+/// worker is free to do so.
+pub struct Foreman {
+    jobs: Receiver<Exchange>,
+    board: Arc<Board>,
+    rung: Receiver<()>,
+    closed: Receiver<()>,
+    call: Sender<()>,
+    log: Arc<AccessLog>,
+}
+
+impl Foreman {
+    /// Works until the queue is closed and empty.
+    pub fn run(mut self) {
+        loop {
+            select! {
+                recv(self.rung) -> _ => self.watch(),
+                recv(self.closed) -> _ => {
+                    // Only the bell is left to wait for, and what is in the queue still wants workers.
+                    self.closed = never();
+                    self.watch();
+                    return;
+                }
+            }
+        }
+    }
+
+    /// Watches the queue until it is empty.
+    fn watch(&self) {
+        self.board.watched.store(true, SeqCst);
+        let mut pause = PATIENCE;
+        let mut seen = self.board.taken.load(Relaxed);
+        loop {
+            thread::sleep(pause);
+            self.refuse_expired();
+            let taken = self.board.taken.load(Relaxed);
+            let stuck = taken == seen;
+            seen = taken;
+            pause = if stuck && !self.call_reserve(self.jobs.len()) { GLANCE } else { PATIENCE };
+            if self.jobs.is_empty() {
+                self.board.watched.store(false, SeqCst);
+                // One that came just before the bell was live again would find nobody.
+                if self.jobs.is_empty() {
+                    return;
+                }
+                self.board.watched.store(true, SeqCst);
+            }
+        }
+    }
+
+    /// Calls one reserve worker for each of so many requests. False if nobody was at home.
+    fn call_reserve(&self, requests: usize) -> bool {
+        let called = (0..requests).take_while(|_| self.call.try_send(()).is_ok()).count();
+        called > 0 || requests == 0
+    }
+
+    fn refuse_expired(&self) {
+        while !self.jobs.is_empty() && self.board.head_expired() {
+            let Ok(exchange) = self.jobs.try_recv() else { return };
+            self.board.taken.fetch_add(1, Relaxed);
+            turn_away(exchange, Refusal::QueuedTooLong, &self.log);
+        }
+    }
+}
