@@ -113,7 +113,7 @@ def main():
             upstream = "".join(f"server 127.0.0.1:{p};" for p in ports[:2])
             proxy = nginx(folder, "proxy", f"""upstream b {{ {upstream} keepalive 64; keepalive_requests 1000000000; }}
                 server {{ listen 127.0.0.1:{ports[2]} backlog=4096; location / {{ proxy_pass http://b;
-                    proxy_http_version 1.1; proxy_set_header Connection ""; }} }}""", 1)
+                    proxy_max_temp_file_size 0; proxy_http_version 1.1; proxy_set_header Connection ""; }} }}""", 1)
             started.append(proxy)
             contenders["nginx"] = (proxy.pid, ports[2])
             for contender in args.contenders:

@@ -14,9 +14,9 @@
 use crate::access_log::{AccessLog, Outcome};
 use crate::edge::Exchange;
 use crate::error::Refusal;
-use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, TrySendError, bounded, never, select};
+use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, TrySendError, bounded, select};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::Relaxed, Ordering::SeqCst};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::*};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -73,14 +73,20 @@ impl Board {
     }
 
     fn put_in(&self) {
-        let number = self.pushed.fetch_add(1, Relaxed);
+        let number = self.pushed.load(Relaxed);
         let stamp = self.opened.elapsed().as_micros() as u64;
         self.stamps[number % self.stamps.len()].store(stamp, Relaxed);
+        self.pushed.fetch_add(1, Release); // only now may the stamp be believed
     }
 
-    /// Has the request at the head of the queue waited for too long?
+    /// Has the request at the head of the queue waited for too long? This is an estimate: the head
+    /// may be taken, and another be the head, while one looks.
     fn head_expired(&self) -> bool {
-        let stamp = self.stamps[self.taken.load(Relaxed) % self.stamps.len()].load(Relaxed);
+        let number = self.taken.load(Relaxed);
+        if self.pushed.load(Acquire) <= number {
+            return false;
+        }
+        let stamp = self.stamps[number % self.stamps.len()].load(Relaxed);
         self.opened.elapsed().saturating_sub(Duration::from_micros(stamp)) >= self.timeout
     }
 }
@@ -110,8 +116,9 @@ pub fn open(workers: usize, options: Options, log: Arc<AccessLog>) -> (Door, Vec
         began: None,
     });
     let seats = seats.collect();
-    let foreman = Foreman { jobs, board: Arc::clone(&board), rung, closed, call, log: Arc::clone(&log) };
-    (Door { jobs: sender, board, log, _open: open }, seats, foreman)
+    let inlet = Inlet { jobs: sender, board: Arc::clone(&board), log: Arc::clone(&log) };
+    let foreman = Foreman { jobs, board, rung, closed, call, log, again: Some(inlet.clone()) };
+    (Door { inlet, _open: open }, seats, foreman)
 }
 
 /// How many of the workers always wait at the channel.
@@ -122,15 +129,37 @@ fn core_size(workers: usize, processors: usize) -> usize {
 /// The entrance: where an edge offers requests. The queue closes when the last copy is dropped.
 #[derive(Clone)]
 pub struct Door {
-    jobs: Sender<Exchange>,
-    board: Arc<Board>,
-    log: Arc<AccessLog>,
+    inlet: Inlet,
     _open: Sender<()>,
 }
 
 impl Door {
     /// Puts a request into the queue, or answers 503 where there is no room. Never waits.
     pub fn offer(&self, exchange: Exchange) {
+        self.inlet.offer(exchange);
+    }
+
+    /// How many requests the queue holds.
+    pub fn capacity(&self) -> usize {
+        self.inlet.jobs.capacity().unwrap_or(usize::MAX)
+    }
+
+    /// Where refusals at the door are recorded.
+    pub fn log(&self) -> &AccessLog {
+        &self.inlet.log
+    }
+}
+
+/// What it takes to put a request in.
+#[derive(Clone)]
+struct Inlet {
+    jobs: Sender<Exchange>,
+    board: Arc<Board>,
+    log: Arc<AccessLog>,
+}
+
+impl Inlet {
+    fn offer(&self, exchange: Exchange) {
         match self.jobs.try_send(exchange) {
             Ok(()) => {
                 self.board.put_in();
@@ -140,16 +169,6 @@ impl Door {
                 turn_away(exchange, Refusal::QueueFull, &self.log);
             }
         }
-    }
-
-    /// How many requests the queue holds.
-    pub fn capacity(&self) -> usize {
-        self.jobs.capacity().unwrap_or(usize::MAX)
-    }
-
-    /// Where refusals at the door are recorded.
-    pub fn log(&self) -> &AccessLog {
-        &self.log
     }
 }
 
@@ -226,6 +245,8 @@ pub struct Foreman {
     closed: Receiver<()>,
     call: Sender<()>,
     log: Arc<AccessLog>,
+    /// A way back into the queue.
+    again: Option<Inlet>,
 }
 
 impl Foreman {
@@ -235,9 +256,8 @@ impl Foreman {
             select! {
                 recv(self.rung) -> _ => self.watch(),
                 recv(self.closed) -> _ => {
-                    // Only the bell is left to wait for, and what is in the queue still wants workers.
-                    self.closed = never();
-                    self.watch();
+                    self.again = None; // the last sender: workers end once the queue is empty
+                    self.watch(); // until then they may be needed
                     return;
                 }
             }
@@ -277,7 +297,11 @@ impl Foreman {
         while !self.jobs.is_empty() && self.board.head_expired() {
             let Ok(exchange) = self.jobs.try_recv() else { return };
             self.board.taken.fetch_add(1, Relaxed);
-            turn_away(exchange, Refusal::QueuedTooLong, &self.log);
+            match &self.again {
+                // Another one than was looked at: it loses its place, but nothing else.
+                Some(inlet) if exchange.arrived.elapsed() < self.board.timeout => inlet.offer(exchange),
+                _ => turn_away(exchange, Refusal::QueuedTooLong, &self.log),
+            }
         }
     }
 }

@@ -3,8 +3,6 @@
 //! knows which edge a request came through.
 
 pub mod head;
-mod pulse;
-mod severed;
 mod socket;
 pub mod tiny;
 pub mod wire;

@@ -115,21 +115,30 @@ impl<R: Fn() -> bool> Patient<R> {
         let calm = CALM.min(self.read_timeout / 3);
         let mut occupied = Occupied::new(address, self.read_timeout / 2);
         let mut traffic = Traffic::default();
+        let mut beats = Beats::new(address);
         loop {
             occupied.hold();
             let busy = traffic.flows(self.nerve.requests.load(Relaxed), Instant::now());
+            let soon = busy || !beats.pending.is_empty();
             if !busy {
                 self.nerve.calm.store(true, Relaxed);
             }
             let signal = select! {
                 recv(self.signals.0) -> signal => signal.ok(),
                 recv(stopped) -> _ => return,
-                default(if busy { BUSY.min(calm) } else { calm }) => None,
+                default(if soon { BUSY.min(calm) } else { calm }) => None,
             };
-            let beats = if signal == Some(Signal::Traffic) { VOLLEY } else { 1 };
-            let unanswered = (0..beats).any(|_| beat(address).is_err_and(|error| is_timeout(&error)));
-            if (signal == Some(Signal::AcceptFailed) || unanswered) && !self.revive_listener(stopped) {
-                return;
+            let answered = beats.look();
+            beats.send(match signal {
+                Some(Signal::Traffic) => VOLLEY,
+                _ if soon && !busy => 0, // this round was for the answers only
+                _ => 1,
+            });
+            if signal == Some(Signal::AcceptFailed) || !answered {
+                if !self.revive_listener(stopped) {
+                    return;
+                }
+                beats = Beats::new(address);
             }
         }
     }
@@ -195,16 +204,45 @@ impl Occupied {
     }
 }
 
-/// One short connection: it has been accepted and given a thread once the other side ends it.
-fn beat(address: SocketAddr) -> io::Result<()> {
-    let mut stream = TcpStream::connect_timeout(&address, DEAD)?;
-    stream.set_read_timeout(Some(DEAD))?;
-    stream.shutdown(Shutdown::Write)?;
-    stream.read(&mut [0]).map(drop)
+/// Short connections to ourselves: each has been accepted and given a thread once the other side ends
+/// it. That one is not answered at once need mean no more than that it waits for a thread, like the
+/// connections that it is to set free; so none is waited for before the next.
+struct Beats {
+    address: SocketAddr,
+    pending: Vec<(TcpStream, Instant)>,
+    answered: Instant,
 }
 
-fn is_timeout(error: &io::Error) -> bool {
-    matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut)
+impl Beats {
+    fn new(address: SocketAddr) -> Self {
+        Beats { address, pending: Vec::new(), answered: Instant::now() }
+    }
+
+    /// Sends so many, and one more for each that is still waiting: others may be waiting like it.
+    fn send(&mut self, count: usize) {
+        for _ in 0..count + self.pending.len().min(VOLLEY) {
+            // Out of descriptors, say: the next round may have more luck.
+            let Ok(stream) = TcpStream::connect_timeout(&self.address, DEAD) else { return };
+            if stream.shutdown(Shutdown::Write).is_ok() && stream.set_nonblocking(true).is_ok() {
+                self.pending.push((stream, Instant::now()));
+            }
+        }
+    }
+
+    /// Looks for answers. False if there has been none for too long.
+    fn look(&mut self) -> bool {
+        let before = self.pending.len();
+        self.pending.retain_mut(|(stream, _)| is_pending(stream));
+        if self.pending.len() < before || before == 0 {
+            self.answered = Instant::now();
+        }
+        let late = self.pending.first().is_some_and(|(_, sent)| sent.elapsed() > DEAD);
+        !late || self.answered.elapsed() <= DEAD
+    }
+}
+
+fn is_pending(stream: &mut TcpStream) -> bool {
+    stream.read(&mut [0]).is_err_and(|error| error.kind() == io::ErrorKind::WouldBlock)
 }
 
 /// An address of this machine that reaches a listener on `address`.

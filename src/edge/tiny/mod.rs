@@ -1,0 +1,265 @@
+//! Step 1a: the tiny_http edge, the one to read first.
+//!
+//! tiny_http accepts, gives each connection a thread, and reads heads. [`Dispatch`] takes each request
+//! from it, checks it, and offers it at the queue's door; what workers read and write afterwards goes
+//! through a [`TinyLine`]. The rest answers for what tiny_http leaves open: it cannot close a connection
+//! and reads unread bodies into memory ([`line`]), and stops accepting after one error ([`pulse`]).
+
+mod line;
+mod pulse;
+mod severed;
+
+use super::head::{self, Body, RawHead};
+use super::socket::{self, Inherited};
+use super::{Exchange, Line, Options};
+use crate::access_log::Outcome;
+use crate::error::{Refusal, StartError};
+use crate::queue::Door;
+use crate::threads::Crew;
+use crossbeam_channel::{Sender, bounded};
+use http::Version;
+use line::{Chore, TinyLine};
+use pulse::{Nerve, Patient, Pulse};
+use severed::Severed;
+use std::io;
+use std::net::{SocketAddr, TcpListener};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread;
+use std::time::{Duration, Instant};
+use tiny_http::{HTTPVersion, Request, Server};
+
+/// Threads that answer refusals. A refusal may have to wait for its turn on a pipelined connection,
+/// or for a client that is still sending, and neither the edge nor a worker should.
+const REFUSERS: usize = 8;
+
+/// How often the edge looks for a request before it falls asleep.
+const GLANCES: usize = 10;
+
+/// A bound listener, not yet serving.
+pub struct TinyEdge {
+    listener: TcpListener,
+    local: SocketAddr,
+    options: Options,
+    read_timeout: Duration,
+}
+
+impl TinyEdge {
+    /// Binds an address.
+    ///
+    /// # Errors
+    /// When the address cannot be bound.
+    pub fn bind(address: SocketAddr, options: &Options) -> Result<Self, StartError> {
+        let failed = |source| StartError::Bind { address, source };
+        // One timeout for every read: tiny_http's connections know no other.
+        let read_timeout = options.client_body_timeout.min(options.idle_timeout);
+        let inherited = Inherited { read: read_timeout, write: options.client_write_timeout };
+        let listener = socket::listen(address, inherited).map_err(failed)?;
+        let local = listener.local_addr().map_err(failed)?;
+        Ok(TinyEdge { listener, local, options: *options, read_timeout })
+    }
+
+    /// The address that was bound.
+    pub fn local_addr(&self) -> SocketAddr {
+        self.local
+    }
+
+    /// Starts serving: every request that comes is offered at the door.
+    ///
+    /// # Errors
+    /// When a thread cannot be started.
+    pub fn start(self, door: Door) -> Result<Running, StartError> {
+        let (refusals, chores) = bounded::<Chore>(door.capacity());
+        let crew = Crew::default();
+        for number in 0..REFUSERS {
+            let chores = chores.clone();
+            crew.start(
+                format!("refuse-{number}"),
+                move || while chores.recv().is_ok_and(Chore::carry_out) {},
+            )?;
+        }
+        let (nerve, signals) = Nerve::new();
+        let nerve = Arc::new(nerve);
+        let dispatch = Arc::new(Dispatch {
+            listener: self.listener,
+            shared: Arc::new(Shared {
+                local: self.local,
+                open: AtomicUsize::new(0),
+                lost: AtomicUsize::new(0),
+                stopping: AtomicBool::new(false),
+                finished: AtomicBool::new(false),
+                severed: Severed::default(),
+                chores: refusals,
+            }),
+            limits: self.options.limits,
+            quiet: self.read_timeout + Duration::from_secs(1),
+            servers: Mutex::default(),
+            nerve: Arc::clone(&nerve),
+            crew,
+        });
+        Dispatch::serve(&dispatch, door.clone())?;
+        let reviving = Arc::clone(&dispatch);
+        let patient = Patient {
+            address: self.local,
+            read_timeout: self.read_timeout,
+            revive: move || Dispatch::serve(&reviving, door.clone()).is_ok(),
+            nerve,
+            signals,
+        };
+        let pulse = Pulse::start(patient, &dispatch.crew)?;
+        Ok(Running { dispatch, pulse: Some(pulse) })
+    }
+}
+
+/// A serving edge.
+pub struct Running {
+    dispatch: Arc<Dispatch>,
+    pulse: Option<Pulse>,
+}
+
+impl Running {
+    /// From now on, replies say `Connection: close`.
+    pub fn announce_stop(&self) {
+        self.dispatch.shared.stopping.store(true, SeqCst);
+    }
+
+    /// Accepts no further connection. Requests on those that are open are still served.
+    pub fn stop_accepting(&mut self) {
+        self.announce_stop();
+        self.pulse = None;
+        socket::stop_listening(&self.dispatch.listener);
+    }
+
+    /// Is no request waiting for its reply?
+    pub fn is_idle(&self) -> bool {
+        self.dispatch.shared.open.load(SeqCst) == 0
+    }
+
+    /// Ends the edge's threads, and returns how many were still at work at the deadline.
+    pub fn finish(self, deadline: Instant) -> usize {
+        let Running { dispatch, pulse } = self;
+        drop(pulse);
+        dispatch.shared.finished.store(true, SeqCst);
+        for server in dispatch.servers.lock().unwrap_or_else(PoisonError::into_inner).drain(..) {
+            server.unblock();
+        }
+        for _ in 0..REFUSERS {
+            let _ = dispatch.shared.chores.send_deadline(Chore::GoHome, deadline); // late: they are left behind
+        }
+        dispatch.crew.join(deadline)
+    }
+}
+
+/// What the requests of one listener share.
+struct Shared {
+    local: SocketAddr,
+    /// Requests that wait for their reply.
+    open: AtomicUsize,
+    /// Connections given up together with their thread: to drop them would end the process.
+    lost: AtomicUsize,
+    stopping: AtomicBool,
+    finished: AtomicBool,
+    severed: Severed,
+    chores: Sender<Chore>,
+}
+
+/// Takes requests from tiny_http and offers them at the door.
+struct Dispatch {
+    listener: TcpListener,
+    shared: Arc<Shared>,
+    limits: head::Limits,
+    /// So long after its last byte, no connection of an old server is open any more.
+    quiet: Duration,
+    servers: Mutex<Vec<Arc<Server>>>,
+    nerve: Arc<Nerve>,
+    crew: Crew,
+}
+
+impl Dispatch {
+    /// Starts a server on the listener, and the thread that takes its requests. When accepting has
+    /// failed this is called again: the old server's connections are still served by their thread.
+    fn serve(dispatch: &Arc<Self>, door: Door) -> Result<(), StartError> {
+        let failed = |source| StartError::Bind { address: dispatch.shared.local, source };
+        if !socket::has_descriptors(&dispatch.listener) {
+            return Err(failed(io::Error::other("there are no file descriptors left")));
+        }
+        let listener = dispatch.listener.try_clone().map_err(failed)?;
+        let server = Server::from_listener(listener, None).map_err(|e| failed(io::Error::other(e)))?;
+        let server = Arc::new(server);
+        dispatch.servers.lock().unwrap_or_else(PoisonError::into_inner).push(Arc::clone(&server));
+        let this = Arc::clone(dispatch);
+        dispatch.crew.start("edge", move || this.run(&server, &door))
+    }
+
+    fn run(&self, server: &Arc<Server>, door: &Door) {
+        let alive = Arc::new(()); // a copy with each request: is any of this server's still open?
+        let mut retired = false;
+        while !self.shared.finished.load(SeqCst) {
+            match self.receive(server) {
+                Ok(Some(request)) => self.admit(request, &alive, door),
+                Ok(None) if retired && Arc::strong_count(&alive) == 1 => break,
+                Ok(None) => {}
+                Err(error) => {
+                    retired = true; // tiny_http accepts no more after any error
+                    if !self.shared.stopping.load(SeqCst) {
+                        tracing::error!("cannot accept connections: {error}");
+                        self.nerve.accept_failed();
+                    }
+                }
+            }
+        }
+        let mut servers = self.servers.lock().unwrap_or_else(PoisonError::into_inner);
+        servers.retain(|other| !Arc::ptr_eq(other, server));
+    }
+
+    /// The next request. Asking a few times before falling asleep spares tiny_http's threads most of
+    /// the wake-ups under load, and this one most of its context switches.
+    fn receive(&self, server: &Server) -> io::Result<Option<Request>> {
+        for _ in 0..GLANCES {
+            if let found @ (Ok(Some(_)) | Err(_)) = server.try_recv() {
+                return found;
+            }
+            thread::yield_now();
+        }
+        if self.shared.finished.load(SeqCst) {
+            return Ok(None); // the call to wake up may have been one of the answers above
+        }
+        server.recv_timeout(self.quiet)
+    }
+
+    /// One request: checked, then offered at the door or refused.
+    fn admit(&self, request: Request, alive: &Arc<()>, door: &Door) {
+        self.nerve.request();
+        let Some(peer) = request.remote_addr().copied() else { return }; // a TCP client has one
+        let arrived = Instant::now();
+        let checked = head::check(raw_head(&request), &self.limits);
+        let line = Box::new(TinyLine::new(request, peer, &self.shared, alive));
+        if self.shared.severed.has(peer, arrived) {
+            return line.chore(Chore::Discard);
+        }
+        match checked {
+            Ok((_, Body::Chunked)) if line.raw => line.refuse(Refusal::NotImplemented, None),
+            Ok(checked) => door.offer(Exchange::new(checked, peer, self.limits.body, line)),
+            Err(refusal) => {
+                door.log().record(&Outcome::refused(None, peer, arrived, refusal));
+                line.refuse(refusal, None);
+            }
+        }
+    }
+}
+
+fn raw_head(request: &Request) -> RawHead<'_, impl Iterator<Item = (&[u8], &[u8])>> {
+    let version = match request.http_version() {
+        HTTPVersion(1, 1) => Version::HTTP_11,
+        HTTPVersion(1, 0) => Version::HTTP_10,
+        _ => Version::HTTP_09,
+    };
+    let fields = request.headers().iter();
+    let fields = fields.map(|h| (h.field.as_str().as_str().as_bytes(), h.value.as_str().as_bytes()));
+    RawHead {
+        method: request.method().as_str().as_bytes(),
+        target: request.url().as_bytes(),
+        version,
+        fields,
+    }
+}
