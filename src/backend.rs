@@ -4,7 +4,7 @@ use crate::error::StartError;
 use std::fmt;
 use std::net::{SocketAddr, ToSocketAddrs};
 use std::str::FromStr;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 /// A backend's address as a person writes it: `http://host:port`.
 ///
@@ -106,6 +106,7 @@ pub struct Backend {
     authority: http::uri::Authority,
     addresses: Vec<SocketAddr>,
     in_flight: AtomicUsize,
+    failing: AtomicBool,
 }
 
 impl Backend {
@@ -123,7 +124,7 @@ impl Backend {
             .authority()
             .parse()
             .map_err(|_| failed(std::io::Error::other("the name cannot stand in a URL")))?;
-        Ok(Backend { authority, addresses, in_flight: AtomicUsize::new(0) })
+        Ok(Backend { authority, addresses, in_flight: AtomicUsize::new(0), failing: AtomicBool::new(false) })
     }
 
     /// Host and port, as they stand in a URL.
@@ -139,6 +140,13 @@ impl Backend {
     /// How many requests it is serving now.
     pub fn in_flight(&self) -> usize {
         self.in_flight.load(Ordering::Relaxed)
+    }
+
+    /// Remembers how a try ended. True if the one before had ended otherwise: a log says so once, and
+    /// not with each request.
+    pub fn has_changed(&self, failed: bool) -> bool {
+        self.failing.load(Ordering::Relaxed) != failed
+            && self.failing.swap(failed, Ordering::Relaxed) != failed
     }
 
     /// Counts one request in, until the guard is dropped.
@@ -190,6 +198,13 @@ mod tests {
         assert_eq!(url("http://Example:80/"), url("http://example"));
         assert_eq!(url("http://[::1]:8081").authority(), "[::1]:8081");
         assert_eq!(url("http://[::1]:8081").resolve().unwrap(), ["[::1]:8081".parse().unwrap()]);
+    }
+
+    #[test]
+    fn a_series_of_failures_is_news_once() {
+        let backend = Backend::resolve(&"http://127.0.0.1:1".parse().unwrap()).unwrap();
+        let news = [false, true, true, false, false, true].map(|failed| backend.has_changed(failed));
+        assert_eq!(news, [false, true, false, true, false, true]);
     }
 
     #[test]

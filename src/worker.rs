@@ -128,21 +128,23 @@ impl Worker {
             let outcome = self.forwarder.send(backend, exchange);
             progress.upstream = began.elapsed();
             let failed = match outcome {
-                Ok(reply) => return Ok(reply),
+                Ok(reply) => {
+                    report(backend, None);
+                    return Ok(reply);
+                }
                 Err(failed) => failed,
             };
             let request = retry::Request {
                 idempotent: retry::is_idempotent(&exchange.head.method),
                 body_untouched: exchange.body_untouched(),
             };
-            match retry::next(failed.failure, request) {
-                Next::Redial => {} // a stale connection left the pool when it failed: the next is fresh, or stale too
-                next => {
-                    if !failed.failure.client {
-                        tracing::warn!(backend = %backend.authority(), "no reply from backend: {}", failed.cause);
-                    }
-                    return Err((failed, next));
+            let next = retry::next(failed.failure, request);
+            // A stale connection leaves the pool by failing, so this comes to an end.
+            if next != Next::Redial {
+                if !failed.failure.client {
+                    report(backend, Some(&failed.cause));
                 }
+                return Err((failed, next));
             }
         }
     }
@@ -156,9 +158,20 @@ impl Worker {
         let Reply { head, length, mut body } = reply;
         let relayed = exchange.reply(&head, length, &mut body, &mut self.scratch);
         if let Err(error @ RelayError::Backend(_)) = &relayed {
-            let backend = backend.map(|backend| backend.authority().as_str());
-            tracing::warn!(backend, "{error}");
+            let name = backend.map_or("-", |backend| backend.authority().as_str());
+            tracing::warn!("backend {name}: {error}");
         }
         (head.status, relayed.unwrap_or(0))
+    }
+}
+
+/// Says so when a backend begins to fail, and when it is back.
+fn report(backend: &Backend, failure: Option<&str>) {
+    if backend.has_changed(failure.is_some()) {
+        let name = backend.authority().as_str();
+        match failure {
+            Some(cause) => tracing::warn!("backend {name} fails: {cause}"),
+            None => tracing::info!("backend {name} answers again"),
+        }
     }
 }
