@@ -194,12 +194,12 @@ pub enum RelayError {
 pub struct Scratch {
     head: Vec<u8>,
     /// Room for a chunk: its size line, a piece, and the end of the line.
-    piece: Box<[u8; SIZE_LINE + PIECE + 2]>,
+    piece: Box<[u8]>,
 }
 
 impl Default for Scratch {
     fn default() -> Self {
-        Scratch { head: Vec::with_capacity(1024), piece: Box::new([0; SIZE_LINE + PIECE + 2]) }
+        Scratch { head: Vec::with_capacity(1024), piece: vec![0; SIZE_LINE + PIECE + 2].into() }
     }
 }
 
@@ -214,83 +214,184 @@ pub fn relay(
     body: &mut dyn Read,
     scratch: &mut Scratch,
 ) -> Result<u64, RelayError> {
-    scratch.head.clear();
-    head(reply, framing, &mut scratch.head);
-    match framing.delimiter {
-        Delimiter::NoBody | Delimiter::Sized(0) => {
-            line.write(&scratch.head).map_err(RelayError::Client)?;
-            finish(body);
+    let Scratch { head: out, piece } = scratch;
+    out.clear();
+    head(reply, framing, out);
+    let sized = matches!(framing.delimiter, Delimiter::Sized(_));
+    let length = match framing.delimiter {
+        Delimiter::NoBody => 0,
+        Delimiter::Sized(length) => length,
+        Delimiter::Chunked | Delimiter::Close => u64::MAX,
+    };
+    let mut sent = 0;
+    if !sized || length == 0 {
+        line.write(out).map_err(RelayError::Client)?;
+        out.clear();
+    }
+    while sent < length {
+        let room = PIECE.min(usize::try_from(length - sent).unwrap_or(PIECE));
+        let n = body.read(&mut piece[SIZE_LINE..SIZE_LINE + room]).map_err(RelayError::Backend)?;
+        match n {
+            0 if sized => return Err(RelayError::Backend(io::ErrorKind::UnexpectedEof.into())),
+            0 => break,
+            _ => sent += n as u64,
+        }
+        let bytes = match framing.delimiter {
+            Delimiter::Chunked => as_chunk(piece, n),
+            _ => &piece[SIZE_LINE..SIZE_LINE + n],
+        };
+        if out.is_empty() {
+            line.write(bytes).map_err(RelayError::Client)?;
+        } else {
+            out.extend_from_slice(bytes); // head and first bytes leave together
+            line.write(out).map_err(RelayError::Client)?;
+            out.clear();
+        }
+    }
+    if framing.delimiter == Delimiter::Chunked {
+        line.write(b"0\r\n\r\n").map_err(RelayError::Client)?;
+    }
+    // ureq takes a connection back into its pool on the read that says that the body is over, and not
+    // before. The client has all of its reply by now, so whatever comes of this read is no failure.
+    let _ = body.read(&mut [0]);
+    Ok(sent)
+}
+
+/// The piece of `n` bytes, with its size line before and the end of its line after it.
+fn as_chunk(piece: &mut [u8], n: usize) -> &[u8] {
+    let size = format!("{n:x}\r\n");
+    let (start, end) = (SIZE_LINE - size.len(), SIZE_LINE + n);
+    piece[start..SIZE_LINE].copy_from_slice(size.as_bytes());
+    piece[end..end + 2].copy_from_slice(b"\r\n");
+    &piece[start..end + 2]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    /// A client that keeps what it gets, write by write.
+    #[derive(Default)]
+    struct Kept(Vec<Vec<u8>>);
+
+    impl Line for Kept {
+        fn read(&mut self, _: &mut [u8]) -> io::Result<usize> {
             Ok(0)
         }
-        Delimiter::Sized(length) => sized(line, length, body, scratch),
-        Delimiter::Chunked => chunked(line, body, scratch),
-        Delimiter::Close => until_close(line, body, scratch),
-    }
-}
-
-/// Head and first bytes leave together.
-fn sized(
-    line: &mut dyn Line,
-    length: u64,
-    body: &mut dyn Read,
-    scratch: &mut Scratch,
-) -> Result<u64, RelayError> {
-    let Scratch { head, piece } = scratch;
-    let mut left = length;
-    while left > 0 {
-        let room = PIECE.min(usize::try_from(left).unwrap_or(PIECE));
-        let n = body.read(&mut piece[..room]).map_err(RelayError::Backend)?;
-        if n == 0 {
-            return Err(RelayError::Backend(io::ErrorKind::UnexpectedEof.into()));
+        fn may_keep(&self) -> bool {
+            true
         }
-        let bytes = if head.is_empty() {
-            &piece[..n]
-        } else {
-            head.extend_from_slice(&piece[..n]);
-            head.as_slice()
-        };
-        line.write(bytes).map_err(RelayError::Client)?;
-        head.clear();
-        left -= n as u64;
-    }
-    finish(body);
-    Ok(length)
-}
-
-/// ureq takes a connection back into its pool on the read that says that the body is over, and not
-/// before. The client has all of its reply by then, so whatever comes of this read is no failure.
-fn finish(body: &mut dyn Read) {
-    let _ = body.read(&mut [0]);
-}
-
-fn chunked(line: &mut dyn Line, body: &mut dyn Read, scratch: &mut Scratch) -> Result<u64, RelayError> {
-    let Scratch { head, piece } = scratch;
-    line.write(head).map_err(RelayError::Client)?;
-    let mut sent = 0;
-    loop {
-        let n = body.read(&mut piece[SIZE_LINE..SIZE_LINE + PIECE]).map_err(RelayError::Backend)?;
-        if n == 0 {
-            line.write(b"0\r\n\r\n").map_err(RelayError::Client)?;
-            return Ok(sent);
+        fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
+            self.0.push(bytes.to_vec());
+            Ok(())
         }
-        let size = format!("{n:x}\r\n");
-        let (start, end) = (SIZE_LINE - size.len(), SIZE_LINE + n);
-        piece[start..SIZE_LINE].copy_from_slice(size.as_bytes());
-        piece[end..end + 2].copy_from_slice(b"\r\n");
-        line.write(&piece[start..end + 2]).map_err(RelayError::Client)?;
-        sent += n as u64;
+        fn end(self: Box<Self>, _: End) {}
+        fn refuse(self: Box<Self>, _: Refusal, _: Option<&request::Parts>) {}
     }
-}
 
-fn until_close(line: &mut dyn Line, body: &mut dyn Read, scratch: &mut Scratch) -> Result<u64, RelayError> {
-    line.write(&scratch.head).map_err(RelayError::Client)?;
-    let mut sent = 0;
-    loop {
-        let n = body.read(&mut scratch.piece[..PIECE]).map_err(RelayError::Backend)?;
-        if n == 0 {
-            return Ok(sent);
+    fn request(method: &str, version: Version, connection: &str) -> request::Parts {
+        let request = http::Request::builder().method(method).version(version);
+        request.header("connection", connection).body(()).unwrap().into_parts().0
+    }
+
+    fn reply(status: u16) -> response::Parts {
+        http::Response::builder().status(status).header("x-a", "1").body(()).unwrap().into_parts().0
+    }
+
+    fn relayed(
+        request: &request::Parts,
+        status: u16,
+        length: Option<u64>,
+        mut body: &[u8],
+    ) -> (Result<u64, RelayError>, Kept) {
+        let (head, mut kept) = (reply(status), Kept::default());
+        let framing = Framing::of(request, head.status, length, true);
+        let outcome = relay(&mut kept, &head, framing, &mut body, &mut Scratch::default());
+        (outcome, kept)
+    }
+
+    #[test]
+    fn the_framing_table() {
+        use Delimiter::{Chunked, Close, NoBody, Sized};
+        let (new, old) = (Version::HTTP_11, Version::HTTP_10);
+        for (method, version, connection, status, length, delimiter, end) in [
+            ("GET", new, "", 200, Some(5), Sized(5), End::Keep),
+            ("GET", new, "close", 200, Some(5), Sized(5), End::Close),
+            ("GET", new, "", 200, None, Chunked, End::Keep),
+            ("GET", old, "", 200, Some(5), Sized(5), End::Close),
+            ("GET", old, "keep-alive", 200, Some(5), Sized(5), End::Keep),
+            ("GET", old, "keep-alive", 200, None, Close, End::Close),
+            ("HEAD", new, "", 200, Some(5), NoBody, End::Keep),
+            ("HEAD", old, "keep-alive", 200, None, NoBody, End::Keep),
+            ("GET", new, "", 204, Some(0), NoBody, End::Keep),
+            ("GET", new, "", 304, Some(5), NoBody, End::Keep),
+        ] {
+            let request = request(method, version, connection);
+            let framing = Framing::of(&request, StatusCode::from_u16(status).unwrap(), length, true);
+            assert_eq!((framing.delimiter, framing.end()), (delimiter, end), "{method} {version:?} {status}");
+            let broken = Framing::of(&request, StatusCode::OK, length, false);
+            assert_eq!(broken.end(), End::Close);
         }
-        line.write(&scratch.piece[..n]).map_err(RelayError::Client)?;
-        sent += n as u64;
+    }
+
+    #[test]
+    fn a_sized_reply_leaves_in_one_write_and_a_stream_begins_at_once() {
+        let get = request("GET", Version::HTTP_11, "");
+        let (_, kept) = relayed(&get, 200, Some(5), b"hello");
+        assert_eq!(kept.0.len(), 1);
+        let text = String::from_utf8(kept.0.concat()).unwrap();
+        assert!(
+            text.starts_with("HTTP/1.1 200 OK\r\nX-A: 1\r\nDate: ") && text.ends_with("\r\n\r\nhello"),
+            "{text}"
+        );
+        let (_, kept) = relayed(&get, 200, None, b"hello");
+        assert!(kept.0[0].ends_with(b"\r\n\r\n"));
+        assert_eq!(kept.0[1..].concat(), b"5\r\nhello\r\n0\r\n\r\n");
+    }
+
+    #[test]
+    fn a_body_that_ends_early_is_an_error_and_gets_no_end() {
+        let (outcome, kept) = relayed(&request("GET", Version::HTTP_11, ""), 200, Some(9), b"hello");
+        assert!(matches!(outcome, Err(RelayError::Backend(_))));
+        assert!(kept.0.concat().ends_with(b"hello"));
+    }
+
+    #[test]
+    fn a_204_has_no_length_and_a_head_reply_keeps_it() {
+        let (_, kept) = relayed(&request("GET", Version::HTTP_11, ""), 204, Some(0), b"");
+        assert!(!String::from_utf8(kept.0.concat()).unwrap().contains("Content-Length"));
+        let (_, kept) = relayed(&request("HEAD", Version::HTTP_11, ""), 200, Some(7), b"");
+        assert!(String::from_utf8(kept.0.concat()).unwrap().ends_with("Content-Length: 7\r\n\r\n"));
+    }
+
+    proptest! {
+        #[test]
+        fn any_body_arrives_whole_however_it_is_framed(body in proptest::collection::vec(any::<u8>(), 0..70_000), framing in 0..3) {
+            let version = if framing == 2 { Version::HTTP_10 } else { Version::HTTP_11 };
+            let length = (framing == 0).then_some(body.len() as u64);
+            let (outcome, kept) = relayed(&request("GET", version, ""), 200, length, &body);
+            prop_assert_eq!(outcome.unwrap(), body.len() as u64);
+            let bytes = kept.0.concat();
+            let start = bytes.windows(4).position(|four| four == b"\r\n\r\n").unwrap() + 4;
+            let got = if framing == 1 { unchunk(&bytes[start..]) } else { bytes[start..].to_vec() };
+            prop_assert_eq!(got, body);
+        }
+    }
+
+    fn unchunk(mut bytes: &[u8]) -> Vec<u8> {
+        let mut body = Vec::new();
+        loop {
+            let end = bytes.windows(2).position(|two| two == b"\r\n").unwrap();
+            let size = usize::from_str_radix(std::str::from_utf8(&bytes[..end]).unwrap(), 16).unwrap();
+            let start = end + 2;
+            assert_eq!(&bytes[start + size..start + size + 2], b"\r\n");
+            if size == 0 {
+                assert_eq!(bytes.len(), start + 2);
+                return body;
+            }
+            body.extend_from_slice(&bytes[start..start + size]);
+            bytes = &bytes[start + size + 2..];
+        }
     }
 }
