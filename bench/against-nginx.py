@@ -98,6 +98,7 @@ def main():
     parser.add_argument("--seconds", type=int, default=4)
     parser.add_argument("--connections", type=int, default=32)
     parser.add_argument("--body", type=int, default=35, help="bytes of each reply")
+    parser.add_argument("--nginx-workers", default="auto", help="worker processes of the proxying nginx")
     parser.add_argument("contenders", nargs="*", default=["turnwheel 8=--workers 8"], help="NAME=[@BINARY] FLAGS")
     args = parser.parse_args()
     started, contenders = [], {}
@@ -113,7 +114,7 @@ def main():
             upstream = "".join(f"server 127.0.0.1:{p};" for p in ports[:2])
             proxy = nginx(folder, "proxy", f"""upstream b {{ {upstream} keepalive 64; keepalive_requests 1000000000; }}
                 server {{ listen 127.0.0.1:{ports[2]} backlog=4096; location / {{ proxy_pass http://b;
-                    proxy_max_temp_file_size 0; proxy_http_version 1.1; proxy_set_header Connection ""; }} }}""", 1)
+                    proxy_max_temp_file_size 0; proxy_http_version 1.1; proxy_set_header Connection ""; }} }}""", args.nginx_workers)
             started.append(proxy)
             contenders["nginx"] = (proxy.pid, ports[2])
             for contender in args.contenders:

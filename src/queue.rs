@@ -11,10 +11,13 @@
 //! slow backends. A reserve worker then stays for as long as its requests are slow ones and there
 //! are more of them.
 
+mod foreman;
+
 use crate::access_log::{AccessLog, Outcome};
 use crate::edge::Exchange;
 use crate::error::Refusal;
-use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, TrySendError, bounded, select};
+use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, TrySendError, bounded};
+pub use foreman::Foreman;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::*};
 use std::thread;
@@ -41,9 +44,6 @@ const CORE_PER_PROCESSOR: usize = 4;
 /// A request that waits this long while none is taken has found the whole core stuck. Backends on
 /// the same network answer within it; a person does not notice it.
 const PATIENCE: Duration = Duration::from_millis(1);
-
-/// How often the foreman looks when all workers are at work already and requests can only expire.
-const GLANCE: Duration = Duration::from_millis(10);
 
 /// How long a reserve worker waits for its next request before it goes home.
 const LINGER: Duration = Duration::from_millis(200);
@@ -233,75 +233,5 @@ impl Seat {
         // The door may have counted on this worker for a further request. It is busy now.
         self.board.look(self.jobs.len());
         job
-    }
-}
-
-/// Calls the reserve when the core is stuck, and refuses what has waited for too long even if no
-/// worker is free to do so.
-pub struct Foreman {
-    jobs: Receiver<Exchange>,
-    board: Arc<Board>,
-    rung: Receiver<()>,
-    closed: Receiver<()>,
-    call: Sender<()>,
-    log: Arc<AccessLog>,
-    /// A way back into the queue.
-    again: Option<Inlet>,
-}
-
-impl Foreman {
-    /// Works until the queue is closed and empty.
-    pub fn run(mut self) {
-        loop {
-            select! {
-                recv(self.rung) -> _ => self.watch(),
-                recv(self.closed) -> _ => {
-                    self.again = None; // the last sender: workers end once the queue is empty
-                    self.watch(); // until then they may be needed
-                    return;
-                }
-            }
-        }
-    }
-
-    /// Watches the queue until it is empty.
-    fn watch(&self) {
-        self.board.watched.store(true, SeqCst);
-        let mut pause = PATIENCE;
-        let mut seen = self.board.taken.load(Relaxed);
-        loop {
-            thread::sleep(pause);
-            self.refuse_expired();
-            let taken = self.board.taken.load(Relaxed);
-            let stuck = taken == seen;
-            seen = taken;
-            pause = if stuck && !self.call_reserve(self.jobs.len()) { GLANCE } else { PATIENCE };
-            if self.jobs.is_empty() {
-                self.board.watched.store(false, SeqCst);
-                // One that came just before the bell was live again would find nobody.
-                if self.jobs.is_empty() {
-                    return;
-                }
-                self.board.watched.store(true, SeqCst);
-            }
-        }
-    }
-
-    /// Calls one reserve worker for each of so many requests. False if nobody was at home.
-    fn call_reserve(&self, requests: usize) -> bool {
-        let called = (0..requests).take_while(|_| self.call.try_send(()).is_ok()).count();
-        called > 0 || requests == 0
-    }
-
-    fn refuse_expired(&self) {
-        while !self.jobs.is_empty() && self.board.head_expired() {
-            let Ok(exchange) = self.jobs.try_recv() else { return };
-            self.board.taken.fetch_add(1, Relaxed);
-            match &self.again {
-                // Another one than was looked at: it loses its place, but nothing else.
-                Some(inlet) if exchange.arrived.elapsed() < self.board.timeout => inlet.offer(exchange),
-                _ => turn_away(exchange, Refusal::QueuedTooLong, &self.log),
-            }
-        }
     }
 }

@@ -366,6 +366,7 @@ mod tests {
     }
 
     proptest! {
+        #![proptest_config(ProptestConfig::with_cases(40))]
         #[test]
         fn any_body_arrives_whole_however_it_is_framed(body in proptest::collection::vec(any::<u8>(), 0..70_000), framing in 0..3) {
             let version = if framing == 2 { Version::HTTP_10 } else { Version::HTTP_11 };

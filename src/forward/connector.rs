@@ -96,6 +96,7 @@ impl TracingConnector {
 }
 
 /// One connection to a backend.
+#[derive(Debug)]
 pub struct Link {
     stream: Arc<TcpStream>,
     trace: Arc<Trace>,
@@ -212,12 +213,6 @@ impl Transport for Link {
             self.trace.connected.store(true, Relaxed);
         }
         quiet
-    }
-}
-
-impl std::fmt::Debug for Link {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Link").field("pooled", &self.pooled).field("dead", &self.dead).finish()
     }
 }
 

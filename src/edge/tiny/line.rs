@@ -126,7 +126,9 @@ impl TinyLine {
         if let Some(hold) = &hold {
             hold.finish_writing();
             hold.limit_reads(LINGER);
-            let deadline = Instant::now() + LINGER;
+            // While others wait for their refusal, this client has no second to notice.
+            let patience = if self.shared.chores.is_empty() { LINGER } else { Duration::ZERO };
+            let deadline = Instant::now() + patience;
             let mut scratch = [0; 16 << 10];
             while Instant::now() < deadline && stream.read(&mut scratch).is_ok_and(|n| n > 0) {}
             hold.shut();

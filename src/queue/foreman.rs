@@ -1,0 +1,84 @@
+//! The thread that watches the queue while requests wait in it.
+
+use super::{Board, Inlet, PATIENCE, turn_away};
+use crate::access_log::AccessLog;
+use crate::edge::Exchange;
+use crate::error::Refusal;
+use crossbeam_channel::{Receiver, Sender, select};
+use std::sync::Arc;
+use std::sync::atomic::Ordering::{Relaxed, SeqCst};
+use std::thread;
+use std::time::Duration;
+
+/// How often it looks when all workers are at work already and requests can only expire.
+const GLANCE: Duration = Duration::from_millis(10);
+
+/// Calls the reserve when the core is stuck, and refuses what has waited for too long even if no
+/// worker is free to do so.
+pub struct Foreman {
+    pub(super) jobs: Receiver<Exchange>,
+    pub(super) board: Arc<Board>,
+    pub(super) rung: Receiver<()>,
+    pub(super) closed: Receiver<()>,
+    pub(super) call: Sender<()>,
+    pub(super) log: Arc<AccessLog>,
+    /// A way back into the queue.
+    pub(super) again: Option<Inlet>,
+}
+
+impl Foreman {
+    /// Works until the queue is closed and empty.
+    pub fn run(mut self) {
+        loop {
+            select! {
+                recv(self.rung) -> _ => self.watch(),
+                recv(self.closed) -> _ => {
+                    self.again = None; // the last sender: workers end once the queue is empty
+                    self.watch(); // until then they may be needed
+                    return;
+                }
+            }
+        }
+    }
+
+    /// Watches the queue until it is empty.
+    fn watch(&self) {
+        self.board.watched.store(true, SeqCst);
+        let mut pause = PATIENCE;
+        let mut seen = self.board.taken.load(Relaxed);
+        loop {
+            thread::sleep(pause);
+            self.refuse_expired();
+            let taken = self.board.taken.load(Relaxed);
+            let stuck = taken == seen;
+            seen = taken;
+            pause = if stuck && !self.call_reserve(self.jobs.len()) { GLANCE } else { PATIENCE };
+            if self.jobs.is_empty() {
+                self.board.watched.store(false, SeqCst);
+                // One that came just before the bell was live again would find nobody.
+                if self.jobs.is_empty() {
+                    return;
+                }
+                self.board.watched.store(true, SeqCst);
+            }
+        }
+    }
+
+    /// Calls one reserve worker for each of so many requests. False if nobody was at home.
+    fn call_reserve(&self, requests: usize) -> bool {
+        let called = (0..requests).take_while(|_| self.call.try_send(()).is_ok()).count();
+        called > 0 || requests == 0
+    }
+
+    fn refuse_expired(&self) {
+        while !self.jobs.is_empty() && self.board.head_expired() {
+            let Ok(exchange) = self.jobs.try_recv() else { return };
+            self.board.taken.fetch_add(1, Relaxed);
+            match &self.again {
+                // Another one than was looked at: it loses its place, but nothing else.
+                Some(inlet) if exchange.arrived.elapsed() < self.board.timeout => inlet.offer(exchange),
+                _ => turn_away(exchange, Refusal::QueuedTooLong, &self.log),
+            }
+        }
+    }
+}
