@@ -1,1 +1,21 @@
 //! Tests over real sockets, a file a topic.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a helper that fails is a test that fails")]
+
+mod backend;
+mod bed;
+mod cli;
+mod embed;
+mod fairness;
+mod forwarding;
+mod framing;
+mod heavy;
+mod logs;
+mod malformed;
+mod pool;
+mod real;
+mod refusals;
+mod retries;
+mod stopping;
+mod streaming;
+mod tidy;

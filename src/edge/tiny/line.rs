@@ -16,9 +16,30 @@ use tiny_http::{HTTPVersion, Request, Response, StatusCode};
 /// How long a refused client that is still sending may take to notice.
 const LINGER: Duration = Duration::from_secs(1);
 
-/// The largest unread rest of a body that may be dropped: tiny_http makes a buffer of that size to
-/// read it into. The pages are never touched, but an impossible size would end the process.
-const DROPPABLE: u64 = 1 << 30;
+/// Can so many unread bytes be left to tiny_http? It makes a buffer of that size to read them into, be
+/// it at the end of the connection or on drop. Its pages are never touched, but a size that is not to
+/// be had ends the process: so whoever asks for one must be found out here.
+pub fn is_droppable(unread: u64) -> bool {
+    let mut buffer: Vec<u8> = Vec::new();
+    let granted = usize::try_from(unread).is_ok_and(|size| buffer.try_reserve_exact(size).is_ok());
+    std::hint::black_box(&buffer); // or the compiler sees that nobody uses it, and grants anything
+    granted
+}
+
+/// The first such header: the one that tiny_http looks at.
+fn header<'a>(request: &'a Request, name: &'static str) -> Option<&'a str> {
+    request.headers().iter().find(|header| header.field.equiv(name)).map(|header| header.value.as_str())
+}
+
+/// Asks as tiny_http asks, and so gets the same answer.
+fn connection_says(request: &Request, option: &str) -> bool {
+    header(request, "Connection").is_some_and(|value| value.to_ascii_lowercase().contains(option))
+}
+
+/// `Connection: upgrade` makes tiny_http hand out the bare connection instead of the body.
+pub fn is_raw(request: &Request) -> bool {
+    connection_says(request, "upgrade")
+}
 
 /// What is unread of a request body.
 #[derive(Clone, Copy, PartialEq)]
@@ -36,8 +57,6 @@ pub struct TinyLine {
     peer: SocketAddr,
     /// tiny_http ends this connection by itself after the reply.
     last: bool,
-    /// `Connection: upgrade` makes tiny_http hand out the connection instead of the body.
-    pub raw: bool,
     shared: Arc<Shared>,
     _alive: Arc<()>,
 }
@@ -45,14 +64,9 @@ pub struct TinyLine {
 impl TinyLine {
     /// Takes a request over. `alive` is kept until it has been answered.
     pub fn new(request: Request, peer: SocketAddr, shared: &Arc<Shared>, alive: &Arc<()>) -> Self {
-        let header = |name: &'static str| {
-            request.headers().iter().find(|h| h.field.equiv(name)).map(|h| h.value.as_str())
-        };
-        // The same questions that tiny_http asks of these headers, and so the same answers.
-        let connection = header("Connection").map(str::to_ascii_lowercase);
-        let says = |option| connection.as_ref().is_some_and(|value| value.contains(option));
-        let old = *request.http_version() <= HTTPVersion(1, 0);
-        let unread = match (header("Transfer-Encoding"), header("Content-Length")) {
+        let says = |option| connection_says(&request, option);
+        let old = *request.http_version() == HTTPVersion(1, 0);
+        let unread = match (header(&request, "Transfer-Encoding"), header(&request, "Content-Length")) {
             (Some(_), _) => Unread::Chunks,
             (None, Some(length)) => length.parse().map_or(Unread::Nothing, Unread::Bytes),
             (None, None) => Unread::Nothing,
@@ -61,7 +75,6 @@ impl TinyLine {
         TinyLine {
             unread: if unread == Unread::Bytes(0) { Unread::Nothing } else { unread },
             last: says("close") || says("upgrade") || (old && !says("keep-alive")),
-            raw: says("upgrade"),
             request: Some(request),
             writer: None,
             peer,
@@ -74,7 +87,7 @@ impl TinyLine {
     fn discard(&mut self) {
         let Some(request) = self.request.take() else { return };
         match self.unread {
-            Unread::Bytes(left) if left > DROPPABLE => self.lose(request),
+            Unread::Bytes(left) if !is_droppable(left) => self.lose(request),
             _ => drop(request.into_writer()), // which has no last words, unlike the request
         }
     }
@@ -94,13 +107,16 @@ impl TinyLine {
         let _ = chores.send(chore(self)); // closed: then the line is dropped, and discards itself
     }
 
-    /// Reads the rest of the body, which tiny_http would otherwise read into memory, and takes the
-    /// writer.
-    fn open_writer(&mut self) -> io::Result<&mut Box<dyn Write + Send>> {
+    /// Reads the rest of the body, which tiny_http would otherwise read into memory.
+    fn read_rest(&mut self) {
         let mut scratch = [0; 16 << 10];
         while self.unread != Unread::Nothing && self.read(&mut scratch).is_ok() {}
-        if matches!(self.unread, Unread::Bytes(left) if left > DROPPABLE) {
-            self.discard();
+    }
+
+    /// Takes the writer: from now on, nothing can be read.
+    fn open_writer(&mut self) -> io::Result<&mut Box<dyn Write + Send>> {
+        if self.unread != Unread::Nothing {
+            self.read_rest();
         }
         let request = self.request.take().ok_or(ErrorKind::NotConnected)?;
         Ok(self.writer.insert(request.into_writer()))
@@ -122,24 +138,35 @@ impl TinyLine {
         let head = Response::empty(StatusCode(refusal.status().as_u16()));
         let mut stream = request.upgrade(&fields, head);
         let written = stream.write_all(wire::refusal_text(refusal).as_bytes()).and_then(|()| stream.flush());
+        let droppable = !matches!(self.unread, Unread::Bytes(left) if !is_droppable(left));
         let hold = self.hold();
         if let Some(hold) = &hold {
             hold.finish_writing();
-            hold.limit_reads(LINGER);
-            // While others wait for their refusal, this client has no second to notice.
-            let patience = if self.shared.chores.is_empty() { LINGER } else { Duration::ZERO };
-            let deadline = Instant::now() + patience;
-            let mut scratch = [0; 16 << 10];
-            while Instant::now() < deadline && stream.read(&mut scratch).is_ok_and(|n| n > 0) {}
-            hold.shut();
         }
-        // Unless the connection is shut by now, what is left of the body would be the next request.
-        match self.unread {
-            Unread::Bytes(left) if left > DROPPABLE => self.lose(stream),
-            _ if hold.is_none() && !self.last => self.lose(stream),
-            _ => drop(stream),
+        match hold {
+            Some(hold) if droppable => {
+                self.linger(&hold, &mut stream);
+                drop(stream);
+            }
+            None if droppable && self.last => drop(stream),
+            // What is left of the body must not be dropped, or would be taken for the next request.
+            _ => self.lose(stream),
         }
         written
+    }
+}
+
+impl TinyLine {
+    /// Lets a client that is still sending notice that it is refused: to close now, with bytes unread,
+    /// would reset the connection, and the refusal might never be read.
+    fn linger(&self, hold: &Hold, stream: &mut dyn Read) {
+        // While others wait for their refusal, this client has no second to notice.
+        let patience = if self.shared.chores.is_empty() { LINGER } else { Duration::ZERO };
+        hold.limit_reads(LINGER);
+        let deadline = Instant::now() + patience;
+        let mut scratch = [0; 16 << 10];
+        while Instant::now() < deadline && stream.read(&mut scratch).is_ok_and(|n| n > 0) {}
+        hold.shut();
     }
 }
 

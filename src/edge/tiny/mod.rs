@@ -232,13 +232,17 @@ impl Dispatch {
         self.nerve.request();
         let Some(peer) = request.remote_addr().copied() else { return }; // a TCP client has one
         let arrived = Instant::now();
-        let checked = head::check(raw_head(&request), &self.limits);
+        let checked = head::check(raw_head(&request), &self.limits).and_then(|checked| match checked.1 {
+            Body::Sized(length) if !line::is_droppable(length) => Err(Refusal::BodyTooLarge),
+            // tiny_http hands out the bare connection here, and nobody would read the chunks.
+            Body::Chunked if line::is_raw(&request) => Err(Refusal::NotImplemented),
+            _ => Ok(checked),
+        });
         let line = Box::new(TinyLine::new(request, peer, &self.shared, alive));
         if self.shared.severed.has(peer, arrived) {
             return line.chore(Chore::Discard);
         }
         match checked {
-            Ok((_, Body::Chunked)) if line.raw => line.refuse(Refusal::NotImplemented, None),
             Ok(checked) => door.offer(Exchange::new(checked, peer, self.limits.body, line)),
             Err(refusal) => {
                 door.log().record(&Outcome::refused(None, peer, arrived, refusal));

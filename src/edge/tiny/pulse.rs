@@ -135,6 +135,7 @@ impl<R: Fn() -> bool> Patient<R> {
                 _ => 1,
             });
             if signal == Some(Signal::AcceptFailed) || !answered {
+                drop(beats); // descriptors may be what is missing
                 if !self.revive_listener(stopped) {
                     return;
                 }
@@ -218,9 +219,11 @@ impl Beats {
         Beats { address, pending: Vec::new(), answered: Instant::now() }
     }
 
-    /// Sends so many, and one more for each that is still waiting: others may be waiting like it.
+    /// Sends so many, and one more for each that is still waiting: others may be waiting like it. The
+    /// descriptors that this takes are bounded.
     fn send(&mut self, count: usize) {
-        for _ in 0..count + self.pending.len().min(VOLLEY) {
+        let waiting = self.pending.len();
+        for _ in 0..(count + waiting).min(VOLLEY.saturating_sub(waiting)) {
             // Out of descriptors, say: the next round may have more luck.
             let Ok(stream) = TcpStream::connect_timeout(&self.address, DEAD) else { return };
             if stream.shutdown(Shutdown::Write).is_ok() && stream.set_nonblocking(true).is_ok() {

@@ -1,0 +1,48 @@
+# `make help` lists what can be asked for. Rust and make are all that `run` and `test` need.
+
+program = $(or $(CARGO_TARGET_DIR),target)/release/turnwheel
+
+.PHONY: help run demo curl test lint check test-heavy build install clean
+
+help: ## List these targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+run: build ## Two demo backends and the balancer in front of them, until Ctrl-C
+	$(program) demo
+
+demo: build ## The same, with four requests and a look at whose turn it was
+	@log=$$(mktemp); \
+	$(program) demo > $$log & pid=$$!; \
+	trap 'kill $$pid 2>/dev/null; wait $$pid; rm $$log' EXIT; trap 'exit 1' INT TERM; \
+	until grep -q 'Load balancer' $$log; do kill -0 $$pid 2>/dev/null || exit 1; sleep 0.1; done; \
+	cat $$log; \
+	replies=$$($(MAKE) --no-print-directory curl) && echo "$$replies" && \
+	turns=$$(echo $$replies | sed 's/Hello from backend server on //g') && \
+	if [ "$$turns" = ':8081 :8082 :8081 :8082' ]; then echo 'Each backend had its turn.'; \
+	else echo 'The backends did not take turns.' >&2; exit 1; fi
+
+curl: ## Four requests to a balancer that runs already
+	@for i in 1 2 3 4; do curl -s http://localhost:8080/ || exit; done
+
+test: ## All tests but the heavy ones
+	cargo test --locked
+
+lint: ## Format, clippy and documentation, warnings denied, with the command line and without it
+	cargo fmt --check
+	cargo clippy --locked --all-targets -- -D warnings
+	cargo clippy --locked --no-default-features --lib --examples -- -D warnings
+	RUSTDOCFLAGS='-D warnings' cargo doc --locked --no-deps
+
+check: lint test ## What must hold before a change goes in
+
+test-heavy: ## Tests that need minutes or move gigabytes
+	cargo test --locked --release --test it -- --ignored heavy
+
+build: ## Build in release
+	cargo build --locked --release
+
+install: ## Install the program for the current user
+	cargo install --path . --locked
+
+clean: ## Remove what was built
+	cargo clean

@@ -1,0 +1,238 @@
+//! A backend that records every byte it is sent, and does with each connection what its script says.
+
+use crate::bed::{DEADLINE, all, header_lines};
+use std::io::{Read, Write};
+use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::sync::{Arc, Mutex, Weak};
+use std::thread;
+use std::time::Duration;
+
+/// A request as it came.
+#[derive(Clone, Debug)]
+pub struct Received {
+    /// Request line and header lines, with the blank line.
+    pub head: String,
+    /// The body, without its framing.
+    pub body: Vec<u8>,
+    /// Did the body come to its end?
+    pub whole: bool,
+}
+
+impl Received {
+    pub fn request_line(&self) -> &str {
+        self.head.split("\r\n").next().unwrap()
+    }
+
+    pub fn headers(&self) -> Vec<(String, String)> {
+        header_lines(&self.head)
+    }
+
+    /// The value of a header that stands there at most once.
+    #[track_caller]
+    pub fn header(&self, name: &str) -> Option<String> {
+        let all = self.all(name);
+        assert!(all.len() <= 1, "{name} stands there more than once:\n{}", self.head);
+        all.into_iter().next()
+    }
+
+    /// All values of a header, in order.
+    pub fn all(&self, name: &str) -> Vec<String> {
+        all(&self.headers(), name).into_iter().map(ToString::to_string).collect()
+    }
+}
+
+/// What a [`Recorder`] has seen.
+#[derive(Default)]
+struct Seen {
+    /// Each connection while its script runs, and the bytes that came on it.
+    connections: Vec<(Weak<TcpStream>, Vec<u8>)>,
+    requests: Vec<Received>,
+}
+
+/// A backend on a port of the kernel's choice, with a thread for each connection. It stops on drop.
+pub struct Recorder {
+    pub addr: SocketAddr,
+    seen: Arc<Mutex<Seen>>,
+    stopping: Arc<AtomicBool>,
+}
+
+impl Recorder {
+    /// A backend that plays this script on each connection, and closes it at the script's end.
+    pub fn new(script: impl Fn(&mut Conversation) + Send + Sync + 'static) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let addr = listener.local_addr().unwrap();
+        let seen = Arc::new(Mutex::new(Seen::default()));
+        let stopping = Arc::new(AtomicBool::new(false));
+        let (recorder, script) = (Recorder { addr, seen, stopping }, Arc::new(script));
+        let (seen, stopping) = (Arc::clone(&recorder.seen), Arc::clone(&recorder.stopping));
+        thread::spawn(move || {
+            for stream in listener.incoming().map_while(Result::ok) {
+                if stopping.load(Relaxed) {
+                    return;
+                }
+                let (script, mut conversation) = (Arc::clone(&script), Conversation::begin(stream, &seen));
+                thread::spawn(move || script(&mut conversation));
+            }
+        });
+        recorder
+    }
+
+    /// A backend that reads each request whole and replies with these bytes, as long as requests come.
+    pub fn replying(reply: impl Into<Vec<u8>>) -> Self {
+        let reply = reply.into();
+        Recorder::new(move |conversation| {
+            while conversation.read_request().is_some() {
+                conversation.send(&reply);
+            }
+        })
+    }
+
+    /// A backend that replies 200 with this text to each request.
+    pub fn hello(text: &str) -> Self {
+        Recorder::replying(format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n{text}", text.len()))
+    }
+
+    /// A backend that reads each request whole and never says anything.
+    pub fn silent() -> Self {
+        Recorder::new(|conversation| while conversation.read_request().is_some() {})
+    }
+
+    /// The requests whose heads have come, in the order of their heads.
+    pub fn requests(&self) -> Vec<Received> {
+        self.seen.lock().unwrap().requests.clone()
+    }
+
+    /// The one request that has come.
+    #[track_caller]
+    pub fn only_request(&self) -> Received {
+        let mut requests = self.requests();
+        assert_eq!(requests.len(), 1, "one request: {requests:?}");
+        requests.remove(0)
+    }
+
+    /// How many connections have been made.
+    pub fn connections(&self) -> usize {
+        self.seen.lock().unwrap().connections.len()
+    }
+
+    /// Every byte that has come, connection after connection.
+    pub fn bytes(&self) -> Vec<u8> {
+        self.seen.lock().unwrap().connections.iter().flat_map(|(_, bytes)| bytes.clone()).collect()
+    }
+}
+
+impl Drop for Recorder {
+    fn drop(&mut self) {
+        self.stopping.store(true, Relaxed);
+        let _ = TcpStream::connect_timeout(&self.addr, DEADLINE); // wakes the thread that accepts
+        for stream in self.seen.lock().unwrap().connections.iter().filter_map(|(stream, _)| stream.upgrade())
+        {
+            let _ = stream.shutdown(Shutdown::Both); // fails where the other side has ended it
+        }
+    }
+}
+
+/// One connection to a [`Recorder`]. Where the other side has ended it, reading gives `None` and
+/// sending does nothing: what the balancer makes of it is asserted elsewhere.
+pub struct Conversation {
+    stream: Arc<TcpStream>,
+    /// Which connection of this backend it is, from 0.
+    pub number: usize,
+    seen: Arc<Mutex<Seen>>,
+    ahead: Vec<u8>,
+}
+
+impl Conversation {
+    fn begin(stream: TcpStream, seen: &Arc<Mutex<Seen>>) -> Self {
+        stream.set_nodelay(true).unwrap();
+        // Longer than any deadline of a test; it only bounds what a failed one leaves behind.
+        stream.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
+        let stream = Arc::new(stream);
+        let connections = &mut seen.lock().unwrap().connections;
+        connections.push((Arc::downgrade(&stream), Vec::new()));
+        Conversation { stream, number: connections.len() - 1, seen: Arc::clone(seen), ahead: Vec::new() }
+    }
+
+    /// Reads a whole request and records it, in time before any reply to it.
+    pub fn read_request(&mut self) -> Option<Received> {
+        let (mut request, index) = self.read_head()?;
+        let chunked = request.header("Transfer-Encoding").is_some_and(|coding| coding == "chunked");
+        request.body = if chunked {
+            self.read_chunks()?
+        } else {
+            let length = request.header("Content-Length").map_or(0, |length| length.parse().unwrap());
+            self.take(length)?
+        };
+        request.whole = true;
+        self.seen.lock().unwrap().requests[index] = request.clone();
+        Some(request)
+    }
+
+    /// Reads a head, and records a request without a body. Its second part is for [`read_request`].
+    pub fn read_head(&mut self) -> Option<(Received, usize)> {
+        let head = String::from_utf8(self.take_through(b"\r\n\r\n")?).unwrap();
+        let request = Received { head, body: Vec::new(), whole: false };
+        let requests = &mut self.seen.lock().unwrap().requests;
+        requests.push(request.clone());
+        Some((request, requests.len() - 1))
+    }
+
+    fn read_chunks(&mut self) -> Option<Vec<u8>> {
+        let mut body = Vec::new();
+        loop {
+            let line = String::from_utf8(self.take_through(b"\r\n")?).unwrap();
+            let size = usize::from_str_radix(line.trim_end(), 16).unwrap();
+            let chunk = self.take(size + 2)?;
+            assert_eq!(chunk[size..], *b"\r\n", "a chunk ends with its line");
+            if size == 0 {
+                return Some(body);
+            }
+            body.extend_from_slice(&chunk[..size]);
+        }
+    }
+
+    /// Sends bytes as they are.
+    pub fn send(&mut self, bytes: impl AsRef<[u8]>) {
+        let _ = (&*self.stream).write_all(bytes.as_ref());
+    }
+
+    /// Reads and records until the other side ends the connection.
+    pub fn read_to_end(&mut self) {
+        while self.fill().is_some() {}
+    }
+
+    /// Ends the connection now: the other side knows of it once this has returned.
+    pub fn finish(&mut self) {
+        let _ = self.stream.shutdown(Shutdown::Both); // fails where the other side has ended it
+    }
+
+    /// When the script ends, the connection is reset instead of finished.
+    pub fn reset_at_end(&self) {
+        socket2::SockRef::from(&*self.stream).set_linger(Some(Duration::ZERO)).unwrap();
+    }
+
+    fn take(&mut self, length: usize) -> Option<Vec<u8>> {
+        while self.ahead.len() < length {
+            self.fill()?;
+        }
+        Some(self.ahead.drain(..length).collect())
+    }
+
+    fn take_through(&mut self, mark: &[u8]) -> Option<Vec<u8>> {
+        loop {
+            if let Some(at) = self.ahead.windows(mark.len()).position(|bytes| bytes == mark) {
+                return self.take(at + mark.len());
+            }
+            self.fill()?;
+        }
+    }
+
+    fn fill(&mut self) -> Option<()> {
+        let mut piece = [0; 64 << 10];
+        let n = (&*self.stream).read(&mut piece).ok().filter(|n| *n > 0)?;
+        self.ahead.extend_from_slice(&piece[..n]);
+        self.seen.lock().unwrap().connections[self.number].1.extend_from_slice(&piece[..n]);
+        Some(())
+    }
+}

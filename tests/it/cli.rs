@@ -1,0 +1,341 @@
+//! The command line as a person meets it: what it prints, what it refuses, and its exit codes.
+
+use crate::backend::Recorder;
+use crate::bed::{Balancer, dead_port, eventually, get, program};
+use std::net::{SocketAddr, TcpListener};
+use std::path::PathBuf;
+use std::time::Duration;
+use tempfile::TempDir;
+
+/// A run of the program that has ended by itself.
+struct Run {
+    code: i32,
+    stdout: String,
+    stderr: String,
+}
+
+fn run(args: &[&str]) -> Run {
+    let output = program().args(args).output().unwrap();
+    let text = |bytes| String::from_utf8(bytes).unwrap();
+    Run { code: output.status.code().unwrap(), stdout: text(output.stdout), stderr: text(output.stderr) }
+}
+
+/// An address that somebody listens on already.
+fn taken_port() -> (TcpListener, SocketAddr) {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let addr = listener.local_addr().unwrap();
+    (listener, addr)
+}
+
+fn file(text: &str) -> (TempDir, PathBuf) {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("turnwheel.toml");
+    std::fs::write(&path, text).unwrap();
+    (folder, path)
+}
+
+/// One sentence for a person, nothing on standard output, exit code 1.
+#[track_caller]
+fn refuses_to_start(args: &[&str], reason: &str) {
+    let run = run(args);
+    assert!(run.stderr.contains(reason), "{args:?} does not say {reason:?}: {}", run.stderr);
+    assert!(run.stderr.starts_with("turnwheel: "), "{args:?}: {}", run.stderr);
+    assert_eq!(run.stderr.lines().count(), 1, "{args:?}: one sentence: {}", run.stderr);
+    for noise in ["panicked", "backtrace", "Error", "Os {", "{ code"] {
+        assert!(!run.stderr.contains(noise), "{args:?}: {}", run.stderr);
+    }
+    let mut clauses: Vec<_> = run.stderr.trim_end().split([':', ';']).map(str::trim).collect();
+    clauses.retain(|clause| clause.contains(' '));
+    let said = clauses.len();
+    clauses.sort_unstable();
+    clauses.dedup();
+    assert_eq!(clauses.len(), said, "{args:?}: it says something twice: {}", run.stderr);
+    assert_eq!(run.stdout, "", "{args:?}");
+    assert_eq!(run.code, 1, "{args:?}");
+}
+
+const ANY: &str = "--listen=127.0.0.1:0";
+
+#[test]
+fn the_demo_says_three_lines_and_its_backends_take_turns() {
+    let demo = Balancer::start(&["demo", ANY, "--backend-port=0", "--backend-port=0"]);
+    let said = demo.stdout();
+    let ports: Vec<&str> = said.lines().map(|line| line.rsplit_once(':').unwrap().1).collect();
+    let [first, second, front] = ports[..] else { panic!("three lines: {said}") };
+    assert_eq!(
+        said,
+        format!(
+            "Backend is listening on :{first}\nBackend is listening on :{second}\nLoad balancer is listening on :{front}\n"
+        )
+    );
+    assert!(first != second && front == demo.addr.port().to_string(), "{said}");
+    for port in [first, second, first, second] {
+        let reply = demo.get("/");
+        assert_eq!((reply.status, reply.text()), (200, &*format!("Hello from backend server on :{port}\n")));
+    }
+    assert_eq!(demo.stdout(), said, "requests add nothing");
+}
+
+#[test]
+fn the_demo_thinks_for_as_long_as_it_is_told() {
+    let demo = Balancer::start(&["demo", ANY, "--backend-port=0", "--delay=300ms"]);
+    let began = std::time::Instant::now();
+    assert_eq!(demo.get("/").status, 200);
+    assert!(began.elapsed() >= Duration::from_millis(300));
+}
+
+#[test]
+fn a_backend_says_its_port_or_its_name() {
+    let unnamed = Balancer::demo_backend(&[]);
+    assert_eq!(unnamed.stdout(), format!("Backend is listening on {}\n", unnamed.addr));
+    assert_eq!(unnamed.get("/").text(), format!("Hello from backend server on :{}\n", unnamed.addr.port()));
+    let named = Balancer::demo_backend(&["--name=blue", "--delay=200ms"]);
+    let began = std::time::Instant::now();
+    assert_eq!(named.get("/any?thing").text(), "Hello from backend server on blue\n");
+    assert!(began.elapsed() >= Duration::from_millis(200));
+}
+
+const SETTINGS: [&str; 20] = [
+    "--listen",
+    "--edge",
+    "--workers",
+    "--queue",
+    "--queue-timeout",
+    "--retries",
+    "--connect-timeout",
+    "--reply-head-timeout",
+    "--upstream-timeout",
+    "--upstream-idle-timeout",
+    "--client-body-timeout",
+    "--client-write-timeout",
+    "--idle-timeout",
+    "--max-head",
+    "--max-headers",
+    "--max-body",
+    "--trusted-proxies",
+    "--access-log",
+    "--drain-delay",
+    "--grace",
+];
+
+#[test]
+fn help_names_every_flag_and_none_that_does_nothing() {
+    let demo = [&SETTINGS[..], &["--backend-port", "--delay"]].concat();
+    let serve = [&SETTINGS[..], &["--backend", "--config"]].concat();
+    for (command, flags) in [
+        ("demo", &demo[..]),
+        ("serve", &serve),
+        ("backend", &["--listen", "--name", "--delay"]),
+        ("check", &["--config"]),
+    ] {
+        let help = run(&[command, "--help"]);
+        assert_eq!((help.code, &*help.stderr), (0, ""), "{command}");
+        let begins_with =
+            |line: &str| line.split([' ', ',', '=']).find(|w| w.starts_with("--")).map(str::to_owned);
+        let mut found: Vec<_> = help
+            .stdout
+            .lines()
+            .map(str::trim_start)
+            .filter(|line| line.starts_with('-'))
+            .filter_map(begins_with)
+            .filter(|flag| flag != "--help")
+            .collect();
+        let mut wanted: Vec<_> = flags.iter().map(ToString::to_string).collect();
+        found.sort();
+        wanted.sort();
+        assert_eq!(found, wanted, "{command}:\n{}", help.stdout);
+    }
+}
+
+#[test]
+fn help_and_version_go_to_standard_output() {
+    let help = run(&["--help"]);
+    assert_eq!(help.code, 0);
+    for command in ["demo", "serve", "backend", "check"] {
+        assert!(help.stdout.contains(&format!("\n  {command} ")), "{command}:\n{}", help.stdout);
+    }
+    let version = run(&["--version"]);
+    assert_eq!(version.stdout, concat!("turnwheel ", env!("CARGO_PKG_VERSION"), "\n"));
+}
+
+#[test]
+fn wrong_usage_ends_with_2() {
+    for args in [
+        &[][..],
+        &["dance"],
+        &["serve", "--no-such-flag"],
+        &["demo", "--workers=many"],
+        &["demo", "--grace=soon"],
+        &["demo", "--backend-port=70000"],
+        &["serve", "--strategy=random"],
+        &["demo", "--admin=127.0.0.1:0"],
+        &["check"],
+        &["backend"],
+    ] {
+        let run = run(args);
+        assert_eq!((run.code, &*run.stdout), (2, ""), "{args:?}: {}", run.stderr);
+        assert!(run.stderr.contains("Usage:") || run.stderr.contains("--help"), "{args:?}: {}", run.stderr);
+    }
+}
+
+#[test]
+fn check_says_that_a_file_is_valid() {
+    let text = "listen = ['127.0.0.1:0', '[::1]:0']\nbackend = ['http://127.0.0.1:1', 'http://[::1]:2']\n\
+        edge = 'tiny-http'\nworkers = 3\nqueue = 9\nqueue_timeout = '1s'\nretries = 0\n\
+        connect_timeout = '1s'\nreply_head_timeout = '1m'\nupstream_timeout = '30s'\n\
+        upstream_idle_timeout = '4s'\nclient_body_timeout = '5s'\nclient_write_timeout = '5s'\n\
+        idle_timeout = '60s'\nmax_head = '16KiB'\nmax_headers = 50\nmax_body = '1MiB'\n\
+        trusted_proxies = ['10.0.0.0/8', '::1/128']\naccess_log = 'json'\ndrain_delay = '0s'\ngrace = '250ms'\n";
+    let (_folder, path) = file(text);
+    let path = path.to_str().unwrap();
+    let run = run(&["check", "--config", path]);
+    assert_eq!((run.code, run.stderr), (0, String::new()));
+    assert_eq!(run.stdout, format!("{path} is valid\n"));
+}
+
+#[test]
+fn check_gives_every_reason_at_once() {
+    let text = "listen = 'here'\nbackend = ['http://a:1', 'http://a:1', 'https://b:2', 'http://c:3/path']\n\
+        workers = 0\nqueue = 0\nconnect_timeout = '0s'\nmax_body = '0'\n";
+    let (_folder, path) = file(text);
+    let run = run(&["check", "--config", path.to_str().unwrap()]);
+    assert_eq!((run.code, &*run.stdout), (1, ""));
+    let reasons = [
+        "\"here\" is no address",
+        "backend http://a:1 is named twice",
+        "TLS to a backend is not supported",
+        "it has a path",
+        "workers is 0",
+        "queue is 0",
+        "connect_timeout is 0",
+        "max_body is 0",
+    ];
+    for reason in reasons {
+        assert!(run.stderr.contains(reason), "{reason} is missing:\n{}", run.stderr);
+    }
+    assert_eq!(run.stderr.lines().count(), reasons.len(), "a line each:\n{}", run.stderr);
+}
+
+#[test]
+fn an_unknown_key_is_found_by_its_line() {
+    let (_folder, path) = file("backend = 'http://127.0.0.1:1'\n\n# more of them\nworker = 3\n");
+    let path = path.to_str().unwrap();
+    for args in [&["check", "--config", path][..], &["serve", ANY, "--config", path]] {
+        refuses_to_start(args, "line 4: unknown field `worker`");
+    }
+}
+
+#[test]
+fn a_flag_overrides_the_file() {
+    let backend = Recorder::hello("from the file");
+    let (_held, taken) = taken_port();
+    let (_folder, path) =
+        file(&format!("listen = '{taken}'\nbackend = 'http://{}'\nmax_body = '5B'\n", backend.addr));
+    let path = path.to_str().unwrap();
+    refuses_to_start(&["serve", "--config", path], "the port is in use");
+    let balancer = Balancer::start(&["serve", "--config", path, ANY]);
+    assert_ne!(balancer.addr, taken);
+    assert_eq!(balancer.get("/").text(), "from the file");
+    let upload = "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 6\r\n\r\nsix by";
+    assert_eq!(balancer.client().request(upload).status, 413, "what no flag says, the file says");
+    let balancer = Balancer::start(&["serve", "--config", path, ANY, "--max-body=6B"]);
+    assert_eq!(balancer.client().request(upload).status, 200);
+}
+
+#[test]
+fn a_port_that_is_in_use_is_named() {
+    let (_held, taken) = taken_port();
+    let listen = format!("--listen={taken}");
+    let sentence = format!(
+        "cannot listen on {taken}: the port is in use; stop the program that has it, or choose another with "
+    );
+    refuses_to_start(&["serve", "--backend=http://127.0.0.1:1", &listen], &format!("{sentence}--listen\n"));
+    refuses_to_start(&["backend", &listen], &format!("{sentence}--listen\n"));
+    refuses_to_start(&["demo", "--backend-port=0", &listen], &format!("{sentence}--listen\n"));
+    let port = format!("--backend-port={}", taken.port());
+    refuses_to_start(&["demo", ANY, &port], &format!("{sentence}--backend-port\n"));
+}
+
+#[test]
+fn nothing_is_left_half_started() {
+    let (_held, taken) = taken_port();
+    let fine = dead_port();
+    let [taken_flag, fine_flag] = [taken, fine.addr].map(|addr| format!("--listen={addr}"));
+    refuses_to_start(
+        &["serve", "--backend=http://127.0.0.1:1", &fine_flag, &taken_flag],
+        "the port is in use",
+    );
+    TcpListener::bind(fine.addr).expect("the port that was fine is free again");
+}
+
+#[test]
+fn a_backend_that_cannot_be_used_is_refused_in_a_sentence() {
+    for (url, reason) in [
+        ("http://no-such-host.invalid:1", "cannot find the address of backend http://no-such-host.invalid:1"),
+        ("http://127.0.0.1:1/path", "it has a path"),
+        ("http://127.0.0.1:1?query", "it has a query"),
+        ("https://127.0.0.1:1", "TLS to a backend is not supported yet"),
+        ("127.0.0.1:1", "it does not begin with http://"),
+        ("http://127.0.0.1:0", "its port is 0"),
+        ("", "it does not begin with http://"),
+    ] {
+        refuses_to_start(&["serve", ANY, &format!("--backend={url}")], reason);
+    }
+    let twice = ["serve", ANY, "--backend=http://127.0.0.1:1", "--backend=http://127.0.0.1:1/"];
+    refuses_to_start(&twice, "backend http://127.0.0.1:1 is named twice");
+    refuses_to_start(&["serve", ANY], "no backend is named");
+}
+
+#[test]
+fn values_that_make_no_sense_are_refused_in_a_sentence() {
+    for (flag, reason) in [
+        ("--workers=0", "workers is 0; it must be at least 1"),
+        ("--workers=1000000", "workers is 1000000; it must be at most"),
+        ("--queue=0", "queue is 0; it must be at least 1"),
+        ("--queue-timeout=0s", "queue_timeout is 0"),
+        ("--max-head=0", "max_head is 0"),
+        ("--listen=nowhere", "\"nowhere\" is no address to listen on"),
+        ("--listen=192.0.2.1:0", "this machine has no such address"),
+    ] {
+        let mut args = vec!["serve", "--backend=http://127.0.0.1:1", flag];
+        args.extend((!flag.starts_with("--listen")).then_some(ANY));
+        refuses_to_start(&args, reason);
+    }
+}
+
+#[test]
+fn a_file_that_cannot_be_read_is_named() {
+    let folder = tempfile::tempdir().unwrap();
+    let missing = folder.path().join("missing.toml");
+    let missing = missing.to_str().unwrap();
+    refuses_to_start(&["serve", ANY, "--config", missing], &format!("cannot read {missing}"));
+    refuses_to_start(&["check", "--config", missing], &format!("cannot read {missing}"));
+    refuses_to_start(&["check", "--config", folder.path().to_str().unwrap()], "cannot read");
+    let (_folder, binary) = file("");
+    std::fs::write(&binary, b"\xff\xfe\0").unwrap();
+    refuses_to_start(&["check", "--config", binary.to_str().unwrap()], "cannot read");
+}
+
+#[test]
+fn it_listens_on_every_address_it_is_given() {
+    let backend = Recorder::hello("here");
+    let url = format!("--backend=http://{}", backend.addr);
+    let mut args = vec!["serve", &*url, ANY, ANY];
+    let has_ipv6 = TcpListener::bind("[::1]:0").is_ok();
+    if has_ipv6 {
+        args.push("--listen=[::1]:0");
+    } else {
+        eprintln!("skipped: IPv6, which this machine has not");
+    }
+    let balancer = Balancer::start(&args);
+    eventually("it names all addresses", || balancer.stdout().lines().count() == args.len() - 2);
+    let said = balancer.stdout();
+    let addresses: Vec<SocketAddr> = said
+        .lines()
+        .map(|line| line.strip_prefix("Load balancer is listening on ").unwrap().parse().unwrap())
+        .collect();
+    assert_eq!(addresses.iter().filter(|addr| addr.is_ipv6()).count(), usize::from(has_ipv6), "{said}");
+    for addr in addresses {
+        assert_eq!(get(addr, "/").text(), "here", "{addr}");
+    }
+}

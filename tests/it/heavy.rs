@@ -1,0 +1,278 @@
+//! What takes minutes or moves gigabytes: `make test-heavy`.
+
+use crate::bed::{Balancer, DEADLINE, dead_port, get, program};
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
+use std::thread;
+use std::time::{Duration, Instant};
+
+const GIB: u64 = 1 << 30;
+const PIECE: usize = 1 << 20;
+
+/// How much more memory than at rest a transfer may take, in KiB.
+const ALLOWANCE: u64 = 16 << 10;
+
+/// Two periods of a pattern whose length divides nothing: a byte that is lost, doubled or moved shows.
+fn pattern() -> Vec<u8> {
+    (0..PIECE + 251).map(|at| (at % 251) as u8).collect()
+}
+
+/// Reads to the end; how many bytes these were, if all of them were as sent.
+fn count(mut body: impl Read) -> u64 {
+    let (pattern, mut piece, mut total) = (pattern(), vec![0; PIECE], 0);
+    loop {
+        let n = body.read(&mut piece).unwrap();
+        if n == 0 {
+            return total;
+        }
+        let phase = (total % 251) as usize;
+        assert!(piece[..n] == pattern[phase..phase + n], "other bytes than were sent, after {total}");
+        total += n as u64;
+    }
+}
+
+/// Writes a gibibyte, and looks in after each piece.
+fn pour(stream: &mut impl Write, chunked: bool, mut look: impl FnMut()) {
+    let (pattern, mut sent) = (pattern(), 0);
+    while sent < GIB {
+        let phase = (sent % 251) as usize;
+        if chunked {
+            write!(stream, "{PIECE:x}\r\n").unwrap();
+        }
+        stream.write_all(&pattern[phase..phase + PIECE]).unwrap();
+        if chunked {
+            stream.write_all(b"\r\n").unwrap();
+        }
+        sent += PIECE as u64;
+        look();
+    }
+    if chunked {
+        stream.write_all(b"0\r\n\r\n").unwrap();
+    }
+}
+
+/// A body in chunks, without them.
+struct Chunks<R> {
+    inner: R,
+    left: u64,
+    over: bool,
+}
+
+impl<R: BufRead> Chunks<R> {
+    fn of(inner: R) -> Self {
+        Chunks { inner, left: 0, over: false }
+    }
+
+    fn line(&mut self) -> String {
+        let mut line = String::new();
+        self.inner.read_line(&mut line).unwrap();
+        line.trim_end_matches("\r\n").to_owned()
+    }
+}
+
+impl<R: BufRead> Read for Chunks<R> {
+    fn read(&mut self, buf: &mut [u8]) -> std::io::Result<usize> {
+        if self.left == 0 && !self.over {
+            self.left = u64::from_str_radix(&self.line(), 16).unwrap();
+            self.over = self.left == 0;
+            if self.over {
+                assert_eq!(self.line(), "");
+            }
+        }
+        let n = self.inner.by_ref().take(self.left).read(buf)?;
+        assert!(n > 0 || self.over, "the body is cut short");
+        self.left -= n as u64;
+        if self.left == 0 && !self.over {
+            assert_eq!(self.line(), "");
+        }
+        Ok(n)
+    }
+}
+
+/// Status or request line, and header lines in lower case.
+fn head(stream: &mut impl BufRead) -> Option<Vec<String>> {
+    let mut lines = Vec::new();
+    loop {
+        let mut line = String::new();
+        if stream.read_line(&mut line).ok()? == 0 {
+            return None;
+        }
+        match line.trim_end() {
+            "" => return Some(lines),
+            line => lines.push(line.to_lowercase()),
+        }
+    }
+}
+
+fn has(head: &[String], line: &str) -> bool {
+    head.iter().any(|found| found == line)
+}
+
+/// A backend that pours what is fetched and counts what is posted, and holds none of it.
+fn backend() -> SocketAddr {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let addr = listener.local_addr().unwrap();
+    thread::spawn(move || {
+        for stream in listener.incoming().map_while(Result::ok) {
+            thread::spawn(move || serve(stream));
+        }
+    });
+    addr
+}
+
+fn serve(mut stream: TcpStream) {
+    let mut reader = BufReader::with_capacity(PIECE, stream.try_clone().unwrap());
+    while let Some(head) = head(&mut reader) {
+        let chunked = has(&head, "transfer-encoding: chunked");
+        match &*head[0] {
+            "get /sized http/1.1" => {
+                write!(stream, "HTTP/1.1 200 OK\r\nContent-Length: {GIB}\r\n\r\n").unwrap();
+                pour(&mut stream, false, || {});
+            }
+            "get /chunked http/1.1" => {
+                stream.write_all(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n").unwrap();
+                pour(&mut stream, true, || {});
+            }
+            _ => {
+                let got = if chunked {
+                    count(Chunks::of(&mut reader))
+                } else {
+                    let sized = has(&head, &format!("content-length: {GIB}"));
+                    count(reader.by_ref().take(if sized { GIB } else { 0 }))
+                };
+                let length = got.to_string().len();
+                write!(stream, "HTTP/1.1 200 OK\r\nContent-Length: {length}\r\n\r\n{got}").unwrap();
+            }
+        }
+    }
+}
+
+/// Resident memory of a process, in KiB.
+fn resident(pid: u32) -> u64 {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
+    line.trim().trim_end_matches(" kB").parse().unwrap()
+}
+
+/// The balancer, at rest, and how much memory it takes then.
+fn at_rest() -> (Balancer, u64) {
+    let balancer = Balancer::serve(&[backend()], &[]);
+    assert_eq!(balancer.get("/").text(), "0");
+    let resident = resident(balancer.pid());
+    (balancer, resident)
+}
+
+#[track_caller]
+fn stays_small(idle: u64, most: u64) {
+    assert!(most <= idle + ALLOWANCE, "{most} KiB at most, {idle} KiB at rest");
+}
+
+fn uploads(chunked: bool) {
+    let (balancer, idle) = at_rest();
+    let mut client = balancer.client();
+    let framing =
+        if chunked { "Transfer-Encoding: chunked".into() } else { format!("Content-Length: {GIB}") };
+    client.send(format!("POST / HTTP/1.1\r\nHost: heavy\r\n{framing}\r\n\r\n"));
+    let mut most = 0;
+    pour(&mut client.stream, chunked, || most = most.max(resident(balancer.pid())));
+    assert_eq!(client.read_reply().text(), GIB.to_string());
+    stays_small(idle, most);
+}
+
+fn downloads(chunked: bool) {
+    let (balancer, idle) = at_rest();
+    let mut client = balancer.client();
+    let target = if chunked { "/chunked" } else { "/sized" };
+    client.send(format!("GET {target} HTTP/1.1\r\nHost: heavy\r\n\r\n"));
+    let mut reader = BufReader::with_capacity(PIECE, &mut client.stream);
+    let head = head(&mut reader).unwrap();
+    assert_eq!(has(&head, "transfer-encoding: chunked"), chunked, "{head:?}");
+    let mut most = 0;
+    let body: &mut dyn Read =
+        if chunked { &mut Chunks::of(&mut reader) } else { &mut reader.by_ref().take(GIB) };
+    let watched = Watched { inner: body, look: || most = most.max(resident(balancer.pid())) };
+    assert_eq!(count(watched), GIB);
+    stays_small(idle, most);
+}
+
+/// A reader with somebody who looks in at each read.
+struct Watched<'a, F> {
+    inner: &'a mut dyn Read,
+    look: F,
+}
+
+impl<F: FnMut()> Read for Watched<'_, F> {
+    fn read(&mut self, buf: &mut [u8]) -> std::io::Result<usize> {
+        (self.look)();
+        self.inner.read(buf)
+    }
+}
+
+#[test]
+#[ignore = "heavy: a gibibyte"]
+fn a_gibibyte_of_known_length_is_uploaded_in_little_memory() {
+    uploads(false);
+}
+
+#[test]
+#[ignore = "heavy: a gibibyte"]
+fn a_gibibyte_in_chunks_is_uploaded_in_little_memory() {
+    uploads(true);
+}
+
+#[test]
+#[ignore = "heavy: a gibibyte"]
+fn a_gibibyte_of_known_length_is_downloaded_in_little_memory() {
+    downloads(false);
+}
+
+#[test]
+#[ignore = "heavy: a gibibyte"]
+fn a_gibibyte_in_chunks_is_downloaded_in_little_memory() {
+    downloads(true);
+}
+
+const REQUESTS: usize = 10_000;
+const CLIENTS: usize = 64;
+const KILLS: usize = 10;
+
+#[test]
+#[ignore = "heavy: ten thousand requests while a backend dies again and again"]
+fn no_get_fails_while_one_of_two_backends_is_killed_and_revived() {
+    let steady = Balancer::demo_backend(&["--name=steady"]);
+    let port = dead_port(); // where the other one lives, again and again
+    let shaky = || {
+        let listen = format!("--listen={}", port.addr);
+        Balancer::spawn(program().args(["backend", &listen, "--name=shaky"]), "Backend is listening on ")
+    };
+    let mut alive = Some(shaky());
+    let balancer = Balancer::serve(&[steady.addr, port.addr], &[]);
+    let (asked, kills) = (AtomicUsize::new(0), AtomicUsize::new(0));
+    let talk = || {
+        let mut client = balancer.client();
+        let mut by_shaky = 0;
+        while asked.fetch_add(1, SeqCst) < REQUESTS || kills.load(SeqCst) < KILLS {
+            let reply = client.request("GET / HTTP/1.1\r\nHost: heavy\r\n\r\n");
+            assert_eq!(reply.status, 200, "{reply:?}");
+            by_shaky += usize::from(reply.text().ends_with("shaky\n"));
+        }
+        by_shaky
+    };
+    let by_shaky: usize = thread::scope(|scope| {
+        let clients: Vec<_> = (0..CLIENTS).map(|_| scope.spawn(talk)).collect();
+        while !clients.iter().all(|client| client.is_finished()) {
+            thread::sleep(Duration::from_millis(100)); // a life
+            drop(alive.take()); // killed, not stopped
+            kills.fetch_add(1, SeqCst);
+            thread::sleep(Duration::from_millis(100)); // a death
+            alive = Some(shaky());
+        }
+        clients.into_iter().map(|client| client.join().unwrap()).sum()
+    });
+    assert!(by_shaky > 0, "it has served in its lives");
+    let began = Instant::now();
+    while get(balancer.addr, "/").text() != "Hello from backend server on shaky\n" {
+        assert!(began.elapsed() < DEADLINE, "it is asked again once it is back");
+    }
+}
