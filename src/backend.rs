@@ -115,7 +115,7 @@ impl Backend {
     /// # Errors
     /// When its name cannot be resolved, or has no address.
     pub fn resolve(url: &BackendUrl) -> Result<Self, StartError> {
-        let failed = |source| StartError::Resolve { backend: url.to_string(), source };
+        let failed = |cause| StartError::Resolve { backend: url.to_string(), cause };
         let addresses = url.resolve().map_err(failed)?;
         if addresses.is_empty() {
             return Err(failed(std::io::Error::other("the name has no address")));

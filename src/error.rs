@@ -97,35 +97,35 @@ impl Refusal {
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
     /// An address could not be bound.
-    #[error("cannot listen on {address}: {}", bind_advice(.source))]
+    #[error("cannot listen on {address}: {}", bind_advice(.cause))]
     Bind {
         /// The address as configured.
         address: SocketAddr,
         /// What the operating system said.
-        source: io::Error,
+        cause: io::Error,
     },
     /// A backend's name has no address.
-    #[error("cannot find the address of backend {backend}: {source}; check its name, or give an address")]
+    #[error("cannot find the address of backend {backend}: {cause}; check its name, or give an address")]
     Resolve {
         /// The backend as configured.
         backend: String,
         /// What the resolver said.
-        source: io::Error,
+        cause: io::Error,
     },
     /// The operating system gave no thread.
-    #[error("cannot start thread {name}: {source}; fewer workers may help")]
+    #[error("cannot start thread {name}: {cause}; fewer workers may help")]
     Thread {
         /// The thread's name.
         name: String,
         /// What the operating system said.
-        source: io::Error,
+        cause: io::Error,
     },
 }
 
 fn bind_advice(error: &io::Error) -> String {
     match error.kind() {
         io::ErrorKind::AddrInUse => {
-            "the port is in use; stop the program that has it, or choose another with --listen".into()
+            "the port is in use; stop the program that has it, or choose another port".into()
         }
         io::ErrorKind::AddrNotAvailable => "this machine has no such address".into(),
         io::ErrorKind::PermissionDenied => "permission denied; ports below 1024 are often reserved".into(),

@@ -25,7 +25,7 @@ impl Crew {
     ) -> Result<(), StartError> {
         let name = name.into();
         let thread = Builder::new().name(name.clone()).spawn(run);
-        let thread = thread.map_err(|source| StartError::Thread { name, source })?;
+        let thread = thread.map_err(|cause| StartError::Thread { name, cause })?;
         let mut threads = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         threads.retain(|thread| !thread.is_finished());
         threads.push(thread);

@@ -118,16 +118,6 @@ pub fn head(reply: &response::Parts, framing: Framing, out: &mut Vec<u8>) {
     out.extend_from_slice(b"\r\n");
 }
 
-/// The header lines of a refusal, without the status line and the connection's own: the body that
-/// follows is [`refusal_text`].
-pub fn refusal_fields(refusal: Refusal, out: &mut Vec<u8>) {
-    if let Some((name, value)) = refusal.header() {
-        line(out, format_args!("{name}: {value}\r\n"));
-    }
-    let length = refusal_text(refusal).len();
-    line(out, format_args!("Content-Type: text/plain; charset=utf-8\r\nContent-Length: {length}\r\n"));
-}
-
 /// One line for a person, that tells nothing of what is behind the balancer.
 pub fn refusal_text(refusal: Refusal) -> String {
     format!("{refusal}\n")
@@ -139,7 +129,11 @@ pub fn refusal(refusal: Refusal, request: Option<&request::Parts>, may_keep: boo
     let text = refusal_text(refusal);
     status_line(refusal.status(), &mut out);
     date(&mut out);
-    refusal_fields(refusal, &mut out);
+    if let Some((name, value)) = refusal.header() {
+        line(&mut out, format_args!("{name}: {value}\r\n"));
+    }
+    let length = text.len();
+    line(&mut out, format_args!("Content-Type: text/plain; charset=utf-8\r\nContent-Length: {length}\r\n"));
     let framing = request.map(|r| Framing::of(r, refusal.status(), Some(text.len() as u64), may_keep));
     let keep = framing.is_some_and(|framing| framing.keep);
     match framing {

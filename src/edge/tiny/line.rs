@@ -11,7 +11,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::{Relaxed, SeqCst};
 use std::time::{Duration, Instant};
-use tiny_http::{HTTPVersion, Request, Response, StatusCode};
+use tiny_http::{HTTPVersion, Header, ReadWrite, Request, Response, StatusCode};
 
 /// How long a refused client that is still sending may take to notice.
 const LINGER: Duration = Duration::from_secs(1);
@@ -51,14 +51,24 @@ enum Unread {
 
 /// One request's hold on its connection.
 pub struct TinyLine {
+    /// Until the reply begins.
     request: Option<Request>,
-    writer: Option<Box<dyn Write + Send>>,
+    /// From then on.
+    out: Option<Out>,
     unread: Unread,
     peer: SocketAddr,
     /// tiny_http ends this connection by itself after the reply.
     last: bool,
     shared: Arc<Shared>,
     _alive: Arc<()>,
+}
+
+/// Where the reply goes.
+enum Out {
+    /// The ordinary way.
+    Writer(Box<dyn Write + Send>),
+    /// The whole connection, while body bytes are unread.
+    Connection(Box<dyn ReadWrite + Send>),
 }
 
 impl TinyLine {
@@ -76,50 +86,32 @@ impl TinyLine {
             unread: if unread == Unread::Bytes(0) { Unread::Nothing } else { unread },
             last: says("close") || says("upgrade") || (old && !says("keep-alive")),
             request: Some(request),
-            writer: None,
+            out: None,
             peer,
             shared: Arc::clone(shared),
             _alive: Arc::clone(alive),
         }
     }
 
-    /// Gives up the request without a word, and in such a way that the process survives it.
-    fn discard(&mut self) {
-        let Some(request) = self.request.take() else { return };
-        match self.unread {
-            Unread::Bytes(left) if !is_droppable(left) => self.lose(request),
-            _ => drop(request.into_writer()), // which has no last words, unlike the request
-        }
-    }
-
-    /// Forgets something that must not be dropped. It costs a thread and two descriptors.
-    fn lose<T>(&self, request: T) {
-        std::mem::forget(request);
-        let lost = self.shared.lost.fetch_add(1, Relaxed) + 1;
-        tracing::warn!(client = %self.peer, lost, "a thread is lost to an upload too large to drop");
-    }
-
     /// Leaves it to the threads that may wait.
-    pub fn chore(self: Box<Self>, chore: fn(Box<Self>) -> Chore) {
+    pub fn leave(self: Box<Self>, chore: impl FnOnce(Box<Self>) -> Chore) {
         let chores = self.shared.chores.clone();
         // The lane is as long as the queue. Only when all of its threads wait for pipelined replies
         // or slow uploads, and it is full, does the edge wait too.
-        let _ = chores.send(chore(self)); // closed: then the line is dropped, and discards itself
+        let _ = chores.send(chore(self)); // closed: then the line is dropped, and sees to itself
     }
 
-    /// Reads the rest of the body, which tiny_http would otherwise read into memory.
-    fn read_rest(&mut self) {
-        let mut scratch = [0; 16 << 10];
-        while self.unread != Unread::Nothing && self.read(&mut scratch).is_ok() {}
-    }
-
-    /// Takes the writer: from now on, nothing can be read.
-    fn open_writer(&mut self) -> io::Result<&mut Box<dyn Write + Send>> {
-        if self.unread != Unread::Nothing {
-            self.read_rest();
-        }
+    /// Begins the reply. Where body bytes are unread, the ordinary way would wait for them.
+    fn begin(&mut self, bytes: &[u8]) -> io::Result<&mut Out> {
         let request = self.request.take().ok_or(ErrorKind::NotConnected)?;
-        Ok(self.writer.insert(request.into_writer()))
+        if self.unread == Unread::Nothing {
+            let out = self.out.insert(Out::Writer(request.into_writer()));
+            return out.write_all(bytes).map(|()| out);
+        }
+        let (head, body) = as_upgrade(bytes);
+        let connection = request.upgrade(&head.fields, head.response);
+        let out = self.out.insert(Out::Connection(connection));
+        out.write_all(body).map(|()| out)
     }
 
     /// The connection, for ending it.
@@ -127,47 +119,72 @@ impl TinyLine {
         Hold::find(self.shared.local.port(), self.peer)
     }
 
-    /// Answers while body bytes are unread. `into_writer` would wait for them, `respond` drops our
-    /// headers: `upgrade` is the one call that writes a head and hands the connection over as it is.
-    /// Hence the odd, but valid, `Upgrade` header, and the others in its wake.
-    fn refuse_unread(&mut self, refusal: Refusal) -> io::Result<()> {
-        let Some(request) = self.request.take() else { return Ok(()) };
-        let mut fields = b"HTTP/1.1\r\nConnection: close\r\n".to_vec();
-        wire::refusal_fields(refusal, &mut fields);
-        let fields = String::from_utf8_lossy(fields.trim_ascii_end()).into_owned();
-        let head = Response::empty(StatusCode(refusal.status().as_u16()));
-        let mut stream = request.upgrade(&fields, head);
-        let written = stream.write_all(wire::refusal_text(refusal).as_bytes()).and_then(|()| stream.flush());
-        let droppable = !matches!(self.unread, Unread::Bytes(left) if !is_droppable(left));
+    /// Is the rest of the body such that the process survives its being dropped?
+    fn is_droppable(&self) -> bool {
+        !matches!(self.unread, Unread::Bytes(left) if !is_droppable(left))
+    }
+
+    /// Forgets something that must not be dropped. It costs a thread and two descriptors.
+    fn lose<T>(&self, what: T) {
+        std::mem::forget(what);
+        let lost = self.shared.lost.fetch_add(1, Relaxed) + 1;
+        tracing::warn!(client = %self.peer, lost, "a thread is lost to an upload that cannot be dropped");
+    }
+
+    /// Ends a connection with body bytes unread: the client may still be sending, and would see a
+    /// reset instead of its reply if the connection were closed now.
+    fn linger(&mut self) {
+        let Some(Out::Connection(mut connection)) = self.out.take() else { return };
+        // What is left of the body may be read as requests.
+        self.shared.severed.add(self.peer, Instant::now());
         let hold = self.hold();
         if let Some(hold) = &hold {
             hold.finish_writing();
         }
         match hold {
-            Some(hold) if droppable => {
-                self.linger(&hold, &mut stream);
-                drop(stream);
+            Some(hold) if self.is_droppable() => {
+                // While others wait for their refusal, this client has no second to notice.
+                let patience = if self.shared.chores.is_empty() { LINGER } else { Duration::ZERO };
+                let deadline = Instant::now() + patience;
+                hold.limit_reads(LINGER);
+                let mut scratch = [0; 16 << 10];
+                while Instant::now() < deadline && connection.read(&mut scratch).is_ok_and(|n| n > 0) {}
+                hold.shut();
             }
-            None if droppable && self.last => drop(stream),
-            // What is left of the body must not be dropped, or would be taken for the next request.
-            _ => self.lose(stream),
+            None if self.is_droppable() => {} // the client is gone
+            _ => self.lose(connection),
         }
-        written
     }
 }
 
-impl TinyLine {
-    /// Lets a client that is still sending notice that it is refused: to close now, with bytes unread,
-    /// would reset the connection, and the refusal might never be read.
-    fn linger(&self, hold: &Hold, stream: &mut dyn Read) {
-        // While others wait for their refusal, this client has no second to notice.
-        let patience = if self.shared.chores.is_empty() { LINGER } else { Duration::ZERO };
-        hold.limit_reads(LINGER);
-        let deadline = Instant::now() + patience;
-        let mut scratch = [0; 16 << 10];
-        while Instant::now() < deadline && stream.read(&mut scratch).is_ok_and(|n| n > 0) {}
-        hold.shut();
+/// A reply's head in the shape of the one tiny_http call that hands over a connection as it is.
+struct Upgrade {
+    response: Response<io::Empty>,
+    fields: String,
+}
+
+/// `into_writer` waits for unread body bytes, `respond` drops headers that are needed: `upgrade` writes
+/// a head and hands the connection over. Hence the odd, but valid, `Upgrade` header, and the others
+/// in its wake. `bytes` begin with a whole head, as [`wire`] makes it; what follows it is returned.
+fn as_upgrade(bytes: &[u8]) -> (Upgrade, &[u8]) {
+    let end = bytes.windows(4).position(|four| four == b"\r\n\r\n").map_or(bytes.len(), |at| at + 4);
+    let (head, body) = bytes.split_at(end);
+    // tiny_http takes ASCII only.
+    let head: String =
+        head.iter().map(|&byte| if byte.is_ascii() { char::from(byte) } else { '?' }).collect();
+    let mut lines = head.trim_end().split("\r\n");
+    let status = lines.next().and_then(|line| line.split(' ').nth(1)?.parse().ok()).unwrap_or(502);
+    let mut response = Response::empty(StatusCode(status));
+    let mut fields = String::from("HTTP/1.1");
+    for line in lines {
+        // It would add its own.
+        let own = ["Date: ", "Server: "].iter().any(|name| line.starts_with(name));
+        match line.parse::<Header>() {
+            Ok(header) if own => response.add_header(header),
+            _ => fields.extend(["\r\n", line]),
+        }
     }
+    (Upgrade { response, fields }, body)
 }
 
 impl Line for TinyLine {
@@ -198,27 +215,27 @@ impl Line for TinyLine {
     }
 
     fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
-        let writer = match &mut self.writer {
-            Some(writer) => writer,
-            None => self.open_writer()?,
+        let out = match &mut self.out {
+            Some(out) => out.write_all(bytes).map(|()| out)?,
+            None => self.begin(bytes)?,
         };
-        writer.write_all(bytes)?;
-        writer.flush()
+        out.flush()
     }
 
     fn end(self: Box<Self>, end: End) {
         match end {
             End::Keep => {}
+            End::Abort => {
+                if let Some(hold) = self.hold() {
+                    hold.reset();
+                }
+            }
+            End::Close if self.unread != Unread::Nothing => self.leave(Chore::Linger),
             End::Close if self.last => {}
             End::Close => {
                 self.shared.severed.add(self.peer, Instant::now());
                 if let Some(hold) = self.hold() {
                     hold.finish_writing();
-                }
-            }
-            End::Abort => {
-                if let Some(hold) = self.hold() {
-                    hold.reset();
                 }
             }
         }
@@ -230,15 +247,34 @@ impl Line for TinyLine {
             self.shared.severed.add(self.peer, Instant::now());
         }
         let (bytes, end) = wire::refusal(refusal, request, self.may_keep());
-        let chores = self.shared.chores.clone();
-        let _ = chores.send(Chore::Answer { line: self, refusal, bytes, end });
+        self.leave(|line| Chore::Answer { line, bytes, end });
+    }
+}
+
+impl Write for Out {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        match self {
+            Out::Writer(writer) => writer.write(bytes),
+            Out::Connection(connection) => connection.write(bytes),
+        }
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        match self {
+            Out::Writer(writer) => writer.flush(),
+            Out::Connection(connection) => connection.flush(),
+        }
     }
 }
 
 impl Drop for TinyLine {
     fn drop(&mut self) {
-        self.discard();
-        self.writer = None; // the reply is out before the request counts as done
+        match self.request.take() {
+            Some(request) if self.is_droppable() => drop(request.into_writer()), // no last words
+            Some(request) => self.lose(request),
+            None => self.linger(),
+        }
+        self.out = None; // the reply is out before the request counts as done
         self.shared.open.fetch_sub(1, SeqCst);
     }
 }
@@ -246,9 +282,9 @@ impl Drop for TinyLine {
 /// Work that may have to wait for a client.
 pub enum Chore {
     /// A refusal.
-    Answer { line: Box<TinyLine>, refusal: Refusal, bytes: Vec<u8>, end: End },
-    /// A request that is not answered.
-    Discard(Box<TinyLine>),
+    Answer { line: Box<TinyLine>, bytes: Vec<u8>, end: End },
+    /// A request that is not answered, or has been, while its client may still be sending.
+    Linger(Box<TinyLine>),
     /// The end of work.
     GoHome,
 }
@@ -257,15 +293,12 @@ impl Chore {
     /// Does it. False when there is nothing more to do.
     pub fn carry_out(self) -> bool {
         match self {
-            Chore::Answer { mut line, refusal, bytes, end } => {
-                if line.unread == Unread::Nothing {
-                    let end = if line.write(&bytes).is_ok() { end } else { End::Abort };
-                    line.end(end);
-                } else {
-                    let _ = line.refuse_unread(refusal); // a client that is gone needs no answer
-                }
-            }
-            Chore::Discard(line) => drop(line),
+            Chore::Answer { mut line, bytes, end } => match line.write(&bytes) {
+                Ok(()) if line.unread == Unread::Nothing => line.end(end),
+                Ok(()) => drop(line), // lingers
+                Err(_) => line.end(End::Abort),
+            },
+            Chore::Linger(line) => drop(line),
             Chore::GoHome => return false,
         }
         true

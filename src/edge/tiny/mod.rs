@@ -50,7 +50,7 @@ impl TinyEdge {
     /// # Errors
     /// When the address cannot be bound.
     pub fn bind(address: SocketAddr, options: &Options) -> Result<Self, StartError> {
-        let failed = |source| StartError::Bind { address, source };
+        let failed = |cause| StartError::Bind { address, cause };
         // One timeout for every read: tiny_http's connections know no other.
         let read_timeout = options.client_body_timeout.min(options.idle_timeout);
         let inherited = Inherited { read: read_timeout, write: options.client_write_timeout };
@@ -179,7 +179,7 @@ impl Dispatch {
     /// Starts a server on the listener, and the thread that takes its requests. When accepting has
     /// failed this is called again: the old server's connections are still served by their thread.
     fn serve(dispatch: &Arc<Self>, door: Door) -> Result<(), StartError> {
-        let failed = |source| StartError::Bind { address: dispatch.shared.local, source };
+        let failed = |cause| StartError::Bind { address: dispatch.shared.local, cause };
         if !socket::has_descriptors(&dispatch.listener) {
             return Err(failed(io::Error::other("there are no file descriptors left")));
         }
@@ -240,7 +240,7 @@ impl Dispatch {
         });
         let line = Box::new(TinyLine::new(request, peer, &self.shared, alive));
         if self.shared.severed.has(peer, arrived) {
-            return line.chore(Chore::Discard);
+            return line.leave(Chore::Linger);
         }
         match checked {
             Ok(checked) => door.offer(Exchange::new(checked, peer, self.limits.body, line)),
