@@ -2,6 +2,7 @@
 //! start ([`StartError`]: one sentence that says what to do).
 
 use http::StatusCode;
+use http::header::{self, HeaderName};
 use std::{io, net::SocketAddr};
 
 /// Why a request gets an answer of the balancer's own instead of a backend's.
@@ -79,10 +80,12 @@ impl Refusal {
 
     /// A header that this status calls for: Retry-After with 503 (RFC 9110 §10.2.3), Allow with 405
     /// (§15.5.6).
-    pub fn header(self) -> Option<(&'static str, &'static str)> {
+    pub fn header(self) -> Option<(HeaderName, &'static str)> {
         match self.status() {
-            StatusCode::SERVICE_UNAVAILABLE => Some(("Retry-After", "1")),
-            StatusCode::METHOD_NOT_ALLOWED => Some(("Allow", "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS")),
+            StatusCode::SERVICE_UNAVAILABLE => Some((header::RETRY_AFTER, "1")),
+            StatusCode::METHOD_NOT_ALLOWED => {
+                Some((header::ALLOW, "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS"))
+            }
             _ => None,
         }
     }

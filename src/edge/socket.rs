@@ -3,10 +3,10 @@
 
 use socket2::{Domain, Protocol, SockRef, Socket, Type};
 use std::fs;
-use std::io;
+use std::io::{self, Read};
 use std::net::{Shutdown, SocketAddr, TcpListener};
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// Connections that may wait to be accepted. The kernel caps it at its own limit.
 const BACKLOG: i32 = 1024;
@@ -84,9 +84,17 @@ impl Hold {
         let _ = self.0.shutdown(Shutdown::Both); // as above
     }
 
-    /// Waits no longer than this for a byte of the client's.
-    pub fn limit_reads(&self, timeout: Duration) {
-        let _ = self.0.set_read_timeout(Some(timeout)); // the inherited timeout stays otherwise
+    /// Takes what the client is still sending and throws it away, until it stops or at the deadline.
+    pub fn discard_input(&self, deadline: Instant) {
+        let mut scratch = [0; 16 << 10];
+        loop {
+            let left = deadline.saturating_duration_since(Instant::now());
+            // No time left is no timeout to set, and an error like any other here: enough of it.
+            let more = !left.is_zero() && self.0.set_read_timeout(Some(left)).is_ok();
+            if !more || !(&self.0).read(&mut scratch).is_ok_and(|n| n > 0) {
+                return;
+            }
+        }
     }
 
     /// Resets the connection: the client sees an error, not an end. A plain end would make a reply
@@ -125,7 +133,7 @@ fn duplicate(fd: RawFd) -> Option<OwnedFd> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::io::{Read, Write};
+    use std::io::Write;
     use std::net::TcpStream;
 
     const INHERITED: Inherited = Inherited { read: Duration::from_secs(7), write: Duration::from_secs(9) };

@@ -7,7 +7,7 @@
 use super::Line;
 use crate::error::Refusal;
 use crate::headers;
-use http::header::{self, HeaderName};
+use http::header::{self, HeaderName, HeaderValue};
 use http::{Method, StatusCode, Version, request, response};
 use std::io::{self, Read, Write};
 use std::time::SystemTime;
@@ -125,27 +125,27 @@ pub fn refusal_text(refusal: Refusal) -> String {
 
 /// A whole refusal. `request` is what is known of the request; nothing if its head was refused.
 pub fn refusal(refusal: Refusal, request: Option<&request::Parts>, may_keep: bool) -> (Vec<u8>, End) {
-    let mut out = Vec::with_capacity(256);
     let text = refusal_text(refusal);
-    status_line(refusal.status(), &mut out);
-    date(&mut out);
-    if let Some((name, value)) = refusal.header() {
-        line(&mut out, format_args!("{name}: {value}\r\n"));
-    }
-    let length = text.len();
-    line(&mut out, format_args!("Content-Type: text/plain; charset=utf-8\r\nContent-Length: {length}\r\n"));
-    let framing = request.map(|r| Framing::of(r, refusal.status(), Some(text.len() as u64), may_keep));
-    let keep = framing.is_some_and(|framing| framing.keep);
-    match framing {
-        Some(framing) if framing.says_keep => out.extend_from_slice(b"Connection: keep-alive\r\n"),
-        _ if keep => {}
-        _ => out.extend_from_slice(b"Connection: close\r\n"),
-    }
-    out.extend_from_slice(b"\r\n");
-    if framing.is_none_or(|framing| framing.delimiter != Delimiter::NoBody) {
+    let length = text.len() as u64;
+    let (mut reply, ()) = http::Response::new(()).into_parts();
+    reply.status = refusal.status();
+    reply.headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
+    reply.headers.extend(refusal.header().map(|(name, value)| (name, HeaderValue::from_static(value))));
+    let framing = match request {
+        Some(request) => Framing::of(request, reply.status, Some(length), may_keep),
+        None => Framing {
+            delimiter: Delimiter::Sized(length),
+            length: Some(length),
+            keep: false,
+            says_keep: false,
+        },
+    };
+    let mut out = Vec::with_capacity(256);
+    head(&reply, framing, &mut out);
+    if framing.delimiter != Delimiter::NoBody {
         out.extend_from_slice(text.as_bytes());
     }
-    (out, if keep { End::Keep } else { End::Close })
+    (out, framing.end())
 }
 
 fn status_line(status: StatusCode, out: &mut Vec<u8>) {

@@ -17,7 +17,7 @@ use http::uri::{PathAndQuery, Scheme};
 use http::{Request, Uri, response};
 use ipnet::IpNet;
 use retry::Failure;
-use std::io::{self, ErrorKind, Read};
+use std::io::{self, Read};
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
@@ -189,15 +189,10 @@ impl Forwarder {
 
 /// The client's path and query, at this backend.
 fn upstream_uri(backend: &Backend, target: &Uri) -> Uri {
-    let mut parts = http::uri::Parts::default();
-    parts.scheme = Some(Scheme::HTTP);
-    parts.authority = Some(backend.authority().clone());
-    parts.path_and_query = Some(match target.path_and_query() {
-        Some(path) => path.clone(),
-        None => PathAndQuery::from_static("/"),
-    });
+    let path = target.path_and_query().cloned().unwrap_or(PathAndQuery::from_static("/"));
+    let uri = Uri::builder().scheme(Scheme::HTTP).authority(backend.authority().clone());
     // Scheme, authority and path together are always a URI.
-    Uri::from_parts(parts).unwrap_or_default()
+    uri.path_and_query(path).build().unwrap_or_default()
 }
 
 /// The client's body on its way to the backend.
@@ -232,13 +227,10 @@ impl Upload<'_> {
     }
 }
 
-/// What the client did wrong, from the error that its edge gave.
+/// What the client did wrong: its edge wraps that in the error.
 fn why(error: &io::Error) -> Refusal {
-    match error.get_ref().and_then(|inner| inner.downcast_ref::<Refusal>()) {
-        Some(refusal) => *refusal,
-        None if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => Refusal::ClientTooSlow,
-        None => Refusal::ClientGone,
-    }
+    let refusal = error.get_ref().and_then(|inner| inner.downcast_ref::<Refusal>());
+    refusal.copied().unwrap_or(Refusal::ClientGone)
 }
 
 /// Gives ureq the addresses that are known already: it asks before each request, even for a pooled

@@ -8,9 +8,10 @@ const FUNCTION_LINES: usize = 50;
 const PATH_LINES: usize = 1800;
 
 /// What a request passes through, in the order of lib.rs. The seam for algorithms and whatever works
-/// beside the path is not counted.
+/// beside the path is not counted: a request meets neither tiny_http's heartbeat nor the foreman.
 const PATH: [&str; 7] = ["edge/", "queue", "worker", "rotation", "chooser", "forward/", "headers"];
-const BESIDE_THE_PATH: [&str; 1] = ["edge/parked/"];
+const BESIDE_THE_PATH: [&str; 5] =
+    ["edge/parked/", "edge/socket", "edge/tiny/pulse", "edge/tiny/severed", "queue/foreman"];
 
 /// One file of `src`, without its tests.
 struct Source {
@@ -245,16 +246,12 @@ fn the_path_of_a_request_can_be_read_in_one_sitting() {
             && !BESIDE_THE_PATH.iter().any(|room| name.starts_with(room))
     };
     let path: Vec<_> = sources().into_iter().filter(|source| on_path(&source.name)).collect();
-    let all: usize = path.iter().map(|source| source.text.lines().count()).sum();
-    let code: usize =
-        path.iter().flat_map(|source| source.code.lines()).filter(|line| !line.trim().is_empty()).count();
-    let files: Vec<_> =
-        path.iter().map(|source| format!("{} {}", source.text.lines().count(), source.name)).collect();
-    assert!(
-        all <= PATH_LINES,
-        "{all} lines without tests ({code} of code), {PATH_LINES} are the limit:\n{}",
-        files.join("\n")
-    );
+    assert!(path.len() > 10, "the path was not found");
+    // Comments and blank lines make it longer, and quicker to read.
+    let lines = |source: &&Source| source.code.lines().filter(|line| !line.trim().is_empty()).count();
+    let all: usize = path.iter().map(|source| lines(&source)).sum();
+    let files: Vec<_> = path.iter().map(|source| format!("{} {}", lines(&source), source.name)).collect();
+    assert!(all <= PATH_LINES, "{all} lines of code, {PATH_LINES} are the limit:\n{}", files.join("\n"));
 }
 
 #[test]

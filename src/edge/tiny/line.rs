@@ -6,12 +6,12 @@ use crate::edge::socket::Hold;
 use crate::edge::wire::{self, End};
 use crate::error::Refusal;
 use http::request;
-use std::io::{self, ErrorKind, Read, Write};
+use std::io::{self, ErrorKind, Write};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::{Relaxed, SeqCst};
 use std::time::{Duration, Instant};
-use tiny_http::{HTTPVersion, Header, ReadWrite, Request, Response, StatusCode};
+use tiny_http::{HTTPVersion, Header, Request, Response, StatusCode};
 
 /// How long a refused client that is still sending may take to notice.
 const LINGER: Duration = Duration::from_secs(1);
@@ -54,21 +54,13 @@ pub struct TinyLine {
     /// Until the reply begins.
     request: Option<Request>,
     /// From then on.
-    out: Option<Out>,
+    out: Option<Box<dyn Write + Send>>,
     unread: Unread,
     peer: SocketAddr,
     /// tiny_http ends this connection by itself after the reply.
     last: bool,
     shared: Arc<Shared>,
     _alive: Arc<()>,
-}
-
-/// Where the reply goes.
-enum Out {
-    /// The ordinary way.
-    Writer(Box<dyn Write + Send>),
-    /// The whole connection, while body bytes are unread.
-    Connection(Box<dyn ReadWrite + Send>),
 }
 
 impl TinyLine {
@@ -102,16 +94,16 @@ impl TinyLine {
     }
 
     /// Begins the reply. Where body bytes are unread, the ordinary way would wait for them.
-    fn begin(&mut self, bytes: &[u8]) -> io::Result<&mut Out> {
+    fn begin(&mut self, bytes: &[u8]) -> io::Result<&mut Box<dyn Write + Send>> {
         let request = self.request.take().ok_or(ErrorKind::NotConnected)?;
-        if self.unread == Unread::Nothing {
-            let out = self.out.insert(Out::Writer(request.into_writer()));
-            return out.write_all(bytes).map(|()| out);
-        }
-        let (head, body) = as_upgrade(bytes);
-        let connection = request.upgrade(&head.fields, head.response);
-        let out = self.out.insert(Out::Connection(connection));
-        out.write_all(body).map(|()| out)
+        let (out, bytes): (Box<dyn Write + Send>, _) = if self.unread == Unread::Nothing {
+            (request.into_writer(), bytes)
+        } else {
+            let (head, body) = as_upgrade(bytes);
+            (request.upgrade(&head.fields, head.response), body)
+        };
+        let out = self.out.insert(out);
+        out.write_all(bytes).map(|()| out)
     }
 
     /// The connection, for ending it.
@@ -124,9 +116,9 @@ impl TinyLine {
         !matches!(self.unread, Unread::Bytes(left) if !is_droppable(left))
     }
 
-    /// Forgets something that must not be dropped. It costs a thread and two descriptors.
-    fn lose<T>(&self, what: T) {
-        std::mem::forget(what);
+    /// Forgets what must not be dropped. It costs a thread and two descriptors.
+    fn lose(&mut self) {
+        std::mem::forget((self.request.take(), self.out.take()));
         let lost = self.shared.lost.fetch_add(1, Relaxed) + 1;
         tracing::warn!(client = %self.peer, lost, "a thread is lost to an upload that cannot be dropped");
     }
@@ -134,25 +126,14 @@ impl TinyLine {
     /// Ends a connection with body bytes unread: the client may still be sending, and would see a
     /// reset instead of its reply if the connection were closed now.
     fn linger(&mut self) {
-        let Some(Out::Connection(mut connection)) = self.out.take() else { return };
         // What is left of the body may be read as requests.
         self.shared.severed.add(self.peer, Instant::now());
-        let hold = self.hold();
-        if let Some(hold) = &hold {
+        if let Some(hold) = self.hold() {
+            // While others wait for their refusal, this client has no second to notice.
+            let patience = if self.shared.chores.is_empty() { LINGER } else { Duration::ZERO };
             hold.finish_writing();
-        }
-        match hold {
-            Some(hold) if self.is_droppable() => {
-                // While others wait for their refusal, this client has no second to notice.
-                let patience = if self.shared.chores.is_empty() { LINGER } else { Duration::ZERO };
-                let deadline = Instant::now() + patience;
-                hold.limit_reads(LINGER);
-                let mut scratch = [0; 16 << 10];
-                while Instant::now() < deadline && connection.read(&mut scratch).is_ok_and(|n| n > 0) {}
-                hold.shut();
-            }
-            None if self.is_droppable() => {} // the client is gone
-            _ => self.lose(connection),
+            hold.discard_input(Instant::now() + patience);
+            hold.shut();
         }
     }
 }
@@ -251,29 +232,17 @@ impl Line for TinyLine {
     }
 }
 
-impl Write for Out {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        match self {
-            Out::Writer(writer) => writer.write(bytes),
-            Out::Connection(connection) => connection.write(bytes),
-        }
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        match self {
-            Out::Writer(writer) => writer.flush(),
-            Out::Connection(connection) => connection.flush(),
-        }
-    }
-}
-
 impl Drop for TinyLine {
     fn drop(&mut self) {
-        match self.request.take() {
-            Some(request) if self.is_droppable() => drop(request.into_writer()), // no last words
-            Some(request) => self.lose(request),
-            None => self.linger(),
+        let answered = self.request.is_none();
+        if answered && self.unread != Unread::Nothing {
+            self.linger();
         }
+        if !self.is_droppable() {
+            self.lose();
+        }
+        // A request has last words when it is dropped, but not its writer.
+        drop(self.request.take().map(Request::into_writer));
         self.out = None; // the reply is out before the request counts as done
         self.shared.open.fetch_sub(1, SeqCst);
     }
