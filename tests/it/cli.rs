@@ -246,13 +246,14 @@ fn a_flag_overrides_the_file() {
 fn a_port_that_is_in_use_is_named() {
     let (_held, taken) = taken_port();
     let listen = format!("--listen={taken}");
+    let port = format!("--backend-port={}", taken.port());
     let sentence = format!(
         "cannot listen on {taken}: the port is in use; stop the program that has it, or choose another port\n"
     );
     refuses_to_start(&["serve", "--backend=http://127.0.0.1:1", &listen], &sentence);
     refuses_to_start(&["backend", &listen], &sentence);
     refuses_to_start(&["demo", "--backend-port=0", &listen], &sentence);
-    refuses_to_start(&["demo", ANY, &format!("--backend-port={}", taken.port())], &sentence);
+    refuses_to_start(&["demo", ANY, &port], &sentence);
 }
 
 #[test]

@@ -1,9 +1,9 @@
 //! Step 1a: the tiny_http edge, the one to read first.
 //!
-//! tiny_http accepts, gives each connection a thread, and reads heads. [`Dispatch`] takes each request
+//! tiny_http accepts, gives each connection a thread, and reads heads. `Dispatch` takes each request
 //! from it, checks it, and offers it at the queue's door; what workers read and write afterwards goes
-//! through a [`TinyLine`]. The rest answers for what tiny_http leaves open: it cannot close a connection
-//! and reads unread bodies into memory ([`line`]), and stops accepting after one error ([`pulse`]).
+//! through a `TinyLine`. The rest answers for what tiny_http leaves open: it cannot close a connection
+//! and reads unread bodies into memory (`line`), and stops accepting after one error (`pulse`).
 
 mod line;
 mod pulse;

@@ -27,7 +27,7 @@ const BUSY: Duration = Duration::from_millis(10);
 const CALM: Duration = Duration::from_secs(1);
 
 /// Beats in a row when requests begin to come: most connections of a burst come at its beginning.
-const VOLLEY: usize = 32;
+const VOLLEY: usize = 16;
 
 /// tiny_http's idle threads end after five seconds; so long after the last request the burst that
 /// they could mislead has been dealt with.
@@ -114,7 +114,8 @@ impl<R: Fn() -> bool> Patient<R> {
         let address = reachable(self.address);
         let calm = CALM.min(self.read_timeout / 3);
         let mut occupied = Occupied::new(address, self.read_timeout / 2);
-        let mut traffic = Traffic::default();
+        // The first connections come while those that occupy idle threads are still on their way.
+        let mut traffic = Traffic { seen: 0, last: Some(Instant::now()) };
         let mut beats = Beats::new(address);
         loop {
             occupied.hold();
@@ -160,7 +161,6 @@ impl<R: Fn() -> bool> Patient<R> {
 }
 
 /// Have requests come lately?
-#[derive(Default)]
 struct Traffic {
     seen: usize,
     last: Option<Instant>,
