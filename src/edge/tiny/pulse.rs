@@ -219,11 +219,12 @@ impl Beats {
         Beats { address, pending: Vec::new(), answered: Instant::now() }
     }
 
-    /// Sends so many, and one more for each that is still waiting: others may be waiting like it. The
-    /// descriptors that this takes are bounded.
+    /// Sends so many, and some more while earlier ones are waiting: others may be waiting like them. Only
+    /// a further beat sets them free, so there is always one; but each takes descriptors.
     fn send(&mut self, count: usize) {
         let waiting = self.pending.len();
-        for _ in 0..(count + waiting).min(VOLLEY.saturating_sub(waiting)) {
+        let count = if waiting < VOLLEY { count + waiting.min(4) } else { 1 };
+        for _ in 0..count {
             // Out of descriptors, say: the next round may have more luck.
             let Ok(stream) = TcpStream::connect_timeout(&self.address, DEAD) else { return };
             if stream.shutdown(Shutdown::Write).is_ok() && stream.set_nonblocking(true).is_ok() {
