@@ -19,7 +19,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 /// Threads that answer: so many requests can be thought about at a time.
-const ANSWERERS: usize = 256;
+const ANSWERERS: usize = 64;
 
 /// How long requests under way may take to finish when the backend stops.
 const GRACE: Duration = Duration::from_secs(1);
