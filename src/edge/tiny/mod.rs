@@ -34,7 +34,7 @@ use tiny_http::{HTTPVersion, Request, Server};
 const REFUSERS: usize = 8;
 
 /// How often the edge looks for a request before it falls asleep.
-const GLANCES: usize = 10;
+const GLANCES: usize = 4;
 
 /// A bound listener, not yet serving.
 pub struct TinyEdge {
