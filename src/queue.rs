@@ -18,8 +18,8 @@ use crate::edge::Exchange;
 use crate::error::Refusal;
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, TrySendError, bounded};
 pub use foreman::Foreman;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::*};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -55,7 +55,7 @@ struct Board {
     /// Workers that wait at the channel.
     waiting: AtomicUsize,
     /// Requests put in and taken out, ever.
-    pushed: AtomicUsize,
+    pushed: Mutex<usize>,
     taken: AtomicUsize,
     /// When each waiting request was put in, in microseconds after `opened`; found by its number.
     stamps: Box<[AtomicU64]>,
@@ -72,22 +72,24 @@ impl Board {
         }
     }
 
-    fn put_in(&self) {
-        let number = self.pushed.load(Relaxed);
+    /// Puts a request in and remembers when. The edges take turns at it: the lock is theirs, and no
+    /// worker's.
+    fn put_in(&self, jobs: &Sender<Exchange>, exchange: Exchange) -> Result<(), TrySendError<Exchange>> {
+        let mut pushed = self.pushed.lock().unwrap_or_else(PoisonError::into_inner);
+        jobs.try_send(exchange)?;
         let stamp = self.opened.elapsed().as_micros() as u64;
-        self.stamps[number % self.stamps.len()].store(stamp, Relaxed);
-        self.pushed.fetch_add(1, Release); // only now may the stamp be believed
+        self.stamps[*pushed % self.stamps.len()].store(stamp, Relaxed);
+        *pushed += 1;
+        Ok(())
     }
 
-    /// Has the request at the head of the queue waited for too long? This is an estimate: the head
-    /// may be taken, and another be the head, while one looks.
+    /// Has the request at the head of the queue waited for too long? The head may be taken, and another
+    /// be the head, while one looks.
     fn head_expired(&self) -> bool {
+        let pushed = *self.pushed.lock().unwrap_or_else(PoisonError::into_inner);
         let number = self.taken.load(Relaxed);
-        if self.pushed.load(Acquire) <= number {
-            return false;
-        }
         let stamp = self.stamps[number % self.stamps.len()].load(Relaxed);
-        self.opened.elapsed().saturating_sub(Duration::from_micros(stamp)) >= self.timeout
+        pushed > number && self.opened.elapsed().saturating_sub(Duration::from_micros(stamp)) >= self.timeout
     }
 }
 
@@ -101,7 +103,7 @@ pub fn open(workers: usize, options: Options, log: Arc<AccessLog>) -> (Door, Vec
         opened: Instant::now(),
         timeout: options.timeout,
         waiting: AtomicUsize::new(0),
-        pushed: AtomicUsize::new(0),
+        pushed: Mutex::new(0),
         taken: AtomicUsize::new(0),
         stamps: (0..options.capacity).map(|_| AtomicU64::new(0)).collect(),
         watched: AtomicBool::new(false),
@@ -139,11 +141,6 @@ impl Door {
         self.inlet.offer(exchange);
     }
 
-    /// How many requests the queue holds.
-    pub fn capacity(&self) -> usize {
-        self.inlet.jobs.capacity().unwrap_or(usize::MAX)
-    }
-
     /// Where refusals at the door are recorded.
     pub fn log(&self) -> &AccessLog {
         &self.inlet.log
@@ -160,11 +157,8 @@ struct Inlet {
 
 impl Inlet {
     fn offer(&self, exchange: Exchange) {
-        match self.jobs.try_send(exchange) {
-            Ok(()) => {
-                self.board.put_in();
-                self.board.look(self.jobs.len());
-            }
+        match self.board.put_in(&self.jobs, exchange) {
+            Ok(()) => self.board.look(self.jobs.len()),
             Err(TrySendError::Full(exchange) | TrySendError::Disconnected(exchange)) => {
                 turn_away(exchange, Refusal::QueueFull, &self.log);
             }

@@ -1,7 +1,7 @@
 //! What an edge asks of the operating system's sockets: a listener whose options its connections
 //! inherit, and a hold on one connection that somebody else owns.
 
-use socket2::{Domain, Protocol, SockRef, Socket, Type};
+use socket2::{Domain, Protocol, SockAddr, SockRef, Socket, Type};
 use std::fs;
 use std::io::{self, Read};
 use std::net::{Shutdown, SocketAddr, TcpListener};
@@ -68,6 +68,7 @@ impl Hold {
         let entries = fs::read_dir("/dev/fd").ok()?;
         entries
             .filter_map(|entry| entry.ok()?.file_name().to_str()?.parse::<RawFd>().ok())
+            .filter(|fd| peer_of(*fd) == Some(peer)) // to duplicate and close a file would drop its locks
             .filter_map(duplicate)
             .map(Socket::from)
             .find(|socket| is_connection(socket, local, peer))
@@ -113,9 +114,22 @@ impl Hold {
 }
 
 fn is_connection(socket: &Socket, local: u16, peer: SocketAddr) -> bool {
-    let address = |found: io::Result<socket2::SockAddr>| found.ok().and_then(|found| found.as_socket());
+    let address = |found: io::Result<SockAddr>| found.ok().and_then(|found| found.as_socket());
     address(socket.peer_addr()) == Some(peer)
         && address(socket.local_addr()).is_some_and(|found| found.port() == local)
+}
+
+/// Who is at the other end of this descriptor, if it is a connection?
+fn peer_of(fd: RawFd) -> Option<SocketAddr> {
+    // SAFETY: `try_init` hands in room for an address of any family and the size of it, which is what
+    // getpeername writes to at most; it takes any descriptor number, and fails for what is no socket.
+    let found = unsafe {
+        SockAddr::try_init(|address, length| match libc::getpeername(fd, address.cast(), length) {
+            0 => Ok(()),
+            _ => Err(io::Error::last_os_error()),
+        })
+    };
+    found.ok().and_then(|((), address)| address.as_socket())
 }
 
 /// A descriptor of our own for what descriptor `fd` means now, if anything.

@@ -5,6 +5,7 @@ use crate::edge::Line;
 use crate::edge::socket::Hold;
 use crate::edge::wire::{self, End};
 use crate::error::Refusal;
+use crossbeam_channel::TrySendError;
 use http::request;
 use std::io::{self, ErrorKind, Write};
 use std::net::SocketAddr;
@@ -59,6 +60,8 @@ pub struct TinyLine {
     peer: SocketAddr,
     /// tiny_http ends this connection by itself after the reply.
     last: bool,
+    /// Nothing that follows on this connection is believed.
+    severs: bool,
     shared: Arc<Shared>,
     _alive: Arc<()>,
 }
@@ -79,18 +82,22 @@ impl TinyLine {
             last: says("close") || says("upgrade") || (old && !says("keep-alive")),
             request: Some(request),
             out: None,
+            severs: false,
             peer,
             shared: Arc::clone(shared),
             _alive: Arc::clone(alive),
         }
     }
 
-    /// Leaves it to the threads that may wait.
+    /// Leaves it to the threads that may wait. When more is left to them than they can do, the
+    /// connection is reset: neither an edge nor a worker waits for a client that is refused.
     pub fn leave(self: Box<Self>, chore: impl FnOnce(Box<Self>) -> Chore) {
-        let chores = self.shared.chores.clone();
-        // The lane is as long as the queue. Only when all of its threads wait for pipelined replies
-        // or slow uploads, and it is full, does the edge wait too.
-        let _ = chores.send(chore(self)); // closed: then the line is dropped, and sees to itself
+        let shared = Arc::clone(&self.shared);
+        if let Err(TrySendError::Full(Chore::Answer { line, .. } | Chore::Linger(line) | Chore::Drop(line))) =
+            shared.chores.try_send(chore(self))
+        {
+            line.end(End::Abort);
+        }
     }
 
     /// Begins the reply. Where body bytes are unread, the ordinary way would wait for them.
@@ -123,11 +130,10 @@ impl TinyLine {
         tracing::warn!(client = %self.peer, lost, "a thread is lost to an upload that cannot be dropped");
     }
 
-    /// Ends a connection with body bytes unread: the client may still be sending, and would see a
-    /// reset instead of its reply if the connection were closed now.
+    /// Ends the connection. A client that is still sending would see a reset instead of its reply if it
+    /// were closed at once.
     fn linger(&mut self) {
-        // What is left of the body may be read as requests.
-        self.shared.severed.add(self.peer, Instant::now());
+        self.sever(); // what is left of the body may be read as requests
         if let Some(hold) = self.hold() {
             // While others wait for their refusal, this client has no second to notice.
             let patience = if self.shared.chores.is_empty() { LINGER } else { Duration::ZERO };
@@ -135,6 +141,12 @@ impl TinyLine {
             hold.discard_input(Instant::now() + patience);
             hold.shut();
         }
+    }
+
+    /// From now on, nothing that comes on this connection is believed.
+    fn sever(&mut self) {
+        self.severs = true;
+        self.shared.severed.add(self.peer);
     }
 }
 
@@ -179,6 +191,7 @@ impl Line for TinyLine {
         let n = request.as_reader().read(&mut buf[..room]).map_err(|error| {
             io::Error::other(match error.kind() {
                 ErrorKind::WouldBlock | ErrorKind::TimedOut => Refusal::ClientTooSlow,
+                ErrorKind::InvalidInput => Refusal::BadRequest("the body's chunks cannot be read"),
                 _ => Refusal::ClientGone,
             })
         })?;
@@ -192,7 +205,7 @@ impl Line for TinyLine {
     }
 
     fn may_keep(&self) -> bool {
-        self.unread == Unread::Nothing && !self.shared.stopping.load(Relaxed)
+        self.unread == Unread::Nothing && !self.last && !self.shared.stopping.load(Relaxed)
     }
 
     fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
@@ -211,21 +224,15 @@ impl Line for TinyLine {
                     hold.reset();
                 }
             }
-            End::Close if self.unread != Unread::Nothing => self.leave(Chore::Linger),
-            End::Close if self.last => {}
-            End::Close => {
-                self.shared.severed.add(self.peer, Instant::now());
-                if let Some(hold) = self.hold() {
-                    hold.finish_writing();
-                }
-            }
+            End::Close if self.last && self.unread == Unread::Nothing => {}
+            End::Close => self.leave(Chore::Linger),
         }
     }
 
-    fn refuse(self: Box<Self>, refusal: Refusal, request: Option<&request::Parts>) {
+    fn refuse(mut self: Box<Self>, refusal: Refusal, request: Option<&request::Parts>) {
         if request.is_none() || self.unread != Unread::Nothing {
             // Now, and not when it is answered: what follows on this connection may be on its way.
-            self.shared.severed.add(self.peer, Instant::now());
+            self.sever();
         }
         let (bytes, end) = wire::refusal(refusal, request, self.may_keep());
         self.leave(|line| Chore::Answer { line, bytes, end });
@@ -234,16 +241,15 @@ impl Line for TinyLine {
 
 impl Drop for TinyLine {
     fn drop(&mut self) {
-        let answered = self.request.is_none();
-        if answered && self.unread != Unread::Nothing {
-            self.linger();
-        }
         if !self.is_droppable() {
             self.lose();
         }
         // A request has last words when it is dropped, but not its writer.
         drop(self.request.take().map(Request::into_writer));
         self.out = None; // the reply is out before the request counts as done
+        if self.severs {
+            self.shared.severed.shut(self.peer, Instant::now());
+        }
         self.shared.open.fetch_sub(1, SeqCst);
     }
 }
@@ -252,8 +258,10 @@ impl Drop for TinyLine {
 pub enum Chore {
     /// A refusal.
     Answer { line: Box<TinyLine>, bytes: Vec<u8>, end: End },
-    /// A request that is not answered, or has been, while its client may still be sending.
+    /// The end of a connection.
     Linger(Box<TinyLine>),
+    /// A request that is not answered. What is unread of it is waited for.
+    Drop(Box<TinyLine>),
     /// The end of work.
     GoHome,
 }
@@ -263,11 +271,12 @@ impl Chore {
     pub fn carry_out(self) -> bool {
         match self {
             Chore::Answer { mut line, bytes, end } => match line.write(&bytes) {
-                Ok(()) if line.unread == Unread::Nothing => line.end(end),
-                Ok(()) => drop(line), // lingers
+                Ok(()) if end == End::Keep || (line.last && line.unread == Unread::Nothing) => drop(line),
+                Ok(()) => line.linger(),
                 Err(_) => line.end(End::Abort),
             },
-            Chore::Linger(line) => drop(line),
+            Chore::Linger(mut line) => line.linger(),
+            Chore::Drop(line) => drop(line),
             Chore::GoHome => return false,
         }
         true

@@ -20,9 +20,10 @@ use crossbeam_channel::{Sender, bounded};
 use http::Version;
 use line::{Chore, TinyLine};
 use pulse::{Nerve, Patient, Pulse};
-use severed::Severed;
+use severed::{Severed, State};
 use std::io;
 use std::net::{SocketAddr, TcpListener};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
@@ -31,7 +32,10 @@ use tiny_http::{HTTPVersion, Request, Server};
 
 /// Threads that answer refusals. A refusal may have to wait for its turn on a pipelined connection,
 /// or for a client that is still sending, and neither the edge nor a worker should.
-const REFUSERS: usize = 8;
+const REFUSERS: usize = 32;
+
+/// Refusals that may wait for one of those threads.
+const REFUSALS: usize = 1024;
 
 /// How often the edge looks for a request before it falls asleep.
 const GLANCES: usize = 4;
@@ -69,7 +73,7 @@ impl TinyEdge {
     /// # Errors
     /// When a thread cannot be started.
     pub fn start(self, door: Door) -> Result<Running, StartError> {
-        let (refusals, chores) = bounded::<Chore>(door.capacity());
+        let (refusals, chores) = bounded::<Chore>(REFUSALS);
         let crew = Crew::default();
         for number in 0..REFUSERS {
             let chores = chores.clone();
@@ -196,7 +200,12 @@ impl Dispatch {
         let mut retired = false;
         while !self.shared.finished.load(SeqCst) {
             match self.receive(server) {
-                Ok(Some(request)) => self.admit(request, &alive, door),
+                Ok(Some(request)) => {
+                    // Nobody would take the next request if this thread ended.
+                    if catch_unwind(AssertUnwindSafe(|| self.admit(request, &alive, door))).is_err() {
+                        tracing::error!("a request made the edge panic; it goes on with the next one");
+                    }
+                }
                 Ok(None) if retired && Arc::strong_count(&alive) == 1 => break,
                 Ok(None) => {}
                 Err(error) => {
@@ -239,8 +248,10 @@ impl Dispatch {
             _ => Ok(checked),
         });
         let line = Box::new(TinyLine::new(request, peer, &self.shared, alive));
-        if self.shared.severed.has(peer, arrived) {
-            return line.leave(Chore::Linger);
+        match self.shared.severed.state(peer, arrived) {
+            State::Whole => {}
+            State::Severed => return line.leave(Chore::Drop),
+            State::Shut => return line.leave(Chore::Linger),
         }
         match checked {
             Ok(checked) => door.offer(Exchange::new(checked, peer, self.limits.body, line)),

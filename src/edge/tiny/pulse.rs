@@ -236,7 +236,8 @@ impl Beats {
     /// Looks for answers. False if there has been none for too long.
     fn look(&mut self) -> bool {
         let before = self.pending.len();
-        self.pending.retain_mut(|(stream, _)| is_pending(stream));
+        // One that is late beyond doubt is given up, so that there are never very many.
+        self.pending.retain_mut(|(stream, sent)| is_pending(stream) && sent.elapsed() < 2 * DEAD);
         if self.pending.len() < before || before == 0 {
             self.answered = Instant::now();
         }
