@@ -99,6 +99,6 @@ fn answer(exchange: &mut Exchange, greeting: &str, scratch: &mut Scratch) -> io:
     io::copy(exchange, &mut io::sink())?;
     let (mut head, ()) = Response::new(()).into_parts();
     head.headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
-    let sent = exchange.reply(&head, Some(greeting.len() as u64), &mut greeting.as_bytes(), scratch);
-    sent.map(drop).map_err(io::Error::other)
+    let (_, outcome) = exchange.reply(&head, Some(greeting.len() as u64), &mut greeting.as_bytes(), scratch);
+    outcome.map_err(io::Error::other)
 }

@@ -137,4 +137,8 @@ fn log_to_stderr() {
         .with_ansi(std::io::stderr().is_terminal())
         .with_target(false);
     tracing_subscriber::registry().with(lines.with_filter(filter)).init();
+    // A thread that panics (tiny_http's do, when a client is gone before they look) says so in one line.
+    std::panic::set_hook(Box::new(|panic| {
+        tracing::error!("a thread panicked: {}", panic.to_string().replace('\n', " "));
+    }));
 }

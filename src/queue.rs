@@ -72,15 +72,17 @@ impl Board {
         }
     }
 
-    /// Puts a request in and remembers when. The edges take turns at it: the lock is theirs, and no
-    /// worker's.
-    fn put_in(&self, jobs: &Sender<Exchange>, exchange: Exchange) -> Result<(), TrySendError<Exchange>> {
+    /// Puts a request in and remembers when, or gives it back where there is no room. The edges take
+    /// turns at it: the lock is theirs, and no worker's.
+    fn put_in(&self, jobs: &Sender<Exchange>, exchange: Exchange) -> Option<Exchange> {
         let mut pushed = self.pushed.lock().unwrap_or_else(PoisonError::into_inner);
-        jobs.try_send(exchange)?;
-        let stamp = self.opened.elapsed().as_micros() as u64;
-        self.stamps[*pushed % self.stamps.len()].store(stamp, Relaxed);
-        *pushed += 1;
-        Ok(())
+        let sent = jobs.try_send(exchange);
+        if sent.is_ok() {
+            let stamp = self.opened.elapsed().as_micros() as u64;
+            self.stamps[*pushed % self.stamps.len()].store(stamp, Relaxed);
+            *pushed += 1;
+        }
+        sent.err().map(TrySendError::into_inner)
     }
 
     /// Has the request at the head of the queue waited for too long? The head may be taken, and another
@@ -158,10 +160,8 @@ struct Inlet {
 impl Inlet {
     fn offer(&self, exchange: Exchange) {
         match self.board.put_in(&self.jobs, exchange) {
-            Ok(()) => self.board.look(self.jobs.len()),
-            Err(TrySendError::Full(exchange) | TrySendError::Disconnected(exchange)) => {
-                turn_away(exchange, Refusal::QueueFull, &self.log);
-            }
+            None => self.board.look(self.jobs.len()),
+            Some(exchange) => turn_away(exchange, Refusal::QueueFull, &self.log),
         }
     }
 }

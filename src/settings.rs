@@ -11,7 +11,7 @@ use clap::{Args, ValueEnum};
 use ipnet::IpNet;
 use serde::Deserialize;
 use std::fmt;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::Path;
 use std::time::Duration;
 
@@ -138,7 +138,8 @@ pub struct Settings {
 
     /// Networks of proxies whose X-Forwarded-For is believed and added to; repeatable [default: none]
     #[arg(long, value_name = "NET", help_heading = "Clients")]
-    pub trusted_proxies: Vec<IpNet>,
+    #[serde(deserialize_with = "one_or_many")]
+    pub trusted_proxies: Vec<String>,
 
     /// Log each request on standard output [default: off]
     #[arg(long, value_name = "FORMAT", help_heading = "Running")]
@@ -217,9 +218,9 @@ impl Settings {
         config.listen = check.listen(&self.listen);
         check.count("workers", self.workers, 1..=MOST_WORKERS, &mut config.workers);
         check.count("queue", self.queue, 1..=MOST_QUEUED, &mut config.queue.capacity);
-        check.count("max_headers", self.max_headers, 1..=usize::MAX, &mut config.edge.limits.headers);
-        check.size("max_head", self.max_head, &mut config.edge.limits.head);
-        check.size("max_body", self.max_body, &mut config.edge.limits.body);
+        check.count("max_headers", self.max_headers, 1..=MOST_HEADERS, &mut config.edge.limits.headers);
+        check.size("max_head", self.max_head, LARGEST_HEAD, &mut config.edge.limits.head);
+        check.size("max_body", self.max_body, ByteSize(u64::MAX), &mut config.edge.limits.body);
         for (name, value, target) in [
             ("queue_timeout", self.queue_timeout, &mut config.queue.timeout),
             ("connect_timeout", self.connect_timeout, &mut config.forward.connect_timeout),
@@ -233,9 +234,9 @@ impl Settings {
             check.timeout(name, value, target);
         }
         config.forward.retries = self.retries.unwrap_or(config.forward.retries);
-        config.drain_delay = self.drain_delay.unwrap_or(config.drain_delay);
-        config.grace = self.grace.unwrap_or(config.grace);
-        config.trusted_proxies = self.trusted_proxies;
+        check.wait("drain_delay", self.drain_delay, Duration::ZERO, &mut config.drain_delay);
+        check.wait("grace", self.grace, Duration::ZERO, &mut config.grace);
+        config.trusted_proxies = check.networks(&self.trusted_proxies);
         config.access_log = match self.access_log {
             None | Some(AccessLog::Off) => None,
             Some(AccessLog::Text) => Some((access_log::Format::Text, Box::new(std::io::stdout()))),
@@ -250,6 +251,18 @@ const MOST_WORKERS: usize = 10_000;
 
 /// Each holds a request's head in memory.
 const MOST_QUEUED: usize = 1_000_000;
+
+/// The `http` crate's map takes no more than 32,768.
+const MOST_HEADERS: usize = 10_000;
+
+/// Each connection to a backend has a buffer that holds one.
+const LARGEST_HEAD: ByteSize = ByteSize::mib(1);
+
+/// Nobody waits for longer, and clocks that count from now do not overflow.
+const LONGEST_WAIT: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// Below this a timeout ends what is only on its way.
+const SHORTEST_TIMEOUT: Duration = Duration::from_millis(10);
 
 /// "file:line: what is wrong", without toml's drawing of the place.
 fn located(path: &Path, text: &str, error: &toml::de::Error) -> String {
@@ -318,20 +331,46 @@ impl Check {
         }
     }
 
-    fn size(&mut self, name: &str, value: Option<ByteSize>, target: &mut u64) {
+    fn size(&mut self, name: &str, value: Option<ByteSize>, most: ByteSize, target: &mut u64) {
         match value {
             None => {}
             Some(ByteSize(0)) => self.0.push(format!("{name} is 0; it must be at least 1 byte")),
+            Some(value) if value > most => {
+                self.0.push(format!("{name} is {value}; it must be at most {most}"));
+            }
             Some(ByteSize(bytes)) => *target = bytes,
         }
     }
 
     fn timeout(&mut self, name: &str, value: Option<Duration>, target: &mut Duration) {
+        self.wait(name, value, SHORTEST_TIMEOUT, target);
+    }
+
+    fn wait(&mut self, name: &str, value: Option<Duration>, least: Duration, target: &mut Duration) {
+        let written = humantime::format_duration;
         match value {
             None => {}
-            Some(Duration::ZERO) => self.0.push(format!("{name} is 0; it must be longer")),
+            Some(value) if value < least => {
+                self.0.push(format!("{name} is {}; it must be at least {}", written(value), written(least)));
+            }
+            Some(value) if value > LONGEST_WAIT => {
+                self.0.push(format!("{name} is {}; it must be at most 24h", written(value)));
+            }
             Some(value) => *target = value,
         }
+    }
+
+    fn networks(&mut self, texts: &[String]) -> Vec<IpNet> {
+        let mut networks = Vec::new();
+        for text in texts {
+            match text.parse::<IpNet>().or_else(|_| text.parse::<IpAddr>().map(IpNet::from)) {
+                Ok(network) => networks.push(network),
+                Err(_) => self
+                    .0
+                    .push(format!("{text:?} is no network; write an address, or a network as 10.0.0.0/8")),
+            }
+        }
+        networks
     }
 }
 
@@ -377,10 +416,27 @@ mod tests {
         let all = problems(
             "backend = ['http://a:1', 'http://a:1', 'https://b:2']\nworkers = 0\nlisten = 'here'\nconnect_timeout = '0s'",
         );
-        for part in ["named twice", "TLS", "workers is 0", "\"here\"", "connect_timeout is 0"] {
+        for part in ["named twice", "TLS", "workers is 0", "\"here\"", "connect_timeout is 0s"] {
             assert!(all.contains(part), "{part} is missing in: {all}");
         }
         assert_eq!(all.lines().count(), 5);
+    }
+
+    #[test]
+    fn what_would_overflow_or_exhaust_is_refused() {
+        for (setting, part) in [
+            ("grace = '18446744073709551615s'", "at most 24h"),
+            ("idle_timeout = '1ms'", "at least 10ms"),
+            ("max_head = '1TiB'", "at most 1.0 MiB"),
+            ("max_headers = 100000", "at most 10000"),
+            ("trusted_proxies = '10.0.0.0/99'", "is no network"),
+        ] {
+            let all = problems(&format!("backend = 'http://a:1'\n{setting}"));
+            assert!(all.contains(part), "{setting}: {all}");
+        }
+        let config =
+            file("backend = 'http://a:1'\ntrusted_proxies = ['::1', '10.0.0.0/8']\ngrace = '0s'").unwrap();
+        assert_eq!(config.trusted_proxies.len(), 2);
     }
 
     #[test]

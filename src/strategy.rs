@@ -8,7 +8,7 @@ use std::net::IpAddr;
 pub struct Candidate<'a> {
     /// The backend and its counters.
     pub backend: &'a Backend,
-    /// Its share relative to the others', now.
+    /// Its share relative to the others', now. Until backends have weights it is 1 for each.
     pub weight: f64,
 }
 
@@ -21,8 +21,8 @@ pub struct ClientKey {
 
 /// Chooses the backend that a request is tried on first.
 ///
-/// Where that try fails, the next one is chosen by a [`Rotation`](crate::rotation::Rotation) over
-/// the backends that are left: the strategy is asked once a request.
+/// Where that try fails, the next one is chosen by a
+/// [`SecondChoice`](crate::rotation::SecondChoice) over the backends that are left: the strategy is asked once a request.
 pub trait Strategy: Send + Sync {
     /// Index of the chosen one in `usable`, which is never empty. An index beyond its end counts
     /// as the last one.

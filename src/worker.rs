@@ -156,12 +156,12 @@ impl Worker {
         backend: Option<&Backend>,
     ) -> (StatusCode, u64) {
         let Reply { head, length, mut body } = reply;
-        let relayed = exchange.reply(&head, length, &mut body, &mut self.scratch);
-        if let Err(error @ RelayError::Backend(_)) = &relayed {
+        let (sent, outcome) = exchange.reply(&head, length, &mut body, &mut self.scratch);
+        if let Err(error @ RelayError::Backend(_)) = &outcome {
             let name = backend.map_or("-", |backend| backend.authority().as_str());
             tracing::warn!("backend {name}: {error}");
         }
-        (head.status, relayed.unwrap_or(0))
+        (head.status, sent)
     }
 }
 

@@ -110,26 +110,27 @@ impl Exchange {
         (refusal.status(), wire::refusal_text(refusal).len() as u64)
     }
 
-    /// Relays a reply; `length` is what the backend announced. Returns the number of body bytes.
-    ///
-    /// # Errors
-    /// Says which side failed. The client's connection is visibly cut by then.
+    /// Relays a reply; `length` is what the backend announced. Returns how many body bytes were relayed,
+    /// and if they were not all, which side failed: the client's connection is visibly cut by then.
     pub fn reply(
         &mut self,
         reply: &response::Parts,
         length: Option<u64>,
         body: &mut dyn Read,
         scratch: &mut Scratch,
-    ) -> Result<u64, RelayError> {
-        let Some(line) = self.line.take() else { return Ok(0) };
+    ) -> (u64, Result<(), RelayError>) {
+        let Some(line) = self.line.take() else { return (0, Ok(())) };
         let framing = Framing::of(&self.head, reply.status, length, line.may_keep());
-        let mut open = Open(Some(line)); // from here on `?` and a panic mean Abort
-        let sent = match &mut open.0 {
-            Some(line) => wire::relay(line.as_mut(), reply, framing, body, scratch)?,
-            None => 0,
+        let mut open = Open(Some(line)); // from here on a panic means Abort
+        let mut sent = 0;
+        let outcome = match &mut open.0 {
+            Some(line) => wire::relay(line.as_mut(), reply, framing, body, scratch, &mut sent),
+            None => Ok(()),
         };
-        open.finish(framing.end());
-        Ok(sent)
+        if outcome.is_ok() {
+            open.finish(framing.end());
+        }
+        (sent, outcome)
     }
 }
 

@@ -197,7 +197,7 @@ impl Default for Scratch {
     }
 }
 
-/// Moves a whole reply to the client and returns how many body bytes that were.
+/// Moves a whole reply to the client, and counts the body bytes in `sent`.
 ///
 /// # Errors
 /// After a failure no terminator is written: the caller must cut the connection.
@@ -207,7 +207,8 @@ pub fn relay(
     framing: Framing,
     body: &mut dyn Read,
     scratch: &mut Scratch,
-) -> Result<u64, RelayError> {
+    sent: &mut u64,
+) -> Result<(), RelayError> {
     let Scratch { head: out, piece } = scratch;
     out.clear();
     head(reply, framing, out);
@@ -217,18 +218,17 @@ pub fn relay(
         Delimiter::Sized(length) => length,
         Delimiter::Chunked | Delimiter::Close => u64::MAX,
     };
-    let mut sent = 0;
     if !sized || length == 0 {
         line.write(out).map_err(RelayError::Client)?;
         out.clear();
     }
-    while sent < length {
-        let room = PIECE.min(usize::try_from(length - sent).unwrap_or(PIECE));
+    while *sent < length {
+        let room = PIECE.min(usize::try_from(length - *sent).unwrap_or(PIECE));
         let n = body.read(&mut piece[SIZE_LINE..SIZE_LINE + room]).map_err(RelayError::Backend)?;
         match n {
             0 if sized => return Err(RelayError::Backend(io::ErrorKind::UnexpectedEof.into())),
             0 => break,
-            _ => sent += n as u64,
+            _ => *sent += n as u64,
         }
         let bytes = match framing.delimiter {
             Delimiter::Chunked => as_chunk(piece, n),
@@ -248,7 +248,7 @@ pub fn relay(
     // ureq takes a connection back into its pool on the read that says that the body is over, and not
     // before. The client has all of its reply by now, so whatever comes of this read is no failure.
     let _ = body.read(&mut [0]);
-    Ok(sent)
+    Ok(())
 }
 
 /// The piece of `n` bytes, with its size line before and the end of its line after it.
@@ -301,8 +301,9 @@ mod tests {
     ) -> (Result<u64, RelayError>, Kept) {
         let (head, mut kept) = (reply(status), Kept::default());
         let framing = Framing::of(request, head.status, length, true);
-        let outcome = relay(&mut kept, &head, framing, &mut body, &mut Scratch::default());
-        (outcome, kept)
+        let mut sent = 0;
+        let outcome = relay(&mut kept, &head, framing, &mut body, &mut Scratch::default(), &mut sent);
+        (outcome.map(|()| sent), kept)
     }
 
     #[test]

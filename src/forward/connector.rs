@@ -21,6 +21,9 @@ use ureq::unversioned::transport::{
 /// replies faster, and there is one pair for each worker and backend.
 pub const BUFFER: usize = 16 << 10;
 
+/// What the input buffer grows to for a reply whose head does not fit: the longest that ureq takes.
+const LONGEST_HEAD: usize = 64 << 10;
+
 /// How long a reply is waited for once sending has failed: a backend that stopped listening has said
 /// why by then, or never will.
 const LAST_WORDS: Duration = Duration::from_secs(1);
@@ -101,6 +104,7 @@ pub struct Link {
     stream: Arc<TcpStream>,
     trace: Arc<Trace>,
     buffers: LazyBuffers,
+    output_buffer: usize,
     /// The read timeout that the socket has now.
     read_timeout: Duration,
     /// Output that has not been sent: the head, until the first body bytes or the first read.
@@ -116,6 +120,7 @@ impl Link {
             stream,
             trace,
             buffers: LazyBuffers::new(BUFFER, output_buffer),
+            output_buffer,
             read_timeout: Duration::ZERO,
             held: Vec::new(),
             head_pending: true,
@@ -146,6 +151,15 @@ impl Link {
             self.read_timeout = wanted;
         }
         Ok(())
+    }
+
+    /// Makes room for the rest of a head that fills the buffer.
+    fn grow_input(&mut self) {
+        let mut larger = LazyBuffers::new(LONGEST_HEAD + BUFFER, self.output_buffer);
+        let filled = self.buffers.input().len();
+        larger.input_append_buf()[..filled].copy_from_slice(self.buffers.input());
+        larger.input_appended(filled);
+        self.buffers = larger;
     }
 
     /// Is an idle connection still one? Silence is right; an end, an error or bytes that nobody has
@@ -182,6 +196,9 @@ impl Transport for Link {
         let timeout = timeout.for_read();
         let patience = *timeout.after;
         self.wait_at_most(if self.dead { patience.min(LAST_WORDS) } else { patience })?;
+        if self.buffers.input_append_buf().is_empty() && self.buffers.input().len() <= LONGEST_HEAD {
+            self.grow_input();
+        }
         let read = (&*self.stream).read(self.buffers.input_append_buf());
         match read {
             Ok(n) => {

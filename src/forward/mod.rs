@@ -14,7 +14,7 @@ use crate::headers::{self, Origin};
 use connector::{Trace, TracingConnector, timeout_in};
 use http::header::{CONTENT_LENGTH, TRANSFER_ENCODING};
 use http::uri::{PathAndQuery, Scheme};
-use http::{Request, Uri, response};
+use http::{Request, StatusCode, Uri, Version, response};
 use ipnet::IpNet;
 use retry::Failure;
 use std::io::{self, Read};
@@ -150,32 +150,43 @@ impl Forwarder {
         };
         let client = upload.failure;
         match outcome {
-            Ok(reply) => Ok(self.reply(reply)),
-            Err(error) => Err(self.failed(&error, client)),
+            Ok(reply) => self.reply(reply),
+            Err(error) => Err(self.failed(error.to_string(), timeout_in(&error).is_some(), client)),
         }
     }
 
-    fn reply(&self, reply: http::Response<ureq::Body>) -> Reply {
+    fn reply(&self, reply: http::Response<ureq::Body>) -> Result<Reply, Failed> {
         let (head, body) = reply.into_parts();
         let declared = head.headers.get(CONTENT_LENGTH);
-        let length = if head.headers.contains_key(TRANSFER_ENCODING) {
-            if declared.is_some() {
-                // RFC 9112 §6.3: the coding wins, and such a peer is not to be trusted further.
-                self.trace.spoiled.store(true, Relaxed);
+        let mut codings = head.headers.get_all(TRANSFER_ENCODING).iter();
+        let length = match (codings.next(), codings.next()) {
+            (None, _) => declared.and_then(|value| value.to_str().ok()?.trim().parse().ok()),
+            (Some(coding), None)
+                if coding.as_bytes().eq_ignore_ascii_case(b"chunked") && head.version == Version::HTTP_11 =>
+            {
+                if declared.is_some() {
+                    // RFC 9112 §6.3: the coding wins, and such a peer is not to be trusted further.
+                    self.trace.spoiled.store(true, Relaxed);
+                }
+                None
             }
-            None
-        } else {
-            declared.and_then(|value| value.to_str().ok()?.trim().parse().ok())
+            // Its header would be lost on the way, and its body not understood without it.
+            _ => {
+                return Err(self.failed("its reply has a coding that was not asked for".into(), false, None));
+            }
         };
-        Reply { head, length, body: body.into_reader() }
+        if head.status == StatusCode::SWITCHING_PROTOCOLS {
+            return Err(self.failed("it switches protocols, and was not asked to".into(), false, None));
+        }
+        Ok(Reply { head, length, body: body.into_reader() })
     }
 
-    fn failed(&self, error: &ureq::Error, client: Option<Refusal>) -> Failed {
+    fn failed(&self, cause: String, timed_out: bool, client: Option<Refusal>) -> Failed {
         let failure = Failure {
             connected: self.trace.connected.load(Relaxed),
             fresh: self.trace.fresh.load(Relaxed),
             received: self.trace.received.load(Relaxed),
-            timed_out: timeout_in(error).is_some(),
+            timed_out,
             client: client.is_some(),
         };
         let refusal = match client {
@@ -183,7 +194,7 @@ impl Forwarder {
             None if failure.timed_out && failure.connected => Refusal::BackendTooSlow,
             None => Refusal::BadGateway,
         };
-        Failed { failure, refusal, cause: error.to_string() }
+        Failed { failure, refusal, cause }
     }
 }
 

@@ -315,3 +315,20 @@ fn informational_replies_are_not_mistaken_for_the_reply() {
     assert_eq!((reply.status, reply.text()), (200, "hi"));
     assert_eq!(header_lines(&reply.raw_head).iter().filter(|(name, _)| name == "Link").count(), 0);
 }
+
+#[test]
+fn long_reply_heads_arrive_whole() {
+    for (lines, length) in [(1, 15_000), (1, 17_000), (1, 60_000), (120, 500)] {
+        let value = "v".repeat(length);
+        let headers: String = (0..lines).map(|n| format!("X-Long-{n}: {value}\r\n")).collect();
+        let backend = Recorder::replying(format!("HTTP/1.1 200 OK\r\n{headers}Content-Length: 2\r\n\r\nok"));
+        let balancer = Balancer::serve(&[backend.addr], &[]);
+        for _ in 0..2 {
+            let reply = balancer.get("/");
+            assert_eq!((reply.status, reply.text()), (200, "ok"), "{lines} lines of {length} bytes");
+            for line in 0..lines {
+                assert_eq!(reply.header(&format!("X-Long-{line}")), Some(value.as_str()));
+            }
+        }
+    }
+}

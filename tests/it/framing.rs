@@ -300,3 +300,15 @@ fn any_body_in_any_chunks_comes_back_whole() {
         });
     outcome.unwrap();
 }
+
+#[test]
+fn a_connection_that_will_be_closed_says_so() {
+    let backend = Recorder::hello("hello");
+    let balancer = Balancer::serve(&[backend.addr], &[]);
+    for option in ["close", "Upgrade", "x-close-me"] {
+        let mut client = balancer.client();
+        let reply = client.request(format!("GET / HTTP/1.1\r\nHost: test\r\nConnection: {option}\r\n\r\n"));
+        assert_eq!((reply.text(), reply.header("Connection")), ("hello", Some("close")), "{option}");
+        assert_eq!(client.read_to_end_of_connection().0, b"");
+    }
+}

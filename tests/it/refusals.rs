@@ -43,6 +43,21 @@ fn a_reply_that_cannot_be_read_is_502() {
 }
 
 #[test]
+fn a_reply_that_would_be_misunderstood_is_502() {
+    for reply in [
+        "HTTP/1.1 101 Switching Protocols\r\nUpgrade: x\r\nConnection: upgrade\r\n\r\n",
+        "HTTP/1.1 200 OK\r\nTransfer-Encoding: gzip, chunked\r\n\r\n2\r\nxx\r\n0\r\n\r\n",
+        "HTTP/1.1 200 OK\r\nTransfer-Encoding: gzip\r\nConnection: close\r\n\r\nxx",
+        "HTTP/1.0 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nxx\r\n0\r\n\r\n",
+    ] {
+        let backend = Recorder::replying(reply);
+        let balancer = Balancer::serve(&[backend.addr], &[]);
+        assert_refusal(&balancer.get("/"), 502, &[backend.addr]);
+        assert_eq!(backend.requests().len(), 1, "{reply:?}");
+    }
+}
+
+#[test]
 fn a_reply_head_that_never_ends_is_502() {
     let backend = Recorder::new(|conversation| {
         conversation.read_request();

@@ -8,10 +8,17 @@ const FUNCTION_LINES: usize = 50;
 const PATH_LINES: usize = 1800;
 
 /// What a request passes through, in the order of lib.rs. The seam for algorithms and whatever works
-/// beside the path is not counted: a request meets neither tiny_http's heartbeat nor the foreman.
+/// beside the path is not counted: a request meets neither tiny_http's heartbeat nor the foreman, and
+/// only a refused one what ends its connection.
 const PATH: [&str; 7] = ["edge/", "queue", "worker", "rotation", "chooser", "forward/", "headers"];
-const BESIDE_THE_PATH: [&str; 5] =
-    ["edge/parked/", "edge/socket", "edge/tiny/pulse", "edge/tiny/severed", "queue/foreman"];
+const BESIDE_THE_PATH: [&str; 6] = [
+    "edge/parked/",
+    "edge/socket",
+    "edge/tiny/pulse",
+    "edge/tiny/severed",
+    "edge/tiny/upgrade",
+    "queue/foreman",
+];
 
 /// One file of `src`, without its tests.
 struct Source {

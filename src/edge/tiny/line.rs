@@ -1,6 +1,6 @@
 //! The client's end of one tiny_http request, and how a request is refused.
 
-use super::Shared;
+use super::{Shared, upgrade};
 use crate::edge::Line;
 use crate::edge::socket::Hold;
 use crate::edge::wire::{self, End};
@@ -12,7 +12,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::{Relaxed, SeqCst};
 use std::time::{Duration, Instant};
-use tiny_http::{HTTPVersion, Header, Request, Response, StatusCode};
+use tiny_http::{HTTPVersion, Request};
 
 /// How long a refused client that is still sending may take to notice.
 const LINGER: Duration = Duration::from_secs(1);
@@ -106,7 +106,7 @@ impl TinyLine {
         let (out, bytes): (Box<dyn Write + Send>, _) = if self.unread == Unread::Nothing {
             (request.into_writer(), bytes)
         } else {
-            let (head, body) = as_upgrade(bytes);
+            let (head, body) = upgrade::shaped(bytes);
             (request.upgrade(&head.fields, head.response), body)
         };
         let out = self.out.insert(out);
@@ -148,36 +148,6 @@ impl TinyLine {
         self.severs = true;
         self.shared.severed.add(self.peer);
     }
-}
-
-/// A reply's head in the shape of the one tiny_http call that hands over a connection as it is.
-struct Upgrade {
-    response: Response<io::Empty>,
-    fields: String,
-}
-
-/// `into_writer` waits for unread body bytes, `respond` drops headers that are needed: `upgrade` writes
-/// a head and hands the connection over. Hence the odd, but valid, `Upgrade` header, and the others
-/// in its wake. `bytes` begin with a whole head, as [`wire`] makes it; what follows it is returned.
-fn as_upgrade(bytes: &[u8]) -> (Upgrade, &[u8]) {
-    let end = bytes.windows(4).position(|four| four == b"\r\n\r\n").map_or(bytes.len(), |at| at + 4);
-    let (head, body) = bytes.split_at(end);
-    // tiny_http takes ASCII only.
-    let head: String =
-        head.iter().map(|&byte| if byte.is_ascii() { char::from(byte) } else { '?' }).collect();
-    let mut lines = head.trim_end().split("\r\n");
-    let status = lines.next().and_then(|line| line.split(' ').nth(1)?.parse().ok()).unwrap_or(502);
-    let mut response = Response::empty(StatusCode(status));
-    let mut fields = String::from("HTTP/1.1");
-    for line in lines {
-        // It would add its own.
-        let own = ["Date: ", "Server: "].iter().any(|name| line.starts_with(name));
-        match line.parse::<Header>() {
-            Ok(header) if own => response.add_header(header),
-            _ => fields.extend(["\r\n", line]),
-        }
-    }
-    (Upgrade { response, fields }, body)
 }
 
 impl Line for TinyLine {

@@ -8,6 +8,7 @@
 mod line;
 mod pulse;
 mod severed;
+mod upgrade;
 
 use super::head::{self, Body, RawHead};
 use super::socket::{self, Inherited};
