@@ -111,7 +111,8 @@ pub fn open(workers: usize, options: Options, log: Arc<AccessLog>) -> (Door, Vec
         watched: AtomicBool::new(false),
         bell,
     });
-    let core = core_size(workers, thread::available_parallelism().map_or(1, usize::from));
+    let processors = thread::available_parallelism().map_or(1, usize::from);
+    let core = workers.min(CORE_PER_PROCESSOR * processors);
     let seats = (0..workers).map(|number| Seat {
         jobs: jobs.clone(),
         board: Arc::clone(&board),
@@ -123,11 +124,6 @@ pub fn open(workers: usize, options: Options, log: Arc<AccessLog>) -> (Door, Vec
     let inlet = Inlet { jobs: sender, board: Arc::clone(&board), log: Arc::clone(&log) };
     let foreman = Foreman { jobs, board, rung, closed, call, log, again: Some(inlet.clone()) };
     (Door { inlet, _open: open }, seats, foreman)
-}
-
-/// How many of the workers always wait at the channel.
-fn core_size(workers: usize, processors: usize) -> usize {
-    workers.min(CORE_PER_PROCESSOR * processors)
 }
 
 /// The entrance: where an edge offers requests. The queue closes when the last copy is dropped.

@@ -252,13 +252,10 @@ struct Known(Arc<[Arc<Backend>]>);
 impl Resolver for Known {
     fn resolve(&self, uri: &Uri, _: &Config, _: NextTimeout) -> Result<ResolvedSocketAddrs, ureq::Error> {
         let backend = self.0.iter().find(|backend| uri.authority() == Some(backend.authority()));
-        let mut addresses = self.empty();
-        for address in backend.ok_or(ureq::Error::HostNotFound)?.addresses().iter().take(MAX_ADDRESSES) {
+        let mut addresses = self.empty(); // has room for 16
+        for address in backend.ok_or(ureq::Error::HostNotFound)?.addresses().iter().take(16) {
             addresses.push(*address);
         }
         Ok(addresses)
     }
 }
-
-/// What fits into ureq's list.
-const MAX_ADDRESSES: usize = 16;
