@@ -6,7 +6,7 @@ use crate::chooser::Chooser;
 use crate::config::Config;
 use crate::edge::tiny::{Running, TinyEdge};
 use crate::error::StartError;
-use crate::forward::Forwarder;
+use crate::forward::{self, Forwarder};
 use crate::queue;
 use crate::shutdown::Stop;
 use crate::threads::Crew;
@@ -15,7 +15,6 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
-use ureq::Agent;
 
 /// How often a balancer that is stopping looks whether the last reply is out.
 const GLANCE: Duration = Duration::from_millis(5);
@@ -85,13 +84,14 @@ impl Balancer {
             log,
             retries: config.forward.retries,
             queue_timeout: config.queue.timeout,
+            upstream_idle_timeout: config.forward.upstream_idle_timeout,
         });
         let trusted_proxies: Arc<[_]> = config.trusted_proxies.into();
         let mut agents = Vec::with_capacity(seats.len());
         for (number, seat) in seats.into_iter().enumerate() {
             let (backends, trusted) = (Arc::clone(&backends), Arc::clone(&trusted_proxies));
             let forwarder = Forwarder::new(&config.forward, backends, trusted, config.edge.limits.head);
-            agents.push(forwarder.agent());
+            agents.push(forwarder.handle());
             let worker = Worker::new(Arc::clone(&shared), forwarder);
             crew.start(format!("worker-{number}"), move || worker.run(seat))?;
         }
@@ -107,7 +107,7 @@ impl Balancer {
 /// A balancer at work.
 struct Serving {
     edges: Vec<Running>,
-    agents: Vec<Agent>,
+    agents: Vec<forward::Handle>,
     crew: Crew,
 }
 
@@ -121,7 +121,7 @@ impl Serving {
         let drained = self.wait_until_quiet(deadline);
         if !drained {
             tracing::warn!("grace is over: requests still under way are cut off");
-            self.agents.drain(..).for_each(Agent::shutdown);
+            self.agents.iter().for_each(forward::Handle::shutdown);
         }
         let deadline = Instant::now() + CUT_OFF;
         let mut left: usize = self.edges.drain(..).map(|edge| edge.finish(deadline)).sum();

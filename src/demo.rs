@@ -87,7 +87,7 @@ impl RunningBackend {
 
 fn answer_all(mut seat: Seat, greeting: &str, delay: Duration) {
     let mut scratch = Scratch::default();
-    while let Some(mut exchange) = seat.take() {
+    while let Some(mut exchange) = seat.take(Duration::MAX, &|| ()) {
         thread::sleep(delay);
         // A client that goes away in the middle is its own business.
         let _ = answer(&mut exchange, greeting, &mut scratch);

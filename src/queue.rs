@@ -168,6 +168,21 @@ fn turn_away(mut exchange: Exchange, refusal: Refusal, log: &AccessLog) {
     exchange.refuse(refusal);
 }
 
+/// Waiting took too long: does something about that, and waits on.
+fn after<T>(
+    error: RecvTimeoutError,
+    on_idle: &dyn Fn(),
+    wait_on: impl FnOnce() -> Result<T, RecvTimeoutError>,
+) -> Result<T, RecvTimeoutError> {
+    match error {
+        RecvTimeoutError::Disconnected => Err(error),
+        RecvTimeoutError::Timeout => {
+            on_idle();
+            wait_on()
+        }
+    }
+}
+
 /// A worker's end of the queue.
 pub struct Seat {
     jobs: Receiver<Exchange>,
@@ -179,10 +194,11 @@ pub struct Seat {
 }
 
 impl Seat {
-    /// The next request, or `None` once the queue is closed and empty.
-    pub fn take(&mut self) -> Option<Exchange> {
+    /// The next request, or `None` once the queue is closed and empty. A worker that has waited for
+    /// `idle` does `on_idle` first, once, and goes on waiting.
+    pub fn take(&mut self, idle: Duration, on_idle: &dyn Fn()) -> Option<Exchange> {
         let Some(calls) = self.calls.clone() else {
-            return self.wait(None).ok();
+            return self.wait(Some(idle)).or_else(|error| after(error, on_idle, || self.wait(None))).ok();
         };
         loop {
             // The request before was a fast one: the core can do without this worker.
@@ -190,7 +206,8 @@ impl Seat {
                 self.on_duty = false;
             }
             if !self.on_duty {
-                calls.recv().ok()?;
+                let forever = || calls.recv().map_err(|_| RecvTimeoutError::Disconnected);
+                calls.recv_timeout(idle).or_else(|error| after(error, on_idle, forever)).ok()?;
                 self.on_duty = true;
             }
             match self.wait(Some(LINGER)) {

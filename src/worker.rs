@@ -25,6 +25,8 @@ pub struct Shared {
     pub retries: u32,
     /// How long a request may have waited in the queue.
     pub queue_timeout: Duration,
+    /// How long a connection to a backend is kept without use.
+    pub upstream_idle_timeout: Duration,
 }
 
 /// One worker, and what it has to itself.
@@ -67,7 +69,8 @@ impl Worker {
 
     /// Serves requests until the queue is closed and empty.
     pub fn run(mut self, mut seat: Seat) {
-        while let Some(exchange) = seat.take() {
+        let idle = self.shared.upstream_idle_timeout;
+        while let Some(exchange) = seat.take(idle, &|| self.forwarder.close_idle()) {
             // A panic costs one request: its exchange, dropped on the way, answers 502.
             if catch_unwind(AssertUnwindSafe(|| self.serve(exchange))).is_err() {
                 tracing::error!("a request made this worker panic; it goes on with the next one");

@@ -54,7 +54,7 @@ impl Trace {
 }
 
 /// Opens connections, each with its own timeout, and tells the trace.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct TracingConnector {
     /// Shared with the worker that makes the calls.
     pub trace: Arc<Trace>,

@@ -3,6 +3,7 @@
 //! Each worker has an agent of its own, so that no two workers ever wait for the same pool of
 //! connections.
 
+mod agent;
 mod connector;
 pub mod retry;
 
@@ -11,7 +12,9 @@ use crate::edge::Exchange;
 use crate::edge::head::Body;
 use crate::error::Refusal;
 use crate::headers::{self, Origin};
-use connector::{Trace, TracingConnector, timeout_in};
+pub use agent::Handle;
+use agent::Recipe;
+use connector::{Trace, timeout_in};
 use http::header::{CONTENT_LENGTH, TRANSFER_ENCODING};
 use http::uri::{PathAndQuery, Scheme};
 use http::{Request, StatusCode, Uri, Version, response};
@@ -21,10 +24,7 @@ use std::io::{self, Read};
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
-use ureq::config::Config;
-use ureq::unversioned::resolver::{ResolvedSocketAddrs, Resolver};
-use ureq::unversioned::transport::NextTimeout;
-use ureq::{Agent, BodyReader, SendBody};
+use ureq::{BodyReader, SendBody};
 
 /// How long backends are waited for.
 #[derive(Clone, Copy, Debug)]
@@ -78,7 +78,8 @@ pub struct Failed {
 
 /// Sends requests to backends. One for each worker.
 pub struct Forwarder {
-    agent: Agent,
+    recipe: Recipe,
+    agent: Handle,
     trace: Arc<Trace>,
     trusted_proxies: Arc<[IpNet]>,
 }
@@ -92,38 +93,20 @@ impl Forwarder {
         trusted_proxies: Arc<[IpNet]>,
         longest_line: u64,
     ) -> Self {
-        // ureq writes a line in one piece: the target with a method, a version and some air.
-        let output_buffer = connector::BUFFER.max(usize::try_from(longest_line).unwrap_or(0)) + 1024;
         let trace = Arc::new(Trace::default());
-        let connector = TracingConnector {
-            trace: Arc::clone(&trace),
-            connect_timeout: options.connect_timeout,
-            write_timeout: options.upstream_timeout,
-            output_buffer,
-        };
-        // Everything that a client for people does of its own accord is turned off.
-        let config = Config::builder()
-            .proxy(None)
-            .http_status_as_error(false)
-            .max_redirects(0)
-            .max_redirects_will_error(false)
-            .user_agent("")
-            .accept("")
-            .accept_encoding("")
-            .allow_non_standard_methods(true)
-            .timeout_recv_response(Some(options.reply_head_timeout))
-            .timeout_per_read(Some(options.upstream_timeout))
-            .max_idle_age(options.upstream_idle_timeout)
-            .max_idle_connections(usize::MAX)
-            .max_idle_connections_per_host(1) // a worker makes one call at a time
-            .build();
-        let agent = Agent::with_parts(config, connector, Known(backends));
-        Forwarder { agent, trace, trusted_proxies }
+        let recipe = Recipe::new(options, backends, longest_line, Arc::clone(&trace));
+        Forwarder { agent: Handle::new(recipe.agent()), recipe, trace, trusted_proxies }
     }
 
-    /// Something that ends this forwarder's calls from another thread: `Agent::shutdown`.
-    pub fn agent(&self) -> Agent {
+    /// Something that ends this forwarder's calls from another thread.
+    pub fn handle(&self) -> Handle {
         self.agent.clone()
+    }
+
+    /// Closes the connections to backends. ureq would look after old ones at the next call only, and
+    /// there may be none for long.
+    pub fn close_idle(&self) {
+        self.agent.set(self.recipe.agent());
     }
 
     /// Sends the request and waits for the reply's head.
@@ -143,10 +126,11 @@ impl Forwarder {
         *request.uri_mut() = upstream_uri(backend, &exchange.head.uri);
         *request.method_mut() = method;
         let mut upload = Upload { left: body, exchange, trace: &self.trace, failure: None };
+        let agent = self.agent.get();
         let outcome = if matches!(body, Body::None) {
-            self.agent.run(request)
+            agent.run(request)
         } else {
-            self.agent.run(request.map(|()| SendBody::from_reader(&mut upload)))
+            agent.run(request.map(|()| SendBody::from_reader(&mut upload)))
         };
         let client = upload.failure;
         match outcome {
@@ -242,20 +226,4 @@ impl Upload<'_> {
 fn why(error: &io::Error) -> Refusal {
     let refusal = error.get_ref().and_then(|inner| inner.downcast_ref::<Refusal>());
     refusal.copied().unwrap_or(Refusal::ClientGone)
-}
-
-/// Gives ureq the addresses that are known already: it asks before each request, even for a pooled
-/// connection.
-#[derive(Debug)]
-struct Known(Arc<[Arc<Backend>]>);
-
-impl Resolver for Known {
-    fn resolve(&self, uri: &Uri, _: &Config, _: NextTimeout) -> Result<ResolvedSocketAddrs, ureq::Error> {
-        let backend = self.0.iter().find(|backend| uri.authority() == Some(backend.authority()));
-        let mut addresses = self.empty(); // has room for 16
-        for address in backend.ok_or(ureq::Error::HostNotFound)?.addresses().iter().take(16) {
-            addresses.push(*address);
-        }
-        Ok(addresses)
-    }
 }

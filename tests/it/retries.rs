@@ -214,3 +214,18 @@ fn a_backend_that_comes_back_is_used_again_at_once() {
     assert_all(&mut client, 3, "GET", 502);
     assert_all(&mut client, 3, "GET", 200);
 }
+
+#[test]
+fn an_unused_connection_to_a_backend_is_closed() {
+    let (ended, end) = crossbeam_channel::unbounded();
+    let backend = Recorder::new(move |conversation| {
+        while conversation.read_request().is_some() {
+            conversation.send("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok");
+        }
+        ended.send(()).unwrap();
+    });
+    let balancer = Balancer::serve(&[backend.addr], &["--upstream-idle-timeout=200ms"]);
+    assert_eq!(balancer.get("/").text(), "ok");
+    end.recv_timeout(DEADLINE).expect("it is closed, though no further request comes");
+    assert_eq!(balancer.get("/").text(), "ok", "and another is opened");
+}
