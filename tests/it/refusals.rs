@@ -260,3 +260,15 @@ fn a_refusal_that_leaves_an_upload_unread_ends_the_connection() {
         assert!(client.is_closed_within(DEADLINE), "{framing}");
     }
 }
+
+#[test]
+fn a_small_upload_that_is_refused_leaves_the_connection_as_it_was() {
+    let dead = dead_port();
+    let balancer = Balancer::serve(&[dead.addr], &[]);
+    let mut client = balancer.client();
+    for _ in 0..3 {
+        let refused = client.request("POST / HTTP/1.1\r\nHost: test\r\nContent-Length: 5\r\n\r\nhello");
+        assert_refusal(&refused, 502, &[dead.addr]);
+        assert!(refused.all("Connection").is_empty(), "{}", refused.raw_head);
+    }
+}

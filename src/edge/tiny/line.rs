@@ -57,6 +57,8 @@ pub struct TinyLine {
     /// From then on.
     out: Option<Box<dyn Write + Send>>,
     unread: Unread,
+    /// tiny_http has read the whole body already: it does so with small ones.
+    buffered: bool,
     peer: SocketAddr,
     /// tiny_http ends this connection by itself after the reply.
     last: bool,
@@ -76,9 +78,11 @@ impl TinyLine {
             (None, Some(length)) => length.parse().map_or(Unread::Nothing, Unread::Bytes),
             (None, None) => Unread::Nothing,
         };
+        let small = matches!(unread, Unread::Bytes(length) if length <= 1024);
         shared.open.fetch_add(1, SeqCst);
         TinyLine {
             unread: if unread == Unread::Bytes(0) { Unread::Nothing } else { unread },
+            buffered: small && header(&request, "Expect").is_none() && !is_raw(&request),
             last: says("close") || says("upgrade") || (old && !says("keep-alive")),
             request: Some(request),
             out: None,
@@ -200,6 +204,9 @@ impl Line for TinyLine {
     }
 
     fn refuse(mut self: Box<Self>, refusal: Refusal, request: Option<&request::Parts>) {
+        if self.buffered {
+            self.unread = Unread::Nothing; // it need not be read to be gone
+        }
         if request.is_none() || self.unread != Unread::Nothing {
             // Now, and not when it is answered: what follows on this connection may be on its way.
             self.sever();
