@@ -4,7 +4,7 @@ use crate::access_log::AccessLog;
 use crate::backend::Backend;
 use crate::chooser::Chooser;
 use crate::config::Config;
-use crate::edge::tiny::{Running, TinyEdge};
+use crate::edge::lifecycle::{self, Edge, Running};
 use crate::error::StartError;
 use crate::forward::{self, Forwarder};
 use crate::queue;
@@ -29,7 +29,7 @@ const CUT_OFF: Duration = Duration::from_millis(500);
 /// A balancer that has its addresses, and is not serving yet.
 pub struct Balancer {
     config: Config,
-    edges: Vec<TinyEdge>,
+    edges: Vec<Box<dyn Edge>>,
     backends: Arc<[Arc<Backend>]>,
 }
 
@@ -41,19 +41,19 @@ impl Balancer {
     pub fn bind(config: Config) -> Result<Self, StartError> {
         let backends: Result<Vec<_>, _> = config.backends.iter().map(Backend::resolve).collect();
         let backends = backends?.into_iter().map(Arc::new).collect();
-        let edges = config.listen.iter().map(|address| TinyEdge::bind(*address, &config.edge));
-        let edges = edges.collect::<Result<_, _>>()?;
+        let waiting = (config.workers / 2).max(1); // workers that may wait for slow clients
+        let edges = lifecycle::bind(config.edge_kind, &config.listen, &config.edge, waiting)?;
         Ok(Balancer { config, edges, backends })
     }
 
     /// The addresses that were bound, in the order of the configuration.
     pub fn local_addrs(&self) -> Vec<SocketAddr> {
-        self.edges.iter().map(TinyEdge::local_addr).collect()
+        self.edges.iter().flat_map(|edge| edge.local_addrs()).collect()
     }
 
     /// The first address that was bound.
     pub fn local_addr(&self) -> Option<SocketAddr> {
-        self.edges.first().map(TinyEdge::local_addr)
+        self.local_addrs().first().copied()
     }
 
     /// Serves until the signal to stop, then finishes what is under way and returns.
@@ -106,7 +106,7 @@ impl Balancer {
 
 /// A balancer at work.
 struct Serving {
-    edges: Vec<Running>,
+    edges: Vec<Box<dyn Running>>,
     agents: Vec<forward::Handle>,
     crew: Crew,
 }
@@ -115,9 +115,9 @@ impl Serving {
     /// Stops accepting after the delay, finishes what is queued and under way until the deadline at
     /// most, and ends the threads.
     fn drain(mut self, delay: Duration, deadline: Instant) {
-        self.edges.iter().for_each(Running::announce_stop);
+        self.edges.iter().for_each(|edge| edge.announce_stop());
         thread::sleep(delay);
-        self.edges.iter_mut().for_each(Running::stop_accepting);
+        self.edges.iter_mut().for_each(|edge| edge.stop_accepting());
         let drained = self.wait_until_quiet(deadline);
         if !drained {
             tracing::warn!("grace is over: requests still under way are cut off");
@@ -136,7 +136,7 @@ impl Serving {
     fn wait_until_quiet(&self, deadline: Instant) -> bool {
         let mut quiet_since = None;
         while Instant::now() < deadline {
-            if !self.edges.iter().all(Running::is_idle) {
+            if !self.edges.iter().all(|edge| edge.is_idle()) {
                 quiet_since = None;
             } else if quiet_since.get_or_insert_with(Instant::now).elapsed() >= QUIET {
                 return true;

@@ -3,6 +3,7 @@
 
 use crate::access_log::Format;
 use crate::backend::BackendUrl;
+use crate::edge::lifecycle::Kind;
 use crate::rotation::Rotation;
 use crate::strategy::Strategy;
 use crate::{edge, forward, queue};
@@ -23,6 +24,8 @@ pub struct Config {
     pub workers: usize,
     /// The queue in front of them.
     pub queue: queue::Options,
+    /// Which edge takes requests in. The parked one.
+    pub edge_kind: Kind,
     /// What clients may do.
     pub edge: edge::Options,
     /// How long backends are waited for.
@@ -49,6 +52,7 @@ impl Config {
             strategy: Box::new(Rotation::default()),
             workers: 64,
             queue: queue::Options::default(),
+            edge_kind: Kind::Parked,
             edge: edge::Options::default(),
             forward: forward::Options::default(),
             trusted_proxies: Vec::new(),

@@ -4,7 +4,8 @@
 //! of a worker who asks a backend.
 
 use crate::access_log::AccessLog;
-use crate::edge::tiny::{Running, TinyEdge};
+use crate::edge::lifecycle::{Edge, Running};
+use crate::edge::tiny::TinyEdge;
 use crate::edge::wire::Scratch;
 use crate::edge::{self, Exchange};
 use crate::error::StartError;
@@ -33,7 +34,7 @@ pub struct DemoBackend {
 
 /// A demo backend at work.
 pub struct RunningBackend {
-    edge: Running,
+    edge: Box<dyn Running>,
     crew: Crew,
 }
 
@@ -68,7 +69,7 @@ impl DemoBackend {
             crew.start(format!("answer-{number}"), move || answer_all(seat, &greeting, delay))?;
         }
         crew.start("foreman", move || foreman.run())?;
-        Ok(RunningBackend { edge: edge.start(door)?, crew })
+        Ok(RunningBackend { edge: Box::new(edge).start(door)?, crew })
     }
 }
 

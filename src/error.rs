@@ -25,7 +25,7 @@ pub enum Refusal {
     /// An `Expect` other than `100-continue`. 417.
     #[error("this expectation cannot be met")]
     Expectation,
-    /// The request target alone is longer than a whole head may be. 414.
+    /// The request target is longer than the limit, or than a whole head may be. 414.
     #[error("the request target is too long")]
     UriTooLong,
     /// More header bytes or lines than the limits allow. 431.
@@ -34,12 +34,18 @@ pub enum Refusal {
     /// A body larger than the limit. 413.
     #[error("the request body is too large")]
     BodyTooLarge,
+    /// The client began a request and did not get to its blank line in time. 408.
+    #[error("the request head took too long to arrive")]
+    HeadTooSlow,
     /// The client sent nothing more of its body for too long. 408.
     #[error("the request body took too long to arrive")]
     ClientTooSlow,
     /// The client broke off its upload. It most likely never reads this. 400.
     #[error("the request body ended early")]
     ClientGone,
+    /// There are as many connections as there may be, in all or from this client. 503.
+    #[error("too many connections: try again shortly")]
+    TooManyConnections,
     /// The queue in front of the workers is full. 503.
     #[error("too many requests are waiting: try again shortly")]
     QueueFull,
@@ -69,10 +75,11 @@ impl Refusal {
             Refusal::UriTooLong => StatusCode::URI_TOO_LONG,
             Refusal::HeadTooLarge => StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
             Refusal::BodyTooLarge => StatusCode::PAYLOAD_TOO_LARGE,
-            Refusal::ClientTooSlow => StatusCode::REQUEST_TIMEOUT,
-            Refusal::QueueFull | Refusal::QueuedTooLong | Refusal::NoBackend => {
-                StatusCode::SERVICE_UNAVAILABLE
-            }
+            Refusal::HeadTooSlow | Refusal::ClientTooSlow => StatusCode::REQUEST_TIMEOUT,
+            Refusal::TooManyConnections
+            | Refusal::QueueFull
+            | Refusal::QueuedTooLong
+            | Refusal::NoBackend => StatusCode::SERVICE_UNAVAILABLE,
             Refusal::BadGateway => StatusCode::BAD_GATEWAY,
             Refusal::BackendTooSlow => StatusCode::GATEWAY_TIMEOUT,
         }

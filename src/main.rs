@@ -13,7 +13,7 @@ use turnwheel::backend::BackendUrl;
 use turnwheel::balancer::Balancer;
 use turnwheel::cli::{Cli, Command};
 use turnwheel::demo::DemoBackend;
-use turnwheel::settings::Settings;
+use turnwheel::settings::{Edge, Settings};
 use turnwheel::shutdown::{self, Stop};
 
 /// A second Ctrl-C leaves at once, with what a shell calls "ended by SIGINT".
@@ -81,6 +81,7 @@ fn demo(ports: &[u16], delay: Duration, mut settings: Settings) -> Result<()> {
     let bind = |port: &u16| DemoBackend::bind((Ipv4Addr::LOCALHOST, *port).into(), None, delay);
     let backends = ports.iter().map(bind).collect::<Result<Vec<_>, _>>()?;
     let backend_ports: Vec<u16> = backends.iter().map(|backend| backend.local_addr().port()).collect();
+    settings.edge = settings.edge.or(Some(Edge::TinyHttp)); // the one to read first
     settings.backend = backends.iter().map(|b| BackendUrl::from(b.local_addr()).to_string()).collect();
     let balancer = Balancer::bind(settings.validate()?)?;
     let stop = stop_on_signals()?;

@@ -1,17 +1,14 @@
-//! Raw values, from flags and from the file, and how they become a [`Config`].
+//! Raw values, from flags and from the file, and how they become a [`Config`](crate::config::Config).
 //!
 //! One struct serves both, so that a flag and its key always have the same name: `--queue-timeout 5s`
 //! and `queue_timeout = "5s"`. A flag overrides the file.
 
-use crate::access_log;
-use crate::backend::BackendUrl;
-use crate::config::{Config, LISTEN};
+mod validate;
+
 use bytesize::ByteSize;
 use clap::{Args, ValueEnum};
-use ipnet::IpNet;
 use serde::Deserialize;
 use std::fmt;
-use std::net::{IpAddr, SocketAddr};
 use std::path::Path;
 use std::time::Duration;
 
@@ -19,8 +16,10 @@ use std::time::Duration;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Edge {
-    /// A thread for each connection: the one to read first.
+    /// A thread for each connection: the one to read first
     TinyHttp,
+    /// A fixed number of threads, however many connections: the one for real traffic
+    Parked,
 }
 
 /// How access log lines look.
@@ -68,7 +67,7 @@ pub struct Settings {
     #[serde(deserialize_with = "one_or_many")]
     pub backend: Vec<String>,
 
-    /// How requests are taken in [default: tiny-http]
+    /// How requests are taken in [default: parked; demo: tiny-http]
     #[arg(long, help_heading = "Traffic")]
     pub edge: Option<Edge>,
 
@@ -109,6 +108,11 @@ pub struct Settings {
     #[serde(with = "humantime_serde")]
     pub upstream_idle_timeout: Option<Duration>,
 
+    /// Time for a client's whole request head, from its first byte [default: 10s]
+    #[arg(long, value_name = "TIME", value_parser = duration, help_heading = "Clients")]
+    #[serde(with = "humantime_serde")]
+    pub client_head_timeout: Option<Duration>,
+
     /// Time for the next bytes of a client's request body [default: 30s]
     #[arg(long, value_name = "TIME", value_parser = duration, help_heading = "Clients")]
     #[serde(with = "humantime_serde")]
@@ -124,9 +128,29 @@ pub struct Settings {
     #[serde(with = "humantime_serde")]
     pub idle_timeout: Option<Duration>,
 
-    /// Largest request head; larger ones get 431, or 414 [default: 16KiB]
+    /// Bytes a second that a client must send or take once it has been waited for; 0B: any [default: 240B]
+    #[arg(long, value_name = "SIZE", help_heading = "Clients")]
+    pub min_body_rate: Option<ByteSize>,
+
+    /// Connections at a time; a further one gets 503 [default: 10000]
+    #[arg(long, value_name = "N", help_heading = "Clients")]
+    pub max_connections: Option<usize>,
+
+    /// Connections from one address at a time; 0: any number [default: 0]
+    #[arg(long, value_name = "N", help_heading = "Clients")]
+    pub max_connections_per_client: Option<usize>,
+
+    /// Requests on one connection; 0: any number [default: 0]
+    #[arg(long, value_name = "N", help_heading = "Clients")]
+    pub max_requests_per_connection: Option<u64>,
+
+    /// Largest request head; a larger one gets 431 [default: 16KiB]
     #[arg(long, value_name = "SIZE", help_heading = "Clients")]
     pub max_head: Option<ByteSize>,
+
+    /// Longest request target; a longer one gets 414 [default: as --max-head]
+    #[arg(long, value_name = "SIZE", help_heading = "Clients")]
+    pub max_uri: Option<ByteSize>,
 
     /// Most header lines; more get 431 [default: 100]
     #[arg(long, value_name = "N", help_heading = "Clients")]
@@ -195,10 +219,18 @@ impl Settings {
             reply_head_timeout: self.reply_head_timeout.or(other.reply_head_timeout),
             upstream_timeout: self.upstream_timeout.or(other.upstream_timeout),
             upstream_idle_timeout: self.upstream_idle_timeout.or(other.upstream_idle_timeout),
+            client_head_timeout: self.client_head_timeout.or(other.client_head_timeout),
             client_body_timeout: self.client_body_timeout.or(other.client_body_timeout),
             client_write_timeout: self.client_write_timeout.or(other.client_write_timeout),
             idle_timeout: self.idle_timeout.or(other.idle_timeout),
+            min_body_rate: self.min_body_rate.or(other.min_body_rate),
+            max_connections: self.max_connections.or(other.max_connections),
+            max_connections_per_client: self.max_connections_per_client.or(other.max_connections_per_client),
+            max_requests_per_connection: self
+                .max_requests_per_connection
+                .or(other.max_requests_per_connection),
             max_head: self.max_head.or(other.max_head),
+            max_uri: self.max_uri.or(other.max_uri),
             max_headers: self.max_headers.or(other.max_headers),
             max_body: self.max_body.or(other.max_body),
             trusted_proxies: list(self.trusted_proxies, other.trusted_proxies),
@@ -207,62 +239,7 @@ impl Settings {
             grace: self.grace.or(other.grace),
         }
     }
-
-    /// Checks all values together.
-    ///
-    /// # Errors
-    /// With every reason why not.
-    pub fn validate(self) -> Result<Config, Problems> {
-        let mut check = Check(Vec::new());
-        let mut config = Config::new(check.backends(&self.backend));
-        config.listen = check.listen(&self.listen);
-        check.count("workers", self.workers, 1..=MOST_WORKERS, &mut config.workers);
-        check.count("queue", self.queue, 1..=MOST_QUEUED, &mut config.queue.capacity);
-        check.count("max_headers", self.max_headers, 1..=MOST_HEADERS, &mut config.edge.limits.headers);
-        check.size("max_head", self.max_head, LARGEST_HEAD, &mut config.edge.limits.head);
-        check.size("max_body", self.max_body, ByteSize(u64::MAX), &mut config.edge.limits.body);
-        for (name, value, target) in [
-            ("queue_timeout", self.queue_timeout, &mut config.queue.timeout),
-            ("connect_timeout", self.connect_timeout, &mut config.forward.connect_timeout),
-            ("reply_head_timeout", self.reply_head_timeout, &mut config.forward.reply_head_timeout),
-            ("upstream_timeout", self.upstream_timeout, &mut config.forward.upstream_timeout),
-            ("upstream_idle_timeout", self.upstream_idle_timeout, &mut config.forward.upstream_idle_timeout),
-            ("client_body_timeout", self.client_body_timeout, &mut config.edge.client_body_timeout),
-            ("client_write_timeout", self.client_write_timeout, &mut config.edge.client_write_timeout),
-            ("idle_timeout", self.idle_timeout, &mut config.edge.idle_timeout),
-        ] {
-            check.timeout(name, value, target);
-        }
-        config.forward.retries = self.retries.unwrap_or(config.forward.retries);
-        check.wait("drain_delay", self.drain_delay, Duration::ZERO, &mut config.drain_delay);
-        check.wait("grace", self.grace, Duration::ZERO, &mut config.grace);
-        config.trusted_proxies = check.networks(&self.trusted_proxies);
-        config.access_log = match self.access_log {
-            None | Some(AccessLog::Off) => None,
-            Some(AccessLog::Text) => Some((access_log::Format::Text, Box::new(std::io::stdout()))),
-            Some(AccessLog::Json) => Some((access_log::Format::Json, Box::new(std::io::stdout()))),
-        };
-        if check.0.is_empty() { Ok(config) } else { Err(Problems(check.0)) }
-    }
 }
-
-/// Each is a thread with a stack of its own: beyond this somebody has mistyped.
-const MOST_WORKERS: usize = 10_000;
-
-/// Each holds a request's head in memory.
-const MOST_QUEUED: usize = 1_000_000;
-
-/// The `http` crate's map takes no more than 32,768.
-const MOST_HEADERS: usize = 10_000;
-
-/// Each connection to a backend has a buffer that holds one.
-const LARGEST_HEAD: ByteSize = ByteSize::mib(1);
-
-/// Nobody waits for longer, and clocks that count from now do not overflow.
-const LONGEST_WAIT: Duration = Duration::from_secs(24 * 60 * 60);
-
-/// Below this a timeout ends what is only on its way.
-const SHORTEST_TIMEOUT: Duration = Duration::from_millis(10);
 
 /// "file:line: what is wrong", without toml's drawing of the place.
 fn located(path: &Path, text: &str, error: &toml::de::Error) -> String {
@@ -277,106 +254,10 @@ fn located(path: &Path, text: &str, error: &toml::de::Error) -> String {
     }
 }
 
-/// Collects what is wrong.
-struct Check(Vec<String>);
-
-impl Check {
-    fn backends(&mut self, texts: &[String]) -> Vec<BackendUrl> {
-        let mut urls: Vec<BackendUrl> = Vec::new();
-        for text in texts {
-            match text.parse() {
-                Ok(url) if urls.contains(&url) => {
-                    self.0.push(format!("backend {url} is named twice; name each backend once"));
-                }
-                Ok(url) => urls.push(url),
-                Err(error) => self.0.push(error.to_string()),
-            }
-        }
-        if texts.is_empty() {
-            self.0.push("no backend is named; name at least one with --backend http://host:port".into());
-        }
-        urls
-    }
-
-    fn listen(&mut self, texts: &[String]) -> Vec<SocketAddr> {
-        let mut addresses: Vec<SocketAddr> = Vec::new();
-        for text in texts {
-            match text.parse() {
-                Ok(address) if addresses.contains(&address) && address.port() != 0 => {
-                    self.0.push(format!("address {address} is listened on twice; name it once"));
-                }
-                Ok(address) => addresses.push(address),
-                Err(_) => self.0.push(format!(
-                    "{text:?} is no address to listen on; write it as 127.0.0.1:8080 or [::1]:8080"
-                )),
-            }
-        }
-        if texts.is_empty() { vec![LISTEN] } else { addresses }
-    }
-
-    fn count(
-        &mut self,
-        name: &str,
-        value: Option<usize>,
-        allowed: std::ops::RangeInclusive<usize>,
-        target: &mut usize,
-    ) {
-        match value {
-            None => {}
-            Some(value) if allowed.contains(&value) => *target = value,
-            Some(value) if value < *allowed.start() => {
-                self.0.push(format!("{name} is {value}; it must be at least {}", allowed.start()));
-            }
-            Some(value) => self.0.push(format!("{name} is {value}; it must be at most {}", allowed.end())),
-        }
-    }
-
-    fn size(&mut self, name: &str, value: Option<ByteSize>, most: ByteSize, target: &mut u64) {
-        match value {
-            None => {}
-            Some(ByteSize(0)) => self.0.push(format!("{name} is 0; it must be at least 1 byte")),
-            Some(value) if value > most => {
-                self.0.push(format!("{name} is {value}; it must be at most {most}"));
-            }
-            Some(ByteSize(bytes)) => *target = bytes,
-        }
-    }
-
-    fn timeout(&mut self, name: &str, value: Option<Duration>, target: &mut Duration) {
-        self.wait(name, value, SHORTEST_TIMEOUT, target);
-    }
-
-    fn wait(&mut self, name: &str, value: Option<Duration>, least: Duration, target: &mut Duration) {
-        let written = humantime::format_duration;
-        match value {
-            None => {}
-            Some(value) if value < least => {
-                self.0.push(format!("{name} is {}; it must be at least {}", written(value), written(least)));
-            }
-            Some(value) if value > LONGEST_WAIT => {
-                self.0.push(format!("{name} is {}; it must be at most 24h", written(value)));
-            }
-            Some(value) => *target = value,
-        }
-    }
-
-    fn networks(&mut self, texts: &[String]) -> Vec<IpNet> {
-        let mut networks = Vec::new();
-        for text in texts {
-            match text.parse::<IpNet>().or_else(|_| text.parse::<IpAddr>().map(IpNet::from)) {
-                Ok(network) => networks.push(network),
-                Err(_) => self
-                    .0
-                    .push(format!("{text:?} is no network; write an address, or a network as 10.0.0.0/8")),
-            }
-        }
-        networks
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::{Config, LISTEN};
 
     fn file(text: &str) -> Result<Config, Problems> {
         let folder = tempfile::tempdir().unwrap();

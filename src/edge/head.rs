@@ -31,8 +31,10 @@ impl Body {
 /// What a client may send.
 #[derive(Clone, Copy, Debug)]
 pub struct Limits {
-    /// Bytes of the request line and all header lines. More: 431, or 414 if the target alone is too long.
+    /// Bytes of the request line and all header lines. More: 431.
     pub head: u64,
+    /// Bytes of the request target, where it is to be shorter than a head may be. More: 414.
+    pub uri: u64,
     /// Header lines. More: 431.
     pub headers: usize,
     /// Bytes of a request body. More: 413.
@@ -42,7 +44,7 @@ pub struct Limits {
 impl Default for Limits {
     /// 16 KiB and 100 lines of head, 1 GiB of body.
     fn default() -> Self {
-        Limits { head: 16 << 10, headers: 100, body: 1 << 30 }
+        Limits { head: 16 << 10, uri: u64::MAX, headers: 100, body: 1 << 30 }
     }
 }
 
@@ -70,7 +72,7 @@ where
     if !matches!(raw.version, Version::HTTP_10 | Version::HTTP_11) {
         return Err(Refusal::Version);
     }
-    if raw.target.len() as u64 > limits.head {
+    if raw.target.len() as u64 > limits.uri.min(limits.head) {
         return Err(Refusal::UriTooLong);
     }
     let used = (raw.method.len() + raw.target.len()) as u64;

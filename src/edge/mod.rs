@@ -3,6 +3,9 @@
 //! knows which edge a request came through.
 
 pub mod head;
+pub mod lifecycle;
+mod options;
+pub mod parked;
 mod socket;
 pub mod tiny;
 pub mod wire;
@@ -10,34 +13,11 @@ pub mod wire;
 use crate::error::Refusal;
 use head::Body;
 use http::{StatusCode, request, response};
+pub use options::Options;
 use std::io::{self, Read};
 use std::net::SocketAddr;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 use wire::{End, Framing, RelayError, Scratch};
-
-/// What an edge allows its clients.
-#[derive(Clone, Copy, Debug)]
-pub struct Options {
-    /// What a request may hold.
-    pub limits: head::Limits,
-    /// How long a client may pause within a request body. 30 s.
-    pub client_body_timeout: Duration,
-    /// How long a client may not take any byte of its reply. 30 s.
-    pub client_write_timeout: Duration,
-    /// How long a connection may wait for its next request. 60 s.
-    pub idle_timeout: Duration,
-}
-
-impl Default for Options {
-    fn default() -> Self {
-        Options {
-            limits: head::Limits::default(),
-            client_body_timeout: Duration::from_secs(30),
-            client_write_timeout: Duration::from_secs(30),
-            idle_timeout: Duration::from_secs(60),
-        }
-    }
-}
 
 /// The client's end of one request: all that an edge supplies. It moves bytes; [`wire`] frames them.
 pub trait Line: Send {
@@ -76,7 +56,7 @@ pub struct Exchange {
     pub body: Body,
     /// The client's address.
     pub peer: SocketAddr,
-    /// When the head was complete.
+    /// When it was ready for a worker.
     pub arrived: Instant,
     pulled: u64,
     touched: bool,

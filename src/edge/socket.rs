@@ -4,7 +4,7 @@
 use socket2::{Domain, Protocol, SockAddr, SockRef, Socket, Type};
 use std::fs;
 use std::io::{self, Read};
-use std::net::{Shutdown, SocketAddr, TcpListener};
+use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
 use std::time::{Duration, Instant};
 
@@ -14,8 +14,8 @@ const BACKLOG: i32 = 1024;
 /// Timeouts that every accepted connection inherits from the listener (Linux).
 #[derive(Clone, Copy, Debug)]
 pub struct Inherited {
-    /// Longest wait for the client's next byte.
-    pub read: Duration,
+    /// Longest wait for the client's next byte; the listener's own `accept` ends after it, too.
+    pub read: Option<Duration>,
     /// Longest wait for the client to take a byte.
     pub write: Duration,
 }
@@ -35,7 +35,7 @@ pub fn listen(address: SocketAddr, inherited: Inherited) -> io::Result<TcpListen
     // Without it Nagle's algorithm and delayed acknowledgements make 40 ms pauses in replies.
     socket.set_tcp_nodelay(true)?;
     socket.set_keepalive(true)?;
-    socket.set_read_timeout(Some(inherited.read))?;
+    socket.set_read_timeout(inherited.read)?;
     socket.set_write_timeout(Some(inherited.write))?;
     socket.bind(&address.into())?;
     socket.listen(BACKLOG)?;
@@ -53,6 +53,31 @@ pub fn has_descriptors(listener: &TcpListener) -> bool {
 pub fn stop_listening(listener: &TcpListener) {
     // It can fail only if the listener is no longer one, and then there is nothing to do.
     let _ = SockRef::from(listener).shutdown(Shutdown::Both);
+}
+
+/// Takes what has come already, of a connection whose reads would otherwise wait.
+///
+/// # Errors
+/// `WouldBlock` when nothing has.
+pub fn receive_now(stream: &TcpStream, buf: &mut [u8]) -> io::Result<usize> {
+    // SAFETY: the descriptor is open, because `stream` is borrowed, and the kernel writes at most
+    // `buf.len()` bytes into a buffer that is ours alone for so long.
+    let n = unsafe { libc::recv(stream.as_raw_fd(), buf.as_mut_ptr().cast(), buf.len(), libc::MSG_DONTWAIT) };
+    usize::try_from(n).map_err(|_| io::Error::last_os_error())
+}
+
+/// Sends as much as the system takes at once.
+///
+/// # Errors
+/// `WouldBlock` when it takes nothing.
+pub fn send_now(stream: &TcpStream, bytes: &[u8]) -> io::Result<usize> {
+    SockRef::from(stream).send_with_flags(bytes, libc::MSG_DONTWAIT | libc::MSG_NOSIGNAL)
+}
+
+/// Makes the end of a connection an error for the client, and what has not been delivered by then is
+/// thrown away. A plain end would make a reply to an HTTP/1.0 client look complete.
+pub fn reset_when_closed(stream: &TcpStream) {
+    let _ = SockRef::from(stream).set_linger(Some(Duration::ZERO)); // or it ends in the usual way
 }
 
 /// A hold on one of this process's connections, found by its two ends.
@@ -148,9 +173,9 @@ fn duplicate(fd: RawFd) -> Option<OwnedFd> {
 mod tests {
     use super::*;
     use std::io::Write;
-    use std::net::TcpStream;
 
-    const INHERITED: Inherited = Inherited { read: Duration::from_secs(7), write: Duration::from_secs(9) };
+    const INHERITED: Inherited =
+        Inherited { read: Some(Duration::from_secs(7)), write: Duration::from_secs(9) };
 
     fn pair() -> (TcpStream, TcpStream, u16) {
         let listener = listen("127.0.0.1:0".parse().unwrap(), INHERITED).unwrap();

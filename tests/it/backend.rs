@@ -171,7 +171,7 @@ impl Conversation {
 
     /// Reads a head, and records a request without a body. Its second part is for [`read_request`].
     pub fn read_head(&mut self) -> Option<(Received, usize)> {
-        let head = String::from_utf8(self.take_through(b"\r\n\r\n")?).unwrap();
+        let head = String::from_utf8_lossy(&self.take_through(b"\r\n\r\n")?).into_owned();
         let request = Received { head, body: Vec::new(), whole: false };
         let requests = &mut self.seen.lock().unwrap().requests;
         requests.push(request.clone());

@@ -14,8 +14,14 @@ use std::time::{Duration, Instant};
 pub const DEADLINE: Duration = Duration::from_secs(10);
 
 /// The edge under test. All tests hold for each of them: `TURNWHEEL_TEST_EDGE=tiny-http cargo test`.
+/// Where one edge differs, the test asks for it by this.
 pub fn edge() -> String {
-    std::env::var("TURNWHEEL_TEST_EDGE").unwrap_or_else(|_| "tiny-http".into())
+    std::env::var("TURNWHEEL_TEST_EDGE").unwrap_or_else(|_| "parked".into())
+}
+
+/// Is it the one that has tiny_http's limits?
+pub fn is_tiny() -> bool {
+    edge() == "tiny-http"
 }
 
 /// Waits until it is so.
@@ -56,7 +62,10 @@ pub struct Balancer {
 impl Balancer {
     /// `turnwheel serve` on a port of the kernel's choice, in front of these backends.
     pub fn serve(backends: &[SocketAddr], flags: &[&str]) -> Self {
-        let mut args = vec!["serve".to_string(), "--listen=127.0.0.1:0".into(), format!("--edge={}", edge())];
+        let mut args = vec!["serve".to_string(), "--listen=127.0.0.1:0".into()];
+        if !flags.iter().any(|flag| flag.starts_with("--edge=")) {
+            args.push(format!("--edge={}", edge()));
+        }
         args.extend(backends.iter().map(|addr| format!("--backend=http://{addr}")));
         args.extend(flags.iter().map(ToString::to_string));
         Self::start(&args)

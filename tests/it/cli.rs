@@ -95,7 +95,7 @@ fn a_backend_says_its_port_or_its_name() {
     assert!(began.elapsed() >= Duration::from_millis(200));
 }
 
-const SETTINGS: [&str; 20] = [
+const SETTINGS: [&str; 26] = [
     "--listen",
     "--edge",
     "--workers",
@@ -106,10 +106,16 @@ const SETTINGS: [&str; 20] = [
     "--reply-head-timeout",
     "--upstream-timeout",
     "--upstream-idle-timeout",
+    "--client-head-timeout",
     "--client-body-timeout",
     "--client-write-timeout",
     "--idle-timeout",
+    "--min-body-rate",
+    "--max-connections",
+    "--max-connections-per-client",
+    "--max-requests-per-connection",
     "--max-head",
+    "--max-uri",
     "--max-headers",
     "--max-body",
     "--trusted-proxies",

@@ -1,7 +1,7 @@
 //! Where bodies end, both ways, and what becomes of the connection afterwards.
 
 use crate::backend::{Conversation, Recorder};
-use crate::bed::{Balancer, Client, Ending, Reply};
+use crate::bed::{Balancer, Client, Ending, Reply, is_tiny};
 use proptest::prelude::*;
 use proptest::test_runner::TestRunner;
 use std::net::Shutdown;
@@ -305,7 +305,9 @@ fn any_body_in_any_chunks_comes_back_whole() {
 fn a_connection_that_will_be_closed_says_so() {
     let backend = Recorder::hello("hello");
     let balancer = Balancer::serve(&[backend.addr], &[]);
-    for option in ["close", "Upgrade", "x-close-me"] {
+    // tiny_http closes whenever it reads these letters.
+    let options = if is_tiny() { &["close", "Upgrade", "x-close-me"][..] } else { &["close", "x-a, Close"] };
+    for option in options {
         let mut client = balancer.client();
         let reply = client.request(format!("GET / HTTP/1.1\r\nHost: test\r\nConnection: {option}\r\n\r\n"));
         assert_eq!((reply.text(), reply.header("Connection")), ("hello", Some("close")), "{option}");

@@ -1,13 +1,13 @@
 //! Requests that are malformed, or could be read in two ways: refused, and nothing of them, nor of
 //! what follows them on their connection, reaches a backend.
 //!
-//! Not in the table, because tiny_http does not let an edge see them: a folded header line
+//! In a table of their own, because tiny_http does not let an edge see them: a folded header line
 //! (obs-fold) that looks like a header itself, words after the version, and white space of any kind
-//! at the ends of a line or a value: it trims. Nor `HTTP/2.0`, which makes the thread of its
+//! at the ends of a line or a value: it trims. And `HTTP/2.0`, which makes the thread of its
 //! connection wait for itself for ever.
 
 use crate::backend::Recorder;
-use crate::bed::Balancer;
+use crate::bed::{Balancer, is_tiny};
 
 /// What a smuggler hopes to get through behind a request that is understood in two ways.
 const SMUGGLED: &str = "GET /smuggled HTTP/1.1\r\nHost: test\r\n\r\n";
@@ -159,16 +159,81 @@ fn what_can_be_read_in_two_ways_ends_the_connection_and_reaches_no_backend() {
 }
 
 #[test]
-fn bytes_that_are_not_ascii_end_the_connection_without_a_word() {
+fn bytes_outside_ascii_are_passed_on_in_a_value_and_refused_elsewhere() {
     let backend = Recorder::hello("reached");
     let balancer = Balancer::serve(&[backend.addr], &[]);
     for request in [
-        b"GET /caf\xc3\xa9 HTTP/1.1\r\nHost: test\r\n\r\n".as_slice(),
-        b"GET / HTTP/1.1\r\nHost: test\r\nX-A: caf\xe9\r\n\r\n",
+        b"GET /\xe9 HTTP/1.1\r\nHost: test\r\n\r\n".as_slice(),
         b"G\xc9T / HTTP/1.1\r\nHost: test\r\n\r\n",
+        b"GET / HTTP/1.1\r\nHost: test\r\nX-\xe9: b\r\n\r\n",
+        b"GET / HTTP/1.1\r\nHost: caf\xc3\xa9\r\n\r\n",
     ] {
-        assert_eq!(Answer::to(&balancer, request), Answer::none());
+        // tiny_http ends such a connection without a word.
+        let expected = if is_tiny() { Answer::none() } else { Answer::only(400) };
+        assert_eq!(Answer::to(&balancer, request), expected, "{}", request.escape_ascii());
     }
+    assert_eq!(backend.connections(), 0);
+    let value = b"GET / HTTP/1.1\r\nHost: test\r\nX-A: caf\xe9\r\nConnection: close\r\n\r\n";
+    let expected = if is_tiny() { Answer::none() } else { Answer::only(200) };
+    assert_eq!(Answer::to(&balancer, value), expected);
+    assert_eq!(backend.bytes().windows(5).any(|bytes| bytes == b"caf\xe9\r"), !is_tiny());
+}
+
+/// What tiny_http does not let an edge see.
+const SEEN_BY_THE_PARKED_EDGE: &[(u16, &str)] = &[
+    (505, "GET / HTTP/2.0\r\nHost: test\r\n\r\n"),
+    (505, "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"),
+    (505, "GET / HTTP/3.0\r\nHost: test\r\n\r\n"),
+    (400, "GET / HTTP/11\r\nHost: test\r\n\r\n"),
+    (400, "GET / HTTP/1.1 junk\r\nHost: test\r\n\r\n"),
+    (400, "GET / HTTP/1.1 \r\nHost: test\r\n\r\n"),
+    (400, " GET / HTTP/1.1\r\nHost: test\r\n\r\n"),
+    (400, "GET / HTTP/1.1\r\nHost: test\r\nX-A: b\r\n Content-Length: 5\r\n\r\nhello"),
+    (400, "GET / HTTP/1.1\r\n Host: test\r\nHost: test\r\n\r\n"),
+    (400, "GET / HTTP/1.1\nHost: test\n\n"),
+    (400, "GET / HTTP/1.1\r\nHost: test\r\n\n"),
+    (400, "GET / HTTP/1.1\r\nHost: test\r\n\r\r\n\r\n"),
+    (400, "POST / HTTP/1.1\r\nHost: test\r\nContent-Length: 5\x0b\r\n\r\nhello"),
+    (400, "\r\n\r\n\r\n\r\n\r\nGET / HTTP/1.1\r\nHost: test\r\n\r\n"),
+    (400, "\nGET / HTTP/1.1\r\nHost: test\r\n\r\n"),
+    (400, "\x16\x03\x01\x02\0\x01\0\x01\u{7c}\x03\x03"),
+];
+
+/// Chunks that are none, or that others might read differently.
+const MALFORMED_CHUNKS: &[&str] = &[
+    "5\nhello\r\n0\r\n\r\n",
+    "5\r\nhello\n0\r\n\r\n",
+    "5\r\nhello\r\n0\n\r\n",
+    "5\r\nhello\r\n0\r\n\n",
+    "5 \r\nhello\r\n0\r\n\r\n",
+    " 5\r\nhello\r\n0\r\n\r\n",
+    "+5\r\nhello\r\n0\r\n\r\n",
+    "0x5\r\nhello\r\n0\r\n\r\n",
+    "5;a=\0\r\nhello\r\n0\r\n\r\n",
+    "5;a\nhello\r\n0\r\n\r\n",
+    "5\rhello\r\n0\r\n\r\n",
+    "10000000000000005\r\nhello\r\n0\r\n\r\n",
+    "5\r\nhello\r\n0\r\nno trailer\r\n\r\n",
+    "5\r\nhello\r\n0\r\nX-A: b\r\n folded\r\n\r\n",
+    "5\r\nhello\r\n0\r\nX-A: b\nX-B: c\r\n\r\n",
+    "5\r\nhello\r\n0\r\nX A: b\r\n\r\n",
+];
+
+#[test]
+fn the_parked_edge_sees_what_tiny_http_hides() {
+    let backend = Recorder::hello("reached");
+    let balancer = Balancer::serve(&[backend.addr], &["--edge=parked"]);
+    let head = "POST / HTTP/1.1\r\nHost: test\r\nTransfer-Encoding: chunked\r\n\r\n";
+    let chunked = MALFORMED_CHUNKS.iter().map(|chunks| (400, format!("{head}{chunks}")));
+    let heads = SEEN_BY_THE_PARKED_EDGE.iter().map(|(status, request)| (*status, (*request).to_string()));
+    let mut wrong = Vec::new();
+    for (status, request) in heads.chain(chunked) {
+        let answer = Answer::to(&balancer, request.as_bytes());
+        if answer != Answer::only(status) {
+            wrong.push(format!("{request:?}: not {status} but {answer:?}"));
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
     assert_eq!(backend.connections(), 0);
 }
 

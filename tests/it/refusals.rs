@@ -220,7 +220,7 @@ fn a_client_that_pauses_too_long_in_its_upload_is_408() {
     let backend = Recorder::silent();
     let balancer = Balancer::serve(&[backend.addr], &["--client-body-timeout=300ms"]);
     let mut client = balancer.client();
-    client.send("POST / HTTP/1.1\r\nHost: test\r\nContent-Length: 5000\r\n\r\n");
+    client.send("POST / HTTP/1.1\r\nHost: test\r\nContent-Length: 200000\r\n\r\n");
     client.send([b'x'; 2000]);
     assert_refusal(&client.read_reply(), 408, &[backend.addr]);
     assert!(client.is_closed_within(DEADLINE));

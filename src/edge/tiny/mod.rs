@@ -11,6 +11,7 @@ mod severed;
 mod upgrade;
 
 use super::head::{self, Body, RawHead};
+use super::lifecycle::{Edge, Running};
 use super::socket::{self, Inherited};
 use super::{Exchange, Line, Options};
 use crate::access_log::Outcome;
@@ -58,7 +59,7 @@ impl TinyEdge {
         let failed = |cause| StartError::Bind { address, cause };
         // One timeout for every read: tiny_http's connections know no other.
         let read_timeout = options.client_body_timeout.min(options.idle_timeout);
-        let inherited = Inherited { read: read_timeout, write: options.client_write_timeout };
+        let inherited = Inherited { read: Some(read_timeout), write: options.client_write_timeout };
         let listener = socket::listen(address, inherited).map_err(failed)?;
         let local = listener.local_addr().map_err(failed)?;
         Ok(TinyEdge { listener, local, options: *options, read_timeout })
@@ -68,12 +69,14 @@ impl TinyEdge {
     pub fn local_addr(&self) -> SocketAddr {
         self.local
     }
+}
 
-    /// Starts serving: every request that comes is offered at the door.
-    ///
-    /// # Errors
-    /// When a thread cannot be started.
-    pub fn start(self, door: Door) -> Result<Running, StartError> {
+impl Edge for TinyEdge {
+    fn local_addrs(&self) -> Vec<SocketAddr> {
+        vec![self.local]
+    }
+
+    fn start(self: Box<Self>, door: Door) -> Result<Box<dyn Running>, StartError> {
         let (refusals, chores) = bounded::<Chore>(REFUSALS);
         let crew = Crew::default();
         for number in 0..REFUSERS {
@@ -112,37 +115,33 @@ impl TinyEdge {
             signals,
         };
         let pulse = Pulse::start(patient, &dispatch.crew)?;
-        Ok(Running { dispatch, pulse: Some(pulse) })
+        Ok(Box::new(Serving { dispatch, pulse: Some(pulse) }))
     }
 }
 
 /// A serving edge.
-pub struct Running {
+struct Serving {
     dispatch: Arc<Dispatch>,
     pulse: Option<Pulse>,
 }
 
-impl Running {
-    /// From now on, replies say `Connection: close`.
-    pub fn announce_stop(&self) {
+impl Running for Serving {
+    fn announce_stop(&self) {
         self.dispatch.shared.stopping.store(true, SeqCst);
     }
 
-    /// Accepts no further connection. Requests on those that are open are still served.
-    pub fn stop_accepting(&mut self) {
+    fn stop_accepting(&mut self) {
         self.announce_stop();
         self.pulse = None;
         socket::stop_listening(&self.dispatch.listener);
     }
 
-    /// Is no request waiting for its reply?
-    pub fn is_idle(&self) -> bool {
+    fn is_idle(&self) -> bool {
         self.dispatch.shared.open.load(SeqCst) == 0
     }
 
-    /// Ends the edge's threads, and returns how many were still at work at the deadline.
-    pub fn finish(self, deadline: Instant) -> usize {
-        let Running { dispatch, pulse } = self;
+    fn finish(self: Box<Self>, deadline: Instant) -> usize {
+        let Serving { dispatch, pulse } = *self;
         drop(pulse);
         dispatch.shared.finished.store(true, SeqCst);
         for server in dispatch.servers.lock().unwrap_or_else(PoisonError::into_inner).drain(..) {

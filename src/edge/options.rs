@@ -1,0 +1,44 @@
+//! What clients may do: the same for all edges, as far as each can tell.
+
+use super::head::Limits;
+use std::time::Duration;
+
+/// What an edge allows its clients.
+#[derive(Clone, Copy, Debug)]
+pub struct Options {
+    /// What a request may hold.
+    pub limits: Limits,
+    /// How long a client may take for a whole head, from its first byte. 10 s.
+    pub client_head_timeout: Duration,
+    /// How long a client may pause within a request body. 30 s.
+    pub client_body_timeout: Duration,
+    /// How long a client may not take any byte of its reply. 30 s.
+    pub client_write_timeout: Duration,
+    /// How long a connection may wait for its next request. 60 s.
+    pub idle_timeout: Duration,
+    /// Bytes a second that a client must send of a body, or take of a reply, once it has been waited for
+    /// so long as it may pause. 240; 0 for as slow as it likes.
+    pub min_body_rate: u64,
+    /// Connections at a time; a further one gets 503. 10,000.
+    pub max_connections: usize,
+    /// Connections from one address at a time. 0: as many as there may be.
+    pub max_connections_per_client: usize,
+    /// Requests on one connection. 0: any number.
+    pub max_requests_per_connection: u64,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Options {
+            limits: Limits::default(),
+            client_head_timeout: Duration::from_secs(10),
+            client_body_timeout: Duration::from_secs(30),
+            client_write_timeout: Duration::from_secs(30),
+            idle_timeout: Duration::from_secs(60),
+            min_body_rate: 240,
+            max_connections: 10_000,
+            max_connections_per_client: 0,
+            max_requests_per_connection: 0,
+        }
+    }
+}

@@ -1,0 +1,48 @@
+//! So much of something may be taken at a time: connections, memory, workers that wait.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
+
+/// What is left to be taken.
+#[derive(Clone, Debug)]
+pub struct Allowance(Arc<AtomicUsize>);
+
+/// A part that has been taken. It goes back on drop.
+#[derive(Debug)]
+pub struct Taken {
+    from: Allowance,
+    amount: usize,
+}
+
+impl Allowance {
+    /// So much in all.
+    pub fn of(amount: usize) -> Self {
+        Allowance(Arc::new(AtomicUsize::new(amount)))
+    }
+
+    /// Takes so much, or nothing if less is left. Never waits.
+    pub fn take(&self, amount: usize) -> Option<Taken> {
+        let taken = self.0.fetch_update(SeqCst, SeqCst, |left| left.checked_sub(amount));
+        taken.ok().map(|_| Taken { from: self.clone(), amount })
+    }
+}
+
+impl Drop for Taken {
+    fn drop(&mut self) {
+        self.from.0.fetch_add(self.amount, SeqCst);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_taken_comes_back() {
+        let allowance = Allowance::of(3);
+        let two = allowance.take(2);
+        assert!(two.is_some() && allowance.take(2).is_none());
+        drop(two);
+        assert!(allowance.take(3).is_some());
+    }
+}

@@ -1,0 +1,288 @@
+//! One client's connection, and what its bytes mean.
+
+use super::Shared;
+use super::allowance::Taken;
+use super::body::Incoming;
+use super::clients::Ticket;
+use super::parse::{self, Scan};
+use super::patience::Waited;
+use crate::edge::head::Body;
+use crate::error::Refusal;
+use http::{Version, header, request};
+use std::borrow::Cow;
+use std::mem;
+use std::net::{SocketAddr, TcpStream};
+use std::sync::Arc;
+use std::sync::atomic::Ordering::SeqCst;
+use std::time::{Duration, Instant};
+
+/// A request body up to this size is waited for here, and costs no worker meanwhile.
+pub const GATHERED: usize = 64 << 10;
+
+/// Who sends chunks may mean them to be read as they come: so long they are gathered, and not longer.
+const CHUNKS_GATHERED_FOR: Duration = Duration::from_secs(1);
+
+/// How long a client may take to read its last reply and close.
+const LINGER: Duration = Duration::from_secs(1);
+
+/// A checked head.
+pub type Checked = (request::Parts, Body);
+
+/// What a connection is doing.
+pub enum Phase {
+    /// No byte of a request has come.
+    Idle,
+    /// Some bytes of a head have.
+    Head,
+    /// The head has, and the body is to be had before a worker is asked.
+    Gathering(Box<Checked>, Instant),
+    /// A worker has it.
+    AtWork,
+    /// The last reply is out. What still comes is thrown away.
+    Lingering,
+}
+
+/// What there is to do next.
+#[allow(clippy::large_enum_variant, reason = "there is one of it at a time, and it is moved on at once")]
+pub enum Step {
+    /// More bytes are needed.
+    More,
+    /// A request is ready for a worker.
+    Ready(Checked),
+    /// The connection ends with this.
+    Refuse(Refusal, Option<Box<Checked>>),
+}
+
+/// What has come of one request's body.
+#[derive(Default)]
+pub struct Upload {
+    /// What is still to come.
+    pub incoming: Incoming,
+    /// What has been gathered.
+    pub gathered: Vec<u8>,
+    /// So much of that has been handed on.
+    pub given: usize,
+    /// The client waits for `100 Continue`.
+    pub expected: bool,
+    memory: Option<Taken>,
+}
+
+/// A connection. Dropped, it is closed, and its place is free.
+pub struct Connection {
+    pub(super) stream: TcpStream,
+    pub(super) peer: SocketAddr,
+    pub(super) edge: Arc<Shared>,
+    pub(super) phase: Phase,
+    /// Bytes that have been read and not understood yet.
+    pub(super) input: Vec<u8>,
+    pub(super) upload: Upload,
+    pub(super) waited: Waited,
+    pub(super) replying: bool,
+    /// Requests that have been served.
+    pub(super) served: u64,
+    /// The client has said that it sends nothing more.
+    pub(super) half_closed: bool,
+    place: usize,
+    until: Instant,
+    scan: Scan,
+    under_way: bool,
+    _allowed: Option<Taken>,
+    _ticket: Option<Ticket>,
+}
+
+impl Connection {
+    /// A new connection, in this place. `allowed` and `ticket` are what it holds of the limits.
+    pub fn new(
+        (stream, peer): (TcpStream, SocketAddr),
+        place: usize,
+        edge: Arc<Shared>,
+        allowed: Option<Taken>,
+        ticket: Option<Ticket>,
+    ) -> Box<Self> {
+        let until = Instant::now() + edge.options.idle_timeout;
+        Box::new(Connection {
+            stream,
+            peer,
+            edge,
+            phase: Phase::Idle,
+            input: Vec::new(),
+            upload: Upload::default(),
+            waited: Waited::default(),
+            replying: false,
+            served: 0,
+            half_closed: false,
+            place,
+            until,
+            scan: Scan::default(),
+            under_way: false,
+            _allowed: allowed,
+            _ticket: ticket,
+        })
+    }
+
+    /// The place in the lot that is its own.
+    pub fn place(&self) -> usize {
+        self.place
+    }
+
+    /// How long it may go on waiting for its client.
+    pub fn until(&self) -> Instant {
+        self.until
+    }
+
+    /// Takes in bytes that have come, behind those that it holds.
+    pub fn take_in(&mut self, fresh: &[u8]) -> Step {
+        let mut held = mem::take(&mut self.input);
+        let bytes = if held.is_empty() {
+            Cow::Borrowed(fresh)
+        } else {
+            held.extend_from_slice(fresh);
+            Cow::Owned(held)
+        };
+        match self.phase {
+            Phase::Idle | Phase::Head => self.read_head(bytes),
+            Phase::Gathering(..) => self.gather(&bytes),
+            Phase::AtWork | Phase::Lingering => Step::More,
+        }
+    }
+
+    fn read_head(&mut self, bytes: Cow<'_, [u8]>) -> Step {
+        let limits = &self.edge.options.limits;
+        match self.scan.head(&bytes, limits) {
+            Ok(Some(place)) => match parse::head(&bytes[place.clone()], limits) {
+                Ok(checked) => self.begin(checked, &bytes[place.end..]),
+                Err(refusal) => Step::Refuse(refusal, None),
+            },
+            Ok(None) => {
+                if matches!(self.phase, Phase::Idle) && !self.scan.is_blank(&bytes) {
+                    self.phase = Phase::Head;
+                    self.until = Instant::now() + self.edge.options.client_head_timeout;
+                }
+                self.input = bytes.into_owned();
+                Step::More
+            }
+            Err(refusal) => Step::Refuse(refusal, None),
+        }
+    }
+
+    /// A request has begun. Is its body to be gathered?
+    fn begin(&mut self, checked: Checked, rest: &[u8]) -> Step {
+        let (head, body) = &checked;
+        let size = match *body {
+            Body::None => 0,
+            Body::Sized(length) => usize::try_from(length).unwrap_or(usize::MAX),
+            Body::Chunked => GATHERED,
+        };
+        let expected = head.version == Version::HTTP_11 && head.headers.contains_key(header::EXPECT);
+        self.scan = Scan::default();
+        self.upload = Upload { incoming: Incoming::of(*body), expected, ..Upload::default() };
+        self.start_work();
+        if (1..=GATHERED).contains(&size) && !expected {
+            self.upload.memory = self.edge.memory.take(size);
+        }
+        if self.upload.memory.is_none() {
+            self.input = rest.to_vec();
+            self.phase = Phase::AtWork;
+            return Step::Ready(checked);
+        }
+        self.phase = Phase::Gathering(Box::new(checked), Instant::now());
+        self.gather(rest)
+    }
+
+    fn gather(&mut self, bytes: &[u8]) -> Step {
+        let Upload { incoming, gathered, .. } = &mut self.upload;
+        let before = gathered.len();
+        gathered.resize(before + bytes.len().min(GATHERED - before), 0);
+        let (taken, put) = match incoming.decode(bytes, &mut gathered[before..]) {
+            Ok(moved) => moved,
+            Err(refusal) => return self.give_up(refusal),
+        };
+        gathered.truncate(before + put);
+        self.input = bytes[taken..].to_vec();
+        if gathered.len() as u64 > self.edge.options.limits.body {
+            return self.give_up(Refusal::BodyTooLarge);
+        }
+        if incoming.is_over() || gathered.len() == GATHERED {
+            return self.hand_over();
+        }
+        let moved = gathered.len() as u64;
+        if let Phase::Gathering(checked, began) = &self.phase {
+            self.until = match checked.1 {
+                Body::Chunked => *began + CHUNKS_GATHERED_FOR,
+                _ => self.edge.upload_pace.deadline(*began, Instant::now(), moved),
+            };
+        }
+        Step::More
+    }
+
+    /// What has been gathered is for a worker.
+    fn hand_over(&mut self) -> Step {
+        match mem::replace(&mut self.phase, Phase::AtWork) {
+            Phase::Gathering(checked, _) => Step::Ready(*checked),
+            _ => Step::More,
+        }
+    }
+
+    /// What has been gathered is for nobody.
+    fn give_up(&mut self, refusal: Refusal) -> Step {
+        match mem::replace(&mut self.phase, Phase::AtWork) {
+            Phase::Gathering(checked, _) => Step::Refuse(refusal, Some(checked)),
+            _ => Step::Refuse(refusal, None),
+        }
+    }
+
+    /// Its time is over. `None`: nobody expects a word.
+    pub fn expire(&mut self) -> Option<Step> {
+        match &self.phase {
+            Phase::Idle | Phase::AtWork | Phase::Lingering => None,
+            Phase::Head => Some(Step::Refuse(Refusal::HeadTooSlow, None)),
+            Phase::Gathering(checked, _) if checked.1 == Body::Chunked => Some(self.hand_over()),
+            Phase::Gathering(..) => Some(self.give_up(Refusal::ClientTooSlow)),
+        }
+    }
+
+    /// The client sends nothing more. `None`: nobody expects a word.
+    pub fn cut_short(&mut self) -> Option<Step> {
+        match &self.phase {
+            Phase::Gathering(..) => Some(self.give_up(Refusal::ClientGone)),
+            _ => None,
+        }
+    }
+
+    /// The request is over, and the next one may come.
+    pub fn rest(&mut self) {
+        self.served += 1;
+        self.finish_work();
+        self.phase = Phase::Idle;
+        self.until = Instant::now() + self.edge.options.idle_timeout;
+    }
+
+    /// The last reply is out.
+    pub fn linger(&mut self) {
+        self.finish_work();
+        self.input = Vec::new();
+        self.phase = Phase::Lingering;
+        self.until = Instant::now() + LINGER;
+    }
+
+    fn start_work(&mut self) {
+        self.under_way = true;
+        self.edge.under_way.fetch_add(1, SeqCst);
+    }
+
+    fn finish_work(&mut self) {
+        self.upload = Upload::default();
+        self.waited = Waited::default();
+        self.replying = false;
+        if mem::take(&mut self.under_way) {
+            self.edge.under_way.fetch_sub(1, SeqCst);
+        }
+    }
+}
+
+impl Drop for Connection {
+    fn drop(&mut self) {
+        self.finish_work();
+        self.edge.lot.release(self.place);
+    }
+}

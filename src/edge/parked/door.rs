@@ -1,0 +1,90 @@
+//! The thread that accepts connections, and turns away those beyond the limits.
+
+use super::Shared;
+use super::clients::Clients;
+use super::connection::Connection;
+use super::patience::LOOK_UP;
+use crate::access_log::Outcome;
+use crate::edge::Line;
+use crate::error::Refusal;
+use crate::queue::Door;
+use crossbeam_channel::{Receiver, RecvTimeoutError};
+use std::io;
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::os::fd::AsRawFd;
+use std::sync::Arc;
+use std::sync::atomic::Ordering::SeqCst;
+use std::time::{Duration, Instant};
+
+/// How long accepting pauses when the system has no descriptor or no memory for another connection.
+/// Those that are open are served meanwhile, and when one ends there is room again.
+const PAUSE: Duration = Duration::from_millis(50);
+
+/// Accepts on one listener.
+pub struct Doorkeeper {
+    pub listener: Arc<TcpListener>,
+    pub shared: Arc<Shared>,
+    pub clients: Option<Clients>,
+    pub door: Door,
+    /// Closed when it is time to stop.
+    pub stop: Receiver<()>,
+}
+
+impl Doorkeeper {
+    /// Works until the listener is shut.
+    pub fn run(self) {
+        let mut failing = false;
+        while !self.shared.draining.load(SeqCst) {
+            match self.listener.accept() {
+                Ok(accepted) => {
+                    failing = false;
+                    self.admit(accepted);
+                }
+                Err(error) if is_the_clients(&error) => {}
+                Err(error) => {
+                    if self.stop.recv_timeout(PAUSE) == Err(RecvTimeoutError::Disconnected) {
+                        return;
+                    }
+                    if !failing {
+                        tracing::error!("cannot accept connections, trying again: {error}");
+                    }
+                    failing = true;
+                }
+            }
+        }
+    }
+
+    fn admit(&self, accepted: (TcpStream, SocketAddr)) {
+        let ip = accepted.1.ip();
+        // Without a timeout a worker that waits for this client would never look up.
+        if accepted.0.set_read_timeout(Some(LOOK_UP)).is_err() {
+            return; // the client is gone already
+        }
+        let allowed = self.shared.connections.take(1);
+        let ticket = self.clients.as_ref().map(|clients| clients.admit(ip));
+        let over = allowed.is_none() || matches!(ticket, Some(None));
+        let Some(place) = self.shared.lot.claim() else { return }; // not even to be told so
+        let allowed = if over { None } else { allowed };
+        let connection =
+            Connection::new(accepted, place, Arc::clone(&self.shared), allowed, ticket.flatten());
+        self.enter(connection, over);
+    }
+
+    fn enter(&self, connection: Box<Connection>, over: bool) {
+        let (place, socket, peer) = (connection.place(), connection.stream.as_raw_fd(), connection.peer);
+        if let Err(error) = self.shared.lot.enter(place, socket, connection) {
+            tracing::warn!("a connection cannot be watched, and is closed: {error}");
+            return;
+        }
+        if over && let Some(connection) = self.shared.lot.fetch(place) {
+            let refusal = Refusal::TooManyConnections;
+            self.door.log().record(&Outcome::refused(None, peer, Instant::now(), refusal));
+            connection.refuse(refusal, None);
+        }
+    }
+}
+
+/// The connection ended before it was accepted: that says nothing about the next one.
+fn is_the_clients(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::ConnectionAborted | io::ErrorKind::Interrupted)
+}

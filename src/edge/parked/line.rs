@@ -1,0 +1,164 @@
+//! A connection while a worker has it: reading its body, writing its reply, and giving it back.
+
+use super::body::Incoming;
+use super::connection::{Connection, Phase, Upload};
+use super::patience::{Pace, TooSlow};
+use crate::edge::wire::{self, End};
+use crate::edge::{Line, socket};
+use crate::error::Refusal;
+use http::request;
+use std::io::{self, ErrorKind, Read, Write};
+use std::mem;
+use std::net::Shutdown;
+use std::sync::Arc;
+use std::sync::atomic::Ordering::{Relaxed, SeqCst};
+use std::time::Instant;
+
+/// Bytes of a chunked body that are read at a time, framing included.
+const PIECE: usize = 32 << 10;
+
+const CONTINUE: &[u8] = b"HTTP/1.1 100 Continue\r\n\r\n";
+
+impl Line for Connection {
+    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
+        let Upload { gathered, given, .. } = &mut self.upload;
+        if *given < gathered.len() {
+            let n = (&gathered[*given..]).read(buf)?;
+            *given += n;
+            return Ok(n);
+        }
+        if self.upload.incoming.is_over() || buf.is_empty() {
+            return Ok(0);
+        }
+        if mem::take(&mut self.upload.expected) && self.input.is_empty() {
+            self.send(CONTINUE)?;
+        }
+        self.read_on(buf)
+    }
+
+    fn may_keep(&self) -> bool {
+        let most = self.edge.options.max_requests_per_connection;
+        self.upload.incoming.is_over()
+            && !self.edge.stopping.load(Relaxed)
+            && (most == 0 || self.served + 1 < most)
+    }
+
+    fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
+        if !mem::replace(&mut self.replying, true) {
+            self.waited.turn_round();
+        }
+        self.send(bytes)
+    }
+
+    fn end(mut self: Box<Self>, end: End) {
+        let mut again = self.half_closed;
+        match end {
+            End::Keep => {
+                again |= !self.input.is_empty();
+                self.rest();
+            }
+            End::Close => {
+                again |= !self.input.is_empty() || !self.upload.incoming.is_over();
+                let _ = self.stream.shutdown(Shutdown::Write); // it fails when the client is gone
+                self.linger();
+            }
+            End::Abort => return self.abort(),
+        }
+        self.park(again);
+    }
+
+    fn refuse(self: Box<Self>, refusal: Refusal, request: Option<&request::Parts>) {
+        let (bytes, end) =
+            wire::refusal(refusal, request, self.may_keep() && !refusal.distrusts_connection());
+        match socket::send_now(&self.stream, &bytes) {
+            Ok(n) if n == bytes.len() => self.end(end),
+            _ => self.abort(), // nobody waits for a client to read a refusal
+        }
+    }
+}
+
+impl Connection {
+    /// Reads body bytes that have not been gathered.
+    fn read_on(&mut self, buf: &mut [u8]) -> io::Result<usize> {
+        loop {
+            let (taken, put) = self.upload.incoming.decode(&self.input, buf).map_err(io::Error::other)?;
+            self.input.drain(..taken);
+            if put > 0 || self.upload.incoming.is_over() {
+                return Ok(put);
+            }
+            if let Incoming::Sized(left) = self.upload.incoming {
+                let room = buf.len().min(usize::try_from(left).unwrap_or(usize::MAX));
+                let n = self.receive(&mut buf[..room])?;
+                self.upload.incoming.took(n);
+                return Ok(n);
+            }
+            let mut piece = mem::take(&mut self.input);
+            piece.resize(PIECE, 0);
+            let n = self.receive(&mut piece)?;
+            piece.truncate(n);
+            self.input = piece;
+        }
+    }
+
+    /// Waits for bytes of a body, as long as this client may be waited for.
+    fn receive(&mut self, buf: &mut [u8]) -> io::Result<usize> {
+        loop {
+            let began = Instant::now();
+            let n = match self.stream.read(buf) {
+                Ok(0) => return Err(io::Error::other(Refusal::ClientGone)),
+                Ok(n) => n,
+                Err(error) if is_pause(&error) => 0,
+                Err(_) => return Err(io::Error::other(Refusal::ClientGone)),
+            };
+            let pace = self.edge.upload_pace;
+            self.note(began, n, &pace).map_err(|TooSlow| io::Error::other(Refusal::ClientTooSlow))?;
+            if n > 0 {
+                return Ok(n);
+            }
+        }
+    }
+
+    /// Waits for the client to take it all, as long as it may be waited for.
+    fn send(&mut self, mut bytes: &[u8]) -> io::Result<()> {
+        while !bytes.is_empty() {
+            let began = Instant::now();
+            let n = match self.stream.write(bytes) {
+                Ok(n) => n,
+                Err(error) if is_pause(&error) => 0,
+                Err(error) => return Err(error),
+            };
+            bytes = &bytes[n..];
+            let pace = self.edge.reply_pace;
+            self.note(began, n, &pace).map_err(|TooSlow| ErrorKind::TimedOut)?;
+        }
+        Ok(())
+    }
+
+    /// May the client be waited for any longer?
+    fn note(&mut self, began: Instant, moved: usize, pace: &Pace) -> Result<(), TooSlow> {
+        if self.edge.finished.load(Relaxed) {
+            return Err(TooSlow);
+        }
+        self.waited.note(began.elapsed(), moved, pace, &self.edge.permits)
+    }
+
+    /// Goes back to its place. `again`: there is something to look at already.
+    pub fn park(self: Box<Self>, again: bool) {
+        let edge = Arc::clone(&self.edge);
+        if !edge.finished.load(SeqCst) {
+            // While the balancer is stopping, whoever waits for nothing is let go.
+            let idle = matches!(self.phase, Phase::Idle);
+            edge.lot.park(self, again || (idle && edge.draining.load(SeqCst)));
+        }
+    }
+
+    /// Cuts it off visibly.
+    fn abort(self: Box<Self>) {
+        socket::reset_when_closed(&self.stream);
+    }
+}
+
+/// Is it only that nothing has moved for a moment?
+fn is_pause(error: &io::Error) -> bool {
+    matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut | ErrorKind::Interrupted)
+}

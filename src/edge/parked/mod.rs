@@ -1,0 +1,197 @@
+//! Step 1b: the edge for real traffic.
+//!
+//! A connection that waits for its client needs no thread: it is *parked* in a `lot`, and one
+//! thread, the `poller`, waits for all of them. It reads what has come, and only a whole, valid head
+//! (with its body, if that is small) becomes an [`Exchange`](super::Exchange). A worker then does what
+//! may block, and parks the connection again. So idle clients cost some hundred bytes each, slow ones
+//! hold no worker, and however many there are, the number of threads is fixed.
+//!
+//! Read `door` (accepting), `poller` (waiting), `connection` with [`parse`] and [`body`] (what the
+//! bytes mean), `line` (the worker's side) with `patience` (how long it waits).
+
+mod allowance;
+pub mod body;
+mod clients;
+mod connection;
+mod door;
+mod line;
+mod lot;
+pub mod parse;
+mod patience;
+mod poller;
+
+use super::Options;
+use super::lifecycle::{Edge, Running};
+use super::socket::{self, Inherited};
+use crate::error::StartError;
+use crate::queue::Door;
+use crate::threads::Crew;
+use allowance::Allowance;
+use clients::Clients;
+use connection::GATHERED;
+use crossbeam_channel::{Sender, bounded};
+use door::Doorkeeper;
+use lot::Lot;
+use mio::Poll;
+use patience::{LOOK_UP, Pace};
+use poller::Poller;
+use std::io;
+use std::net::{SocketAddr, TcpListener};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
+use std::time::{Duration, Instant};
+
+/// What all gathered bodies may take together: a thousand of the largest.
+const GATHERED_IN_ALL: usize = 1024 * GATHERED;
+
+/// Connections beyond the limit that can be told so at a time.
+const TURNED_AWAY: usize = 64;
+
+/// The edge's listeners, not yet serving.
+pub struct ParkedEdge {
+    listeners: Vec<(TcpListener, SocketAddr)>,
+    options: Options,
+    permits: usize,
+}
+
+impl ParkedEdge {
+    /// Binds all addresses: they share one poller and one set of limits. So many workers may wait for
+    /// slow clients at a time.
+    ///
+    /// # Errors
+    /// When an address cannot be bound.
+    pub fn bind(addresses: &[SocketAddr], options: &Options, permits: usize) -> Result<Self, StartError> {
+        let inherited = Inherited { read: None, write: LOOK_UP };
+        let bind = |address: &SocketAddr| {
+            let failed = |cause| StartError::Bind { address: *address, cause };
+            let listener = socket::listen(*address, inherited).map_err(failed)?;
+            let local = listener.local_addr().map_err(failed)?;
+            Ok((listener, local))
+        };
+        let listeners = addresses.iter().map(bind).collect::<Result<_, StartError>>()?;
+        Ok(ParkedEdge { listeners, options: *options, permits })
+    }
+
+    fn shared(&self, lot: Lot) -> Shared {
+        let Options { client_body_timeout, client_write_timeout, min_body_rate: rate, .. } = self.options;
+        Shared {
+            options: self.options,
+            lot,
+            connections: Allowance::of(self.options.max_connections),
+            memory: Allowance::of(GATHERED_IN_ALL),
+            permits: Allowance::of(self.permits),
+            upload_pace: Pace { pause: client_body_timeout, rate },
+            reply_pace: Pace { pause: client_write_timeout, rate },
+            under_way: AtomicUsize::new(0),
+            stopping: AtomicBool::new(false),
+            draining: AtomicBool::new(false),
+            finished: AtomicBool::new(false),
+        }
+    }
+
+    /// A quarter of the shortest time that is watched.
+    fn tick(&self) -> Duration {
+        let Options { client_head_timeout, client_body_timeout, idle_timeout, .. } = self.options;
+        let shortest = client_head_timeout.min(client_body_timeout).min(idle_timeout);
+        (shortest / 4).clamp(Duration::from_millis(5), Duration::from_millis(250))
+    }
+}
+
+impl Edge for ParkedEdge {
+    fn local_addrs(&self) -> Vec<SocketAddr> {
+        self.listeners.iter().map(|(_, local)| *local).collect()
+    }
+
+    fn start(self: Box<Self>, door: Door) -> Result<Box<dyn Running>, StartError> {
+        let address = self.listeners.first().map_or(crate::config::LISTEN, |(_, local)| *local);
+        let failed = |cause: io::Error| StartError::Bind { address, cause };
+        let poll = Poll::new().map_err(failed)?;
+        let places = self.options.max_connections + TURNED_AWAY;
+        let (lot, recalls) = Lot::new(places, poll.registry()).map_err(failed)?;
+        let shared = Arc::new(self.shared(lot));
+        let tick = self.tick();
+        let (stop, stopped) = bounded(0);
+        let most = self.options.max_connections_per_client;
+        let clients = (most > 0).then(|| Clients::with_at_most(most));
+        let mut serving = Serving { shared, listeners: Vec::new(), stop: Some(stop), crew: Crew::default() };
+        for (listener, _) in self.listeners {
+            let listener = Arc::new(listener);
+            let keeper = Doorkeeper {
+                listener: Arc::clone(&listener),
+                shared: Arc::clone(&serving.shared),
+                clients: clients.clone(),
+                door: door.clone(),
+                stop: stopped.clone(),
+            };
+            serving.listeners.push(listener);
+            serving.crew.start("door", move || keeper.run())?;
+        }
+        let poller = Poller { poll, recalls, door, shared: Arc::clone(&serving.shared), tick };
+        serving.crew.start("poller", move || poller.run())?;
+        Ok(Box::new(serving))
+    }
+}
+
+/// What the edge's threads and its connections share.
+struct Shared {
+    options: Options,
+    lot: Lot,
+    /// Connections that may still be opened.
+    connections: Allowance,
+    /// Bytes that may still be gathered.
+    memory: Allowance,
+    /// Workers that may still wait for a client.
+    permits: Allowance,
+    upload_pace: Pace,
+    reply_pace: Pace,
+    /// Requests whose head has come and whose reply is not out.
+    under_way: AtomicUsize,
+    /// Replies say that they are the last.
+    stopping: AtomicBool,
+    /// Nothing more is accepted, and idle connections are closed.
+    draining: AtomicBool,
+    /// The end: nobody waits for anything.
+    finished: AtomicBool,
+}
+
+/// The edge at work.
+struct Serving {
+    shared: Arc<Shared>,
+    listeners: Vec<Arc<TcpListener>>,
+    stop: Option<Sender<()>>,
+    crew: Crew,
+}
+
+impl Running for Serving {
+    fn announce_stop(&self) {
+        self.shared.stopping.store(true, SeqCst);
+    }
+
+    fn stop_accepting(&mut self) {
+        self.announce_stop();
+        self.shared.draining.store(true, SeqCst);
+        self.stop = None;
+        self.listeners.iter().for_each(|listener| socket::stop_listening(listener));
+        self.shared.lot.wake();
+    }
+
+    fn is_idle(&self) -> bool {
+        self.shared.under_way.load(SeqCst) == 0
+    }
+
+    fn finish(mut self: Box<Self>, deadline: Instant) -> usize {
+        self.stop_accepting();
+        self.shared.finished.store(true, SeqCst);
+        self.shared.lot.wake();
+        self.crew.join(deadline)
+    }
+}
+
+impl Drop for Serving {
+    /// Also of one that was never quite started.
+    fn drop(&mut self) {
+        self.stop_accepting();
+        self.shared.finished.store(true, SeqCst);
+        self.shared.lot.wake();
+    }
+}

@@ -1,0 +1,129 @@
+//! How long may a worker wait for a client? Decided here, purely; `line` does the waiting.
+//!
+//! Every client may keep a worker waiting for a moment. One that takes longer needs a permit, and
+//! there are permits for half of the workers only: so slow clients, however many, never take the
+//! whole pool. And a client with a permit has to get on with it.
+
+use super::allowance::{Allowance, Taken};
+use std::time::{Duration, Instant};
+
+/// What one request may make workers wait in all without a permit. A client on the same network does
+/// not need it, and a pool of workers that waste it one after the other is soon through.
+const MOMENT: Duration = Duration::from_millis(100);
+
+/// The longest that a worker waits before it looks up: so late, at most, it notices that it is to stop.
+pub const LOOK_UP: Duration = MOMENT;
+
+/// What clients must keep to.
+#[derive(Clone, Copy, Debug)]
+pub struct Pace {
+    /// The longest pause.
+    pub pause: Duration,
+    /// Bytes a second, once a pause's time has been waited in all. 0: as slow as it likes.
+    pub rate: u64,
+}
+
+impl Pace {
+    /// Has a client that has moved so many bytes been waited for too long?
+    pub fn is_too_slow(&self, waited: Duration, moved: u64) -> bool {
+        self.grace(moved).is_some_and(|grace| waited > grace)
+    }
+
+    /// When a client that has been waited for since `began` and has just moved something must move more.
+    pub fn deadline(&self, began: Instant, now: Instant, moved: u64) -> Instant {
+        let pause = now + self.pause;
+        self.grace(moved).and_then(|grace| began.checked_add(grace)).map_or(pause, |end| end.min(pause))
+    }
+
+    /// What moving so many bytes may take in all.
+    fn grace(&self, moved: u64) -> Option<Duration> {
+        moved.checked_div(self.rate).map(|seconds| self.pause.saturating_add(Duration::from_secs(seconds)))
+    }
+}
+
+/// How long one request's client has been waited for, in one direction.
+#[derive(Debug, Default)]
+pub struct Waited {
+    in_all: Duration,
+    in_vain: Duration,
+    moved: u64,
+    permit: Option<Taken>,
+}
+
+/// The client has had its time, or no permit was left for it.
+#[derive(Debug, PartialEq, Eq)]
+pub struct TooSlow;
+
+impl Waited {
+    /// Nothing yet, in the other direction. The permit stays.
+    pub fn turn_round(&mut self) {
+        *self = Waited { permit: self.permit.take(), ..Waited::default() };
+    }
+
+    /// Notes that the client has been waited for, and how many bytes came of it.
+    ///
+    /// # Errors
+    /// When it may not be waited for any longer.
+    pub fn note(
+        &mut self,
+        time: Duration,
+        moved: usize,
+        pace: &Pace,
+        permits: &Allowance,
+    ) -> Result<(), TooSlow> {
+        self.in_all += time;
+        self.moved += moved as u64;
+        self.in_vain = if moved > 0 { Duration::ZERO } else { self.in_vain + time };
+        if self.in_vain >= pace.pause || pace.is_too_slow(self.in_all, self.moved) {
+            return Err(TooSlow);
+        }
+        if self.in_all >= MOMENT && self.permit.is_none() {
+            self.permit = Some(permits.take(1).ok_or(TooSlow)?);
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const PACE: Pace = Pace { pause: Duration::from_secs(30), rate: 100 };
+    const SECOND: Duration = Duration::from_secs(1);
+
+    #[test]
+    fn a_moment_is_free_and_more_needs_a_permit() {
+        let permits = Allowance::of(1);
+        let (mut one, mut two) = (Waited::default(), Waited::default());
+        for waited in [&mut one, &mut two] {
+            assert_eq!(waited.note(MOMENT / 2, 10, &PACE, &permits), Ok(()));
+        }
+        assert_eq!(one.note(MOMENT / 2, 10, &PACE, &permits), Ok(()));
+        assert_eq!(two.note(MOMENT / 2, 10, &PACE, &permits), Err(TooSlow), "the one permit is taken");
+        one.turn_round();
+        assert_eq!(one.note(SECOND, 0, &PACE, &permits), Ok(()), "it has it still");
+        drop(one);
+        assert_eq!(two.note(SECOND, 10, &PACE, &permits), Ok(()), "it has come back");
+    }
+
+    #[test]
+    fn a_pause_ends_when_bytes_move() {
+        let (permits, mut waited) = (Allowance::of(1), Waited::default());
+        assert_eq!(waited.note(29 * SECOND, 0, &PACE, &permits), Ok(()));
+        assert_eq!(waited.note(SECOND / 2, 1000, &PACE, &permits), Ok(()));
+        assert_eq!(waited.note(29 * SECOND, 1_000_000, &PACE, &permits), Ok(()));
+        assert_eq!(waited.note(30 * SECOND, 0, &PACE, &permits), Err(TooSlow));
+    }
+
+    #[test]
+    fn a_trickle_is_too_slow_in_the_end_unless_no_rate_is_asked_for() {
+        for (rate, outcome) in [(100, Err(TooSlow)), (0, Ok(()))] {
+            let (permits, mut waited) = (Allowance::of(1), Waited::default());
+            let pace = Pace { rate, ..PACE };
+            let all = (0..31).try_for_each(|_| waited.note(SECOND, 1, &pace, &permits));
+            assert_eq!(all, outcome);
+        }
+        assert!(!PACE.is_too_slow(40 * SECOND, 1000), "30 seconds, and 10 for a thousand bytes");
+        assert!(PACE.is_too_slow(41 * SECOND, 1000));
+    }
+}

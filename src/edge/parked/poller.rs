@@ -1,0 +1,146 @@
+//! The thread that waits for all connections at once.
+
+use super::Shared;
+use super::connection::{Connection, Phase, Step};
+use super::lot::WAKE;
+use crate::access_log::Outcome;
+use crate::edge::{Exchange, Line, socket};
+use crate::error::Refusal;
+use crate::queue::Door;
+use crossbeam_channel::Receiver;
+use http::request;
+use mio::event::Event;
+use mio::{Events, Poll};
+use std::io::ErrorKind;
+use std::sync::Arc;
+use std::sync::atomic::Ordering::SeqCst;
+use std::time::{Duration, Instant};
+
+/// Sockets that are reported at a time.
+const EVENTS: usize = 1024;
+
+/// Bytes that are read at a time. One such buffer for all connections.
+const PIECE: usize = 64 << 10;
+
+/// Reads of one connection before others have their turn.
+const TURN: usize = 16;
+
+/// Reads what has come, without ever waiting for it, and offers each request that is whole at the
+/// queue's door.
+pub struct Poller {
+    pub poll: Poll,
+    pub recalls: Receiver<usize>,
+    pub door: Door,
+    pub shared: Arc<Shared>,
+    /// How often it looks whose time is over.
+    pub tick: Duration,
+}
+
+impl Poller {
+    /// Works until the edge is finished.
+    pub fn run(mut self) {
+        let mut events = Events::with_capacity(EVENTS);
+        let mut piece = vec![0; PIECE];
+        let mut next_look = Instant::now() + self.tick;
+        let mut draining = false;
+        while !self.shared.finished.load(SeqCst) {
+            let patience = (self.shared.lot.taken() > 0).then_some(self.tick);
+            if let Err(error) = self.poll.poll(&mut events, patience)
+                && error.kind() != ErrorKind::Interrupted
+            {
+                tracing::error!("the poller cannot wait for connections: {error}");
+                std::thread::sleep(self.tick);
+            }
+            for event in events.iter().filter(|event| event.token() != WAKE) {
+                self.visit(event.token().0, hangs_up(event), &mut piece);
+            }
+            while let Ok(number) = self.recalls.try_recv() {
+                self.visit(number, false, &mut piece);
+            }
+            let now = Instant::now();
+            if now >= next_look {
+                next_look = now + self.tick;
+                self.shared.lot.fetch_expired(Some(now)).for_each(|connection| self.expire(connection));
+            }
+            if !draining && self.shared.draining.load(SeqCst) {
+                draining = true;
+                self.look_at_all(&mut piece);
+            }
+        }
+        self.shared.lot.fetch_expired(None).for_each(drop);
+    }
+
+    /// A connection has something to be read.
+    fn visit(&self, number: usize, half_closed: bool, piece: &mut [u8]) {
+        if let Some(mut connection) = self.shared.lot.fetch(number) {
+            connection.half_closed |= half_closed;
+            self.look_at(connection, piece);
+        }
+    }
+
+    /// Whoever waits for nothing is let go, and whoever has just sent something is served.
+    fn look_at_all(&self, piece: &mut [u8]) {
+        self.shared.lot.fetch_expired(None).for_each(|connection| self.look_at(connection, piece));
+    }
+
+    /// Reads what has come.
+    fn look_at(&self, mut connection: Box<Connection>, piece: &mut [u8]) {
+        let mut step = if connection.input.is_empty() { Step::More } else { connection.take_in(&[]) };
+        for _ in 0..TURN {
+            if !matches!(step, Step::More) {
+                return self.go(connection, step);
+            }
+            step = match socket::receive_now(&connection.stream, piece) {
+                Ok(0) => match connection.cut_short() {
+                    Some(step) => step,
+                    None => return, // dropped, and so closed
+                },
+                Ok(n) => connection.take_in(&piece[..n]),
+                Err(error) if error.kind() == ErrorKind::Interrupted => Step::More,
+                Err(error) if error.kind() == ErrorKind::WouldBlock => return self.park(connection),
+                Err(_) => return,
+            };
+        }
+        match step {
+            Step::More => connection.park(true),
+            step => self.go(connection, step),
+        }
+    }
+
+    fn park(&self, connection: Box<Connection>) {
+        if matches!(connection.phase, Phase::Idle) && self.shared.draining.load(SeqCst) {
+            return; // nothing has come, and nothing more is waited for
+        }
+        connection.park(false);
+    }
+
+    /// A connection's time is over.
+    fn expire(&self, mut connection: Box<Connection>) {
+        if let Some(step) = connection.expire() {
+            self.go(connection, step);
+        }
+    }
+
+    fn go(&self, connection: Box<Connection>, step: Step) {
+        match step {
+            Step::More => self.park(connection),
+            Step::Ready(checked) => {
+                let (peer, limit) = (connection.peer, self.shared.options.limits.body);
+                self.door.offer(Exchange::new(checked, peer, limit, connection));
+            }
+            Step::Refuse(refusal, checked) => {
+                self.refuse(connection, refusal, checked.as_ref().map(|checked| &checked.0));
+            }
+        }
+    }
+
+    fn refuse(&self, connection: Box<Connection>, refusal: Refusal, head: Option<&request::Parts>) {
+        let outcome = Outcome::refused(head, connection.peer, Instant::now(), refusal);
+        self.door.log().record(&outcome);
+        connection.refuse(refusal, head);
+    }
+}
+
+fn hangs_up(event: &Event) -> bool {
+    event.is_read_closed() || event.is_error()
+}
