@@ -12,12 +12,18 @@ use tracing_subscriber::prelude::*;
 use turnwheel::backend::BackendUrl;
 use turnwheel::balancer::Balancer;
 use turnwheel::cli::{Cli, Command};
+use turnwheel::config::Config;
 use turnwheel::demo::DemoBackend;
+use turnwheel::edge::lifecycle::Kind;
 use turnwheel::settings::{Edge, Settings};
 use turnwheel::shutdown::{self, Stop};
 
 /// A second Ctrl-C leaves at once, with what a shell calls "ended by SIGINT".
 const INTERRUPTED: i32 = 130;
+
+/// Descriptors besides those of clients and of connections to backends: listeners, the poller, standard
+/// streams, and clients that are told that there are too many.
+const OTHER_DESCRIPTORS: usize = 100;
 
 /// The demo backends' ports, as in the post that this began from.
 const DEMO_PORTS: [u16; 2] = [8081, 8082];
@@ -66,8 +72,9 @@ fn serve(backends: Vec<String>, file: Option<&Path>, mut flags: Settings) -> Res
         Some(path) => flags.or(Settings::from_file(path)?),
         None => flags,
     };
-    raise_descriptor_limit();
-    let balancer = Balancer::bind(settings.validate()?)?;
+    let mut config = settings.validate()?;
+    fit_descriptors(&mut config);
+    let balancer = Balancer::bind(config)?;
     let stop = stop_on_signals()?;
     for address in balancer.local_addrs() {
         say(format_args!("Load balancer is listening on {address}"));
@@ -76,14 +83,15 @@ fn serve(backends: Vec<String>, file: Option<&Path>, mut flags: Settings) -> Res
 }
 
 fn demo(ports: &[u16], delay: Duration, mut settings: Settings) -> Result<()> {
-    raise_descriptor_limit();
     let ports = if ports.is_empty() { &DEMO_PORTS } else { ports };
     let bind = |port: &u16| DemoBackend::bind((Ipv4Addr::LOCALHOST, *port).into(), None, delay);
     let backends = ports.iter().map(bind).collect::<Result<Vec<_>, _>>()?;
     let backend_ports: Vec<u16> = backends.iter().map(|backend| backend.local_addr().port()).collect();
     settings.edge = settings.edge.or(Some(Edge::TinyHttp)); // the one to read first
     settings.backend = backends.iter().map(|b| BackendUrl::from(b.local_addr()).to_string()).collect();
-    let balancer = Balancer::bind(settings.validate()?)?;
+    let mut config = settings.validate()?;
+    fit_descriptors(&mut config);
+    let balancer = Balancer::bind(config)?;
     let stop = stop_on_signals()?;
     let running = backends.into_iter().map(DemoBackend::start).collect::<Result<Vec<_>, _>>()?;
     for port in backend_ports {
@@ -118,10 +126,23 @@ fn stop_on_signals() -> Result<Stop> {
     Ok(stop)
 }
 
-/// Each connection takes descriptors, and the usual soft limit of 1024 is from another time.
-fn raise_descriptor_limit() {
-    if let Err(error) = rlimit::increase_nofile_limit(u64::MAX) {
-        tracing::warn!("cannot raise the limit on file descriptors: {error}");
+/// Each connection takes a descriptor, and the usual soft limit of 1024 is from another time. Where the
+/// hard limit is low as well, fewer clients are let in: those that are need connections to backends.
+fn fit_descriptors(config: &mut Config) {
+    let limit = rlimit::increase_nofile_limit(u64::MAX).unwrap_or_else(|error| {
+        tracing::warn!("cannot raise the limit on open files: {error}");
+        rlimit::Resource::NOFILE.get_soft().unwrap_or(u64::MAX)
+    });
+    let limit = usize::try_from(limit).unwrap_or(usize::MAX);
+    let others = config.workers * config.backends.len() + OTHER_DESCRIPTORS;
+    let fitting = limit.saturating_sub(others).max(limit / 4).max(1);
+    let wanted = config.edge.max_connections;
+    if config.edge_kind == Kind::Parked && wanted > fitting {
+        tracing::warn!(
+            "max_connections is {wanted}, but the limit of {limit} open files leaves room for {fitting}; raise the \
+             limit (ulimit -n), or set max_connections to what fits"
+        );
+        config.edge.max_connections = fitting;
     }
 }
 

@@ -65,22 +65,22 @@ impl Doorkeeper {
         let over = allowed.is_none() || matches!(ticket, Some(None));
         let Some(place) = self.shared.lot.claim() else { return }; // not even to be told so
         let allowed = if over { None } else { allowed };
+        let socket = accepted.0.as_raw_fd();
         let connection =
             Connection::new(accepted, place, Arc::clone(&self.shared), allowed, ticket.flatten());
-        self.enter(connection, over);
+        if let Err(error) = self.shared.lot.watch(place, socket) {
+            tracing::warn!("a connection cannot be watched, and is closed: {error}");
+        } else if over {
+            self.turn_away(connection);
+        } else {
+            connection.park(false);
+        }
     }
 
-    fn enter(&self, connection: Box<Connection>, over: bool) {
-        let (place, socket, peer) = (connection.place(), connection.stream.as_raw_fd(), connection.peer);
-        if let Err(error) = self.shared.lot.enter(place, socket, connection) {
-            tracing::warn!("a connection cannot be watched, and is closed: {error}");
-            return;
-        }
-        if over && let Some(connection) = self.shared.lot.fetch(place) {
-            let refusal = Refusal::TooManyConnections;
-            self.door.log().record(&Outcome::refused(None, peer, Instant::now(), refusal));
-            connection.refuse(refusal, None);
-        }
+    fn turn_away(&self, connection: Box<Connection>) {
+        let refusal = Refusal::TooManyConnections;
+        self.door.log().record(&Outcome::refused(None, connection.peer, Instant::now(), refusal));
+        connection.refuse(refusal, None);
     }
 }
 

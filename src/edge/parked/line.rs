@@ -111,7 +111,7 @@ impl Connection {
                 Err(_) => return Err(io::Error::other(Refusal::ClientGone)),
             };
             let pace = self.edge.upload_pace;
-            self.note(began, n, &pace).map_err(|TooSlow| io::Error::other(Refusal::ClientTooSlow))?;
+            self.note(began, n, &pace).map_err(|_| io::Error::other(Refusal::ClientTooSlow))?;
             if n > 0 {
                 return Ok(n);
             }
@@ -129,7 +129,7 @@ impl Connection {
             };
             bytes = &bytes[n..];
             let pace = self.edge.reply_pace;
-            self.note(began, n, &pace).map_err(|TooSlow| ErrorKind::TimedOut)?;
+            self.note(began, n, &pace).map_err(|_| ErrorKind::TimedOut)?;
         }
         Ok(())
     }
@@ -137,9 +137,16 @@ impl Connection {
     /// May the client be waited for any longer?
     fn note(&mut self, began: Instant, moved: usize, pace: &Pace) -> Result<(), TooSlow> {
         if self.edge.finished.load(Relaxed) {
-            return Err(TooSlow);
+            return Err(TooSlow::Client);
         }
-        self.waited.note(began.elapsed(), moved, pace, &self.edge.permits)
+        let noted = self.waited.note(began.elapsed(), moved, pace, &self.edge.permits);
+        if noted == Err(TooSlow::NoPermit) {
+            let ended = self.edge.ended.fetch_add(1, Relaxed) + 1;
+            if ended.is_power_of_two() {
+                tracing::warn!(ended, "slow clients hold half of the workers: further ones are cut off");
+            }
+        }
+        noted
     }
 
     /// Goes back to its place. `again`: there is something to look at already.

@@ -89,16 +89,12 @@ impl Lot {
         self.taken.load(SeqCst)
     }
 
-    /// Parks a connection for the first time: from now on the poller hears of it.
+    /// From now on the poller hears of this place's socket.
     ///
     /// # Errors
     /// When the system does not watch it.
-    pub fn enter(&self, number: usize, socket: RawFd, connection: Box<Connection>) -> io::Result<()> {
-        let mut place = self.place(number); // so that nobody looks into it before it is parked
-        self.registry.register(&mut SourceFd(&socket), Token(number), Interest::READABLE)?;
-        let until = connection.until();
-        *place = Place::Parked(connection, until);
-        Ok(())
+    pub fn watch(&self, number: usize, socket: RawFd) -> io::Result<()> {
+        self.registry.register(&mut SourceFd(&socket), Token(number), Interest::READABLE)
     }
 
     /// Parks a connection. `again` is for one that has bytes to be looked at already.

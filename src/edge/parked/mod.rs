@@ -82,6 +82,7 @@ impl ParkedEdge {
             permits: Allowance::of(self.permits),
             upload_pace: Pace { pause: client_body_timeout, rate },
             reply_pace: Pace { pause: client_write_timeout, rate },
+            ended: AtomicUsize::new(0),
             under_way: AtomicUsize::new(0),
             stopping: AtomicBool::new(false),
             draining: AtomicBool::new(false),
@@ -144,6 +145,8 @@ struct Shared {
     permits: Allowance,
     upload_pace: Pace,
     reply_pace: Pace,
+    /// Clients that were cut off because others were being waited for.
+    ended: AtomicUsize,
     /// Requests whose head has come and whose reply is not out.
     under_way: AtomicUsize,
     /// Replies say that they are the last.

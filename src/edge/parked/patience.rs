@@ -14,6 +14,9 @@ const MOMENT: Duration = Duration::from_millis(100);
 /// The longest that a worker waits before it looks up: so late, at most, it notices that it is to stop.
 pub const LOOK_UP: Duration = MOMENT;
 
+/// Sending and receiving take their time even if nobody waits. What is shorter is no waiting.
+const NO_TIME: Duration = Duration::from_millis(1);
+
 /// What clients must keep to.
 #[derive(Clone, Copy, Debug)]
 pub struct Pace {
@@ -50,9 +53,14 @@ pub struct Waited {
     permit: Option<Taken>,
 }
 
-/// The client has had its time, or no permit was left for it.
-#[derive(Debug, PartialEq, Eq)]
-pub struct TooSlow;
+/// Why a client is not waited for any longer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TooSlow {
+    /// It has had its time.
+    Client,
+    /// No permit was left for it.
+    NoPermit,
+}
 
 impl Waited {
     /// Nothing yet, in the other direction. The permit stays.
@@ -71,14 +79,15 @@ impl Waited {
         pace: &Pace,
         permits: &Allowance,
     ) -> Result<(), TooSlow> {
+        let time = if time < NO_TIME && moved > 0 { Duration::ZERO } else { time };
         self.in_all += time;
         self.moved += moved as u64;
         self.in_vain = if moved > 0 { Duration::ZERO } else { self.in_vain + time };
         if self.in_vain >= pace.pause || pace.is_too_slow(self.in_all, self.moved) {
-            return Err(TooSlow);
+            return Err(TooSlow::Client);
         }
         if self.in_all >= MOMENT && self.permit.is_none() {
-            self.permit = Some(permits.take(1).ok_or(TooSlow)?);
+            self.permit = Some(permits.take(1).ok_or(TooSlow::NoPermit)?);
         }
         Ok(())
     }
@@ -99,7 +108,11 @@ mod tests {
             assert_eq!(waited.note(MOMENT / 2, 10, &PACE, &permits), Ok(()));
         }
         assert_eq!(one.note(MOMENT / 2, 10, &PACE, &permits), Ok(()));
-        assert_eq!(two.note(MOMENT / 2, 10, &PACE, &permits), Err(TooSlow), "the one permit is taken");
+        assert_eq!(
+            two.note(MOMENT / 2, 10, &PACE, &permits),
+            Err(TooSlow::NoPermit),
+            "the one permit is taken"
+        );
         one.turn_round();
         assert_eq!(one.note(SECOND, 0, &PACE, &permits), Ok(()), "it has it still");
         drop(one);
@@ -112,12 +125,12 @@ mod tests {
         assert_eq!(waited.note(29 * SECOND, 0, &PACE, &permits), Ok(()));
         assert_eq!(waited.note(SECOND / 2, 1000, &PACE, &permits), Ok(()));
         assert_eq!(waited.note(29 * SECOND, 1_000_000, &PACE, &permits), Ok(()));
-        assert_eq!(waited.note(30 * SECOND, 0, &PACE, &permits), Err(TooSlow));
+        assert_eq!(waited.note(30 * SECOND, 0, &PACE, &permits), Err(TooSlow::Client));
     }
 
     #[test]
     fn a_trickle_is_too_slow_in_the_end_unless_no_rate_is_asked_for() {
-        for (rate, outcome) in [(100, Err(TooSlow)), (0, Ok(()))] {
+        for (rate, outcome) in [(100, Err(TooSlow::Client)), (0, Ok(()))] {
             let (permits, mut waited) = (Allowance::of(1), Waited::default());
             let pace = Pace { rate, ..PACE };
             let all = (0..31).try_for_each(|_| waited.note(SECOND, 1, &pace, &permits));

@@ -12,6 +12,7 @@ use http::request;
 use mio::event::Event;
 use mio::{Events, Poll};
 use std::io::ErrorKind;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::Ordering::SeqCst;
 use std::time::{Duration, Instant};
@@ -54,7 +55,8 @@ impl Poller {
             for event in events.iter().filter(|event| event.token() != WAKE) {
                 self.visit(event.token().0, hangs_up(event), &mut piece);
             }
-            while let Ok(number) = self.recalls.try_recv() {
+            // Those that call again while they are looked at have their turn the next time.
+            for number in self.recalls.try_iter().take(self.recalls.len()) {
                 self.visit(number, false, &mut piece);
             }
             let now = Instant::now();
@@ -64,7 +66,9 @@ impl Poller {
             }
             if !draining && self.shared.draining.load(SeqCst) {
                 draining = true;
-                self.look_at_all(&mut piece);
+                // Whoever waits for nothing is let go, and whoever has just sent something is served.
+                let all = self.shared.lot.fetch_expired(None);
+                all.for_each(|connection| self.look_at(connection, &mut piece));
             }
         }
         self.shared.lot.fetch_expired(None).for_each(drop);
@@ -78,13 +82,15 @@ impl Poller {
         }
     }
 
-    /// Whoever waits for nothing is let go, and whoever has just sent something is served.
-    fn look_at_all(&self, piece: &mut [u8]) {
-        self.shared.lot.fetch_expired(None).for_each(|connection| self.look_at(connection, piece));
+    /// Reads what has come. A panic costs one connection: nobody would wait for the others if this
+    /// thread ended.
+    fn look_at(&self, connection: Box<Connection>, piece: &mut [u8]) {
+        if catch_unwind(AssertUnwindSafe(|| self.read(connection, piece))).is_err() {
+            tracing::error!("a connection made the poller panic; it goes on with the others");
+        }
     }
 
-    /// Reads what has come.
-    fn look_at(&self, mut connection: Box<Connection>, piece: &mut [u8]) {
+    fn read(&self, mut connection: Box<Connection>, piece: &mut [u8]) {
         let mut step = if connection.input.is_empty() { Step::More } else { connection.take_in(&[]) };
         for _ in 0..TURN {
             if !matches!(step, Step::More) {
