@@ -2,6 +2,9 @@
 
 program = $(or $(CARGO_TARGET_DIR),target)/release/turnwheel
 
+# What there is no use in running against the other edge.
+of_the_parked_edge = --skip parked:: --skip attacks:: --skip scale::
+
 .PHONY: help run demo curl test lint check test-heavy build install clean
 
 help: ## List these targets
@@ -24,8 +27,9 @@ demo: build ## The same, with four requests and a look at whose turn it was
 curl: ## Four requests to a balancer that runs already
 	@for i in 1 2 3 4; do curl -s http://localhost:8080/ || exit; done
 
-test: ## All tests but the heavy ones
+test: ## All tests but the heavy ones, against either edge
 	cargo test --locked
+	TURNWHEEL_TEST_EDGE=tiny-http cargo test --locked --test it -- $(of_the_parked_edge) --skip tidy::
 
 lint: ## Format, clippy and documentation, warnings denied, with the command line and without it
 	cargo fmt --check
@@ -37,6 +41,7 @@ check: lint test ## What must hold before a change goes in
 
 test-heavy: ## Tests that need minutes or move gigabytes
 	cargo test --locked --release --test it -- --ignored heavy
+	TURNWHEEL_TEST_EDGE=tiny-http cargo test --locked --release --test it -- --ignored heavy $(of_the_parked_edge)
 
 build: ## Build in release
 	cargo build --locked --release

@@ -10,8 +10,9 @@
 //!
 //! Read the modules in this order, and you have followed one request:
 //!
-//! 1. [`edge`]: a connection is accepted, a head is read ([`edge::tiny`]) and checked
-//!    ([`edge::head`]), and the request becomes an [`Exchange`](edge::Exchange).
+//! 1. [`edge`]: a connection is accepted, a head is read and checked ([`edge::head`]), and the request
+//!    becomes an [`Exchange`](edge::Exchange). There are two edges: [`edge::tiny`] to read first, and
+//!    [`edge::parked`] for real traffic.
 //! 2. [`queue`]: it waits in a bounded queue, or is told at once that there is no room.
 //! 3. [`worker`]: one of a pool of threads takes it: choose, forward, relay, record.
 //! 4. [`rotation`]: a mutex-guarded index says whose turn it is; [`strategy`] is the seam for other

@@ -100,8 +100,10 @@ impl Connection {
         }
     }
 
-    /// Waits for bytes of a body, as long as this client may be waited for.
+    /// Waits for bytes of a body, as long as this client may be waited for. Those that come late are the
+    /// last: they may be the end of the body, and then nothing was late.
     fn receive(&mut self, buf: &mut [u8]) -> io::Result<usize> {
+        self.waited.may_go_on().map_err(|_| io::Error::other(Refusal::ClientTooSlow))?;
         loop {
             let began = Instant::now();
             let n = match self.stream.read(buf) {
@@ -110,16 +112,18 @@ impl Connection {
                 Err(error) if is_pause(&error) => 0,
                 Err(_) => return Err(io::Error::other(Refusal::ClientGone)),
             };
-            let pace = self.edge.upload_pace;
-            self.note(began, n, &pace).map_err(|_| io::Error::other(Refusal::ClientTooSlow))?;
-            if n > 0 {
-                return Ok(n);
+            let patience = self.note(began, n, self.edge.upload_pace);
+            match patience {
+                _ if n > 0 => return Ok(n),
+                Err(_) => return Err(io::Error::other(Refusal::ClientTooSlow)),
+                Ok(()) => {}
             }
         }
     }
 
     /// Waits for the client to take it all, as long as it may be waited for.
     fn send(&mut self, mut bytes: &[u8]) -> io::Result<()> {
+        self.waited.may_go_on().map_err(|_| ErrorKind::TimedOut)?;
         while !bytes.is_empty() {
             let began = Instant::now();
             let n = match self.stream.write(bytes) {
@@ -128,18 +132,20 @@ impl Connection {
                 Err(error) => return Err(error),
             };
             bytes = &bytes[n..];
-            let pace = self.edge.reply_pace;
-            self.note(began, n, &pace).map_err(|_| ErrorKind::TimedOut)?;
+            let patience = self.note(began, n, self.edge.reply_pace);
+            if !bytes.is_empty() {
+                patience.map_err(|_| ErrorKind::TimedOut)?;
+            }
         }
         Ok(())
     }
 
     /// May the client be waited for any longer?
-    fn note(&mut self, began: Instant, moved: usize, pace: &Pace) -> Result<(), TooSlow> {
+    fn note(&mut self, began: Instant, moved: usize, pace: Pace) -> Result<(), TooSlow> {
         if self.edge.finished.load(Relaxed) {
             return Err(TooSlow::Client);
         }
-        let noted = self.waited.note(began.elapsed(), moved, pace, &self.edge.permits);
+        let noted = self.waited.note(began.elapsed(), moved, &pace, &self.edge.permits);
         if noted == Err(TooSlow::NoPermit) {
             let ended = self.edge.ended.fetch_add(1, Relaxed) + 1;
             if ended.is_power_of_two() {

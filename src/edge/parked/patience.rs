@@ -51,6 +51,8 @@ pub struct Waited {
     in_vain: Duration,
     moved: u64,
     permit: Option<Taken>,
+    /// Why it may not be waited for again.
+    over: Option<TooSlow>,
 }
 
 /// Why a client is not waited for any longer.
@@ -68,11 +70,31 @@ impl Waited {
         *self = Waited { permit: self.permit.take(), ..Waited::default() };
     }
 
+    /// May the client be waited for once more?
+    ///
+    /// # Errors
+    /// When it has been said that it may not.
+    pub fn may_go_on(&self) -> Result<(), TooSlow> {
+        self.over.map_or(Ok(()), Err)
+    }
+
     /// Notes that the client has been waited for, and how many bytes came of it.
     ///
     /// # Errors
     /// When it may not be waited for any longer.
     pub fn note(
+        &mut self,
+        time: Duration,
+        moved: usize,
+        pace: &Pace,
+        permits: &Allowance,
+    ) -> Result<(), TooSlow> {
+        let noted = self.decide(time, moved, pace, permits);
+        self.over = noted.err();
+        noted
+    }
+
+    fn decide(
         &mut self,
         time: Duration,
         moved: usize,

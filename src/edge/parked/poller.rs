@@ -82,14 +82,11 @@ impl Poller {
         }
     }
 
-    /// Reads what has come. A panic costs one connection: nobody would wait for the others if this
-    /// thread ended.
     fn look_at(&self, connection: Box<Connection>, piece: &mut [u8]) {
-        if catch_unwind(AssertUnwindSafe(|| self.read(connection, piece))).is_err() {
-            tracing::error!("a connection made the poller panic; it goes on with the others");
-        }
+        guarded(|| self.read(connection, piece));
     }
 
+    /// Reads what has come.
     fn read(&self, mut connection: Box<Connection>, piece: &mut [u8]) {
         let mut step = if connection.input.is_empty() { Step::More } else { connection.take_in(&[]) };
         for _ in 0..TURN {
@@ -122,9 +119,11 @@ impl Poller {
 
     /// A connection's time is over.
     fn expire(&self, mut connection: Box<Connection>) {
-        if let Some(step) = connection.expire() {
-            self.go(connection, step);
-        }
+        guarded(|| {
+            if let Some(step) = connection.expire() {
+                self.go(connection, step);
+            }
+        });
     }
 
     fn go(&self, connection: Box<Connection>, step: Step) {
@@ -144,6 +143,13 @@ impl Poller {
         let outcome = Outcome::refused(head, connection.peer, Instant::now(), refusal);
         self.door.log().record(&outcome);
         connection.refuse(refusal, head);
+    }
+}
+
+/// A panic costs one connection: nobody would wait for the others if this thread ended.
+fn guarded(work: impl FnOnce()) {
+    if catch_unwind(AssertUnwindSafe(work)).is_err() {
+        tracing::error!("a connection made the poller panic; it goes on with the others");
     }
 }
 
