@@ -1,0 +1,63 @@
+//! The command line: the part of turnwheel's that the I/O layer has to do with, under the same names.
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use std::net::SocketAddr;
+use std::time::Duration;
+use turnwheel::backend::BackendUrl;
+
+/// turnwheel's decisions on tokio and hyper: what turnwheel is measured against.
+#[derive(Debug, Parser)]
+#[command(version, about, max_term_width = 100)]
+pub struct Cli {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// The commands.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Balance over backends that run elsewhere
+    Serve(Serve),
+}
+
+/// What can be set.
+#[derive(Args, Clone, Debug)]
+pub struct Serve {
+    /// Address to listen on; repeatable, port 0 lets the system choose
+    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:8080")]
+    pub listen: Vec<SocketAddr>,
+
+    /// Backend as http://host:port; repeatable
+    #[arg(long = "backend", value_name = "URL", required = true)]
+    pub backends: Vec<BackendUrl>,
+
+    /// Which of tokio's schedulers runs it
+    #[arg(long, default_value = "multi-thread")]
+    pub runtime: Runtime,
+
+    /// Threads of the multi-thread runtime [default: one for each processor]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
+    pub threads: Option<u16>,
+
+    /// Time for one connection attempt to a backend
+    #[arg(long, value_name = "TIME", value_parser = humantime::parse_duration, default_value = "2s")]
+    pub connect_timeout: Duration,
+
+    /// Time for a backend to send the whole head of its reply
+    #[arg(long, value_name = "TIME", value_parser = humantime::parse_duration, default_value = "30s")]
+    pub reply_head_timeout: Duration,
+
+    /// Further backends that are tried when one fails
+    #[arg(long, value_name = "N", default_value_t = 2)]
+    pub retries: u32,
+}
+
+/// tokio's schedulers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Runtime {
+    /// A thread for each processor, and tasks move between them
+    MultiThread,
+    /// Everything on one thread
+    CurrentThread,
+}
