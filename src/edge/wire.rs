@@ -14,11 +14,11 @@ use std::time::SystemTime;
 
 /// Body bytes moved at a time. Larger pieces save system calls, smaller ones memory: one such
 /// buffer for each worker.
-pub const PIECE: usize = 32 << 10;
+pub const PIECE: usize = 128 << 10;
 
-/// Room in front of a chunk for its size line: at most four hexadecimal digits, and the line's end.
-const SIZE_LINE: usize = 6;
-const _: () = assert!(PIECE <= 0xFFFF);
+/// Room in front of a chunk for its size line. Seven bytes would do; but on some processors copying is
+/// fifteen times slower if the copy begins a few bytes further into its page than the original.
+const SIZE_LINE: usize = 64;
 
 /// How the client knows where the reply's body ends (RFC 9112 §6.3).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -218,13 +218,16 @@ pub fn relay(
         Delimiter::Sized(length) => length,
         Delimiter::Chunked | Delimiter::Close => u64::MAX,
     };
-    if !sized || length == 0 {
+    // A head that waits stands in front of the first bytes of its body, and leaves with them.
+    let mut waiting = if sized && length > 0 && out.len() < PIECE / 2 { out.len() } else { 0 };
+    if waiting == 0 {
         line.write(out).map_err(RelayError::Client)?;
-        out.clear();
     }
+    piece[..waiting].copy_from_slice(&out[..waiting]);
     while *sent < length {
-        let room = PIECE.min(usize::try_from(length - *sent).unwrap_or(PIECE));
-        let n = body.read(&mut piece[SIZE_LINE..SIZE_LINE + room]).map_err(RelayError::Backend)?;
+        let start = waiting.max(SIZE_LINE);
+        let room = (PIECE - waiting).min(usize::try_from(length - *sent).unwrap_or(PIECE));
+        let n = body.read(&mut piece[start..start + room]).map_err(RelayError::Backend)?;
         match n {
             0 if sized => return Err(RelayError::Backend(io::ErrorKind::UnexpectedEof.into())),
             0 => break,
@@ -232,15 +235,11 @@ pub fn relay(
         }
         let bytes = match framing.delimiter {
             Delimiter::Chunked => as_chunk(piece, n),
-            _ => &piece[SIZE_LINE..SIZE_LINE + n],
+            _ if waiting > 0 => &piece[..start + n],
+            _ => &piece[start..start + n],
         };
-        if out.is_empty() {
-            line.write(bytes).map_err(RelayError::Client)?;
-        } else {
-            out.extend_from_slice(bytes); // head and first bytes leave together
-            line.write(out).map_err(RelayError::Client)?;
-            out.clear();
-        }
+        line.write(bytes).map_err(RelayError::Client)?;
+        waiting = 0;
     }
     if framing.delimiter == Delimiter::Chunked {
         line.write(b"0\r\n\r\n").map_err(RelayError::Client)?;

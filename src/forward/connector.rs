@@ -21,8 +21,9 @@ use ureq::unversioned::transport::{
 /// replies faster, and there is one pair for each worker and backend.
 pub const BUFFER: usize = 16 << 10;
 
-/// What the input buffer grows to for a reply whose head does not fit: the longest that ureq takes.
-const LONGEST_HEAD: usize = 64 << 10;
+/// What the input buffer grows to for a reply whose head does not fit, or whose body fills it with one
+/// read: each further read then moves as much as the backend has sent.
+const GROWN: usize = 128 << 10;
 
 /// How long a reply is waited for once sending has failed: a backend that stopped listening has said
 /// why by then, or never will.
@@ -109,6 +110,9 @@ pub struct Link {
     read_timeout: Duration,
     /// Output that has not been sent: the head, until the first body bytes or the first read.
     held: Vec<u8>,
+    /// The last read left no room in the input buffer.
+    filled: bool,
+    grown: bool,
     head_pending: bool,
     pooled: bool,
     dead: bool,
@@ -123,6 +127,8 @@ impl Link {
             output_buffer,
             read_timeout: Duration::ZERO,
             held: Vec::new(),
+            filled: false,
+            grown: false,
             head_pending: true,
             pooled: false,
             dead: false,
@@ -153,9 +159,10 @@ impl Link {
         Ok(())
     }
 
-    /// Makes room for the rest of a head that fills the buffer.
+    /// Makes room where the buffer has turned out to be small.
     fn grow_input(&mut self) {
-        let mut larger = LazyBuffers::new(LONGEST_HEAD + BUFFER, self.output_buffer);
+        self.grown = true;
+        let mut larger = LazyBuffers::new(GROWN, self.output_buffer);
         let filled = self.buffers.input().len();
         larger.input_append_buf()[..filled].copy_from_slice(self.buffers.input());
         larger.input_appended(filled);
@@ -196,12 +203,13 @@ impl Transport for Link {
         let timeout = timeout.for_read();
         let patience = *timeout.after;
         self.wait_at_most(if self.dead { patience.min(LAST_WORDS) } else { patience })?;
-        if self.buffers.input_append_buf().is_empty() && self.buffers.input().len() <= LONGEST_HEAD {
+        if !self.grown && (self.filled || self.buffers.input_append_buf().is_empty()) {
             self.grow_input();
         }
-        let read = (&*self.stream).read(self.buffers.input_append_buf());
-        match read {
+        let room = self.buffers.input_append_buf();
+        match (&*self.stream).read(room) {
             Ok(n) => {
+                self.filled = n == room.len();
                 self.buffers.input_appended(n);
                 if n > 0 {
                     self.trace.received.store(true, Relaxed);
