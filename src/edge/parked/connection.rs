@@ -78,6 +78,8 @@ pub struct Connection {
     pub(super) upload: Upload,
     pub(super) waited: Waited,
     pub(super) replying: bool,
+    /// The poller does not hear of it: a worker waits for its bytes.
+    pub(super) ignored: bool,
     /// Requests that have been served.
     pub(super) served: u64,
     /// The client has said that it sends nothing more.
@@ -109,6 +111,7 @@ impl Connection {
             upload: Upload::default(),
             waited: Waited::default(),
             replying: false,
+            ignored: false,
             served: 0,
             half_closed: false,
             place,

@@ -10,6 +10,7 @@ use http::request;
 use std::io::{self, ErrorKind, Read, Write};
 use std::mem;
 use std::net::Shutdown;
+use std::os::fd::AsRawFd;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::{Relaxed, SeqCst};
 use std::time::Instant;
@@ -104,6 +105,9 @@ impl Connection {
     /// last: they may be the end of the body, and then nothing was late.
     fn receive(&mut self, buf: &mut [u8]) -> io::Result<usize> {
         self.waited.may_go_on().map_err(|_| io::Error::other(Refusal::ClientTooSlow))?;
+        if !mem::replace(&mut self.ignored, true) {
+            self.edge.lot.ignore(self.stream.as_raw_fd());
+        }
         loop {
             let began = Instant::now();
             let n = match self.stream.read(buf) {
@@ -156,13 +160,20 @@ impl Connection {
     }
 
     /// Goes back to its place. `again`: there is something to look at already.
-    pub fn park(self: Box<Self>, again: bool) {
+    pub fn park(mut self: Box<Self>, again: bool) {
         let edge = Arc::clone(&self.edge);
-        if !edge.finished.load(SeqCst) {
-            // While the balancer is stopping, whoever waits for nothing is let go.
-            let idle = matches!(self.phase, Phase::Idle);
-            edge.lot.park(self, again || (idle && edge.draining.load(SeqCst)));
+        if edge.finished.load(SeqCst) || !self.is_watched() {
+            return; // dropped, and so closed
         }
+        // While the balancer is stopping, whoever waits for nothing is let go.
+        let idle = matches!(self.phase, Phase::Idle);
+        edge.lot.park(self, again || (idle && edge.draining.load(SeqCst)));
+    }
+
+    /// Makes sure that the poller hears of it.
+    fn is_watched(&mut self) -> bool {
+        let ignored = mem::take(&mut self.ignored);
+        !ignored || self.edge.lot.watch(self.place(), self.stream.as_raw_fd()).is_ok()
     }
 
     /// Cuts it off visibly.

@@ -97,6 +97,12 @@ impl Lot {
         self.registry.register(&mut SourceFd(&socket), Token(number), Interest::READABLE)
     }
 
+    /// From now on it does not: whoever has the connection waits for its bytes, and they would wake the
+    /// poller for nothing.
+    pub fn ignore(&self, socket: RawFd) {
+        let _ = self.registry.deregister(&mut SourceFd(&socket)); // or it is woken for nothing
+    }
+
     /// Parks a connection. `again` is for one that has bytes to be looked at already.
     pub fn park(&self, connection: Box<Connection>, again: bool) {
         let (number, until) = (connection.place(), connection.until());
