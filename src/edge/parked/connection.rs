@@ -82,13 +82,13 @@ pub struct Connection {
     pub(super) ignored: bool,
     /// Requests that have been served.
     pub(super) served: u64,
-    /// The client has said that it sends nothing more.
-    pub(super) half_closed: bool,
+    /// There may be more to read than will be announced: bytes that were left, or the end.
+    pub(super) unread: bool,
     place: usize,
     until: Instant,
     scan: Scan,
     under_way: bool,
-    _allowed: Option<Taken>,
+    _allowed: Taken,
     _ticket: Option<Ticket>,
 }
 
@@ -98,7 +98,7 @@ impl Connection {
         (stream, peer): (TcpStream, SocketAddr),
         place: usize,
         edge: Arc<Shared>,
-        allowed: Option<Taken>,
+        allowed: Taken,
         ticket: Option<Ticket>,
     ) -> Box<Self> {
         let until = Instant::now() + edge.options.idle_timeout;
@@ -113,7 +113,7 @@ impl Connection {
             replying: false,
             ignored: false,
             served: 0,
-            half_closed: false,
+            unread: false,
             place,
             until,
             scan: Scan::default(),

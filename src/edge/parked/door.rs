@@ -55,16 +55,16 @@ impl Doorkeeper {
     }
 
     fn admit(&self, accepted: (TcpStream, SocketAddr)) {
-        let ip = accepted.1.ip();
         // Without a timeout a worker that waits for this client would never look up.
         if accepted.0.set_read_timeout(Some(LOOK_UP)).is_err() {
             return; // the client is gone already
         }
-        let allowed = self.shared.connections.take(1);
-        let ticket = self.clients.as_ref().map(|clients| clients.admit(ip));
-        let over = allowed.is_none() || matches!(ticket, Some(None));
-        let Some(place) = self.shared.lot.claim() else { return }; // not even to be told so
-        let allowed = if over { None } else { allowed };
+        let ticket = self.clients.as_ref().map(|clients| clients.admit(accepted.1.ip()));
+        let allowed = self.shared.connections.take(1).filter(|_| !matches!(ticket, Some(None)));
+        let over = allowed.is_none();
+        // Those that are told so do not take the places of those that are let in.
+        let Some(allowed) = allowed.or_else(|| self.shared.farewells.take(1)) else { return };
+        let Some(place) = self.shared.lot.claim() else { return }; // there are as many as may be taken
         let socket = accepted.0.as_raw_fd();
         let connection =
             Connection::new(accepted, place, Arc::clone(&self.shared), allowed, ticket.flatten());

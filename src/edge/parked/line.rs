@@ -52,7 +52,7 @@ impl Line for Connection {
     }
 
     fn end(mut self: Box<Self>, end: End) {
-        let mut again = self.half_closed;
+        let mut again = self.unread;
         match end {
             End::Keep => {
                 again |= !self.input.is_empty();

@@ -78,6 +78,7 @@ impl ParkedEdge {
             options: self.options,
             lot,
             connections: Allowance::of(self.options.max_connections),
+            farewells: Allowance::of(TURNED_AWAY),
             memory: Allowance::of(GATHERED_IN_ALL),
             permits: Allowance::of(self.permits),
             upload_pace: Pace { pause: client_body_timeout, rate },
@@ -139,6 +140,8 @@ struct Shared {
     lot: Lot,
     /// Connections that may still be opened.
     connections: Allowance,
+    /// Connections beyond those that may still be told so.
+    farewells: Allowance,
     /// Bytes that may still be gathered.
     memory: Allowance,
     /// Workers that may still wait for a client.

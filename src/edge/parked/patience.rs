@@ -14,8 +14,8 @@ const MOMENT: Duration = Duration::from_millis(100);
 /// The longest that a worker waits before it looks up: so late, at most, it notices that it is to stop.
 pub const LOOK_UP: Duration = MOMENT;
 
-/// Sending and receiving take their time even if nobody waits. What is shorter is no waiting.
-const NO_TIME: Duration = Duration::from_millis(1);
+/// What moving a byte may take: ten million a second are no waiting.
+const A_BYTE: Duration = Duration::from_nanos(100);
 
 /// What clients must keep to.
 #[derive(Clone, Copy, Debug)]
@@ -101,7 +101,8 @@ impl Waited {
         pace: &Pace,
         permits: &Allowance,
     ) -> Result<(), TooSlow> {
-        let time = if time < NO_TIME && moved > 0 { Duration::ZERO } else { time };
+        let moving = A_BYTE.saturating_mul(u32::try_from(moved).unwrap_or(u32::MAX));
+        let time = time.saturating_sub(moving);
         self.in_all += time;
         self.moved += moved as u64;
         self.in_vain = if moved > 0 { Duration::ZERO } else { self.in_vain + time };
@@ -127,18 +128,25 @@ mod tests {
         let permits = Allowance::of(1);
         let (mut one, mut two) = (Waited::default(), Waited::default());
         for waited in [&mut one, &mut two] {
-            assert_eq!(waited.note(MOMENT / 2, 10, &PACE, &permits), Ok(()));
+            assert_eq!(waited.note(MOMENT / 2, 0, &PACE, &permits), Ok(()));
         }
-        assert_eq!(one.note(MOMENT / 2, 10, &PACE, &permits), Ok(()));
-        assert_eq!(
-            two.note(MOMENT / 2, 10, &PACE, &permits),
-            Err(TooSlow::NoPermit),
-            "the one permit is taken"
-        );
+        assert_eq!(one.note(MOMENT / 2, 0, &PACE, &permits), Ok(()));
+        assert_eq!(two.note(MOMENT / 2, 0, &PACE, &permits), Err(TooSlow::NoPermit), "it is taken");
+        assert_eq!(two.may_go_on(), Err(TooSlow::NoPermit));
         one.turn_round();
         assert_eq!(one.note(SECOND, 0, &PACE, &permits), Ok(()), "it has it still");
         drop(one);
         assert_eq!(two.note(SECOND, 10, &PACE, &permits), Ok(()), "it has come back");
+    }
+
+    #[test]
+    fn who_moves_ten_megabytes_a_second_is_not_waited_for() {
+        let (permits, mut waited) = (Allowance::of(0), Waited::default());
+        for _ in 0..100 {
+            assert_eq!(waited.note(SECOND / 10, 1_000_000, &PACE, &permits), Ok(()));
+        }
+        assert_eq!(waited.note(MOMENT, 1, &PACE, &permits), Ok(()), "all but a moment");
+        assert_eq!(waited.note(MOMENT, 1, &PACE, &permits), Err(TooSlow::NoPermit));
     }
 
     #[test]

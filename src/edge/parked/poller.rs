@@ -55,9 +55,10 @@ impl Poller {
             for event in events.iter().filter(|event| event.token() != WAKE) {
                 self.visit(event.token().0, hangs_up(event), &mut piece);
             }
-            // Those that call again while they are looked at have their turn the next time.
+            // Those that call again while they are looked at have their turn the next time. What has
+            // been announced of them is not known.
             for number in self.recalls.try_iter().take(self.recalls.len()) {
-                self.visit(number, false, &mut piece);
+                self.visit(number, true, &mut piece);
             }
             let now = Instant::now();
             if now >= next_look {
@@ -74,10 +75,10 @@ impl Poller {
         self.shared.lot.fetch_expired(None).for_each(drop);
     }
 
-    /// A connection has something to be read.
-    fn visit(&self, number: usize, half_closed: bool, piece: &mut [u8]) {
+    /// A connection has something to be read; and perhaps more than that.
+    fn visit(&self, number: usize, and_more: bool, piece: &mut [u8]) {
         if let Some(mut connection) = self.shared.lot.fetch(number) {
-            connection.half_closed |= half_closed;
+            connection.unread |= and_more;
             self.look_at(connection, piece);
         }
     }
@@ -98,9 +99,15 @@ impl Poller {
                     Some(step) => step,
                     None => return, // dropped, and so closed
                 },
-                Ok(n) => connection.take_in(&piece[..n]),
+                Ok(n) => {
+                    connection.unread |= n == piece.len();
+                    connection.take_in(&piece[..n])
+                }
                 Err(error) if error.kind() == ErrorKind::Interrupted => Step::More,
-                Err(error) if error.kind() == ErrorKind::WouldBlock => return self.park(connection),
+                Err(error) if error.kind() == ErrorKind::WouldBlock => {
+                    connection.unread = false;
+                    return self.park(connection);
+                }
                 Err(_) => return,
             };
         }
