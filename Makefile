@@ -5,7 +5,7 @@ program = $(or $(CARGO_TARGET_DIR),target)/release/turnwheel
 # What there is no use in running against the other edge.
 of_the_parked_edge = --skip parked:: --skip attacks:: --skip scale::
 
-.PHONY: help run demo curl test lint check test-heavy build install clean
+.PHONY: help run demo curl test lint check test-heavy test-compare fuzz build install clean
 
 help: ## List these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -42,6 +42,19 @@ check: lint test ## What must hold before a change goes in
 test-heavy: ## Tests that need minutes or move gigabytes
 	cargo test --locked --release --test it -- --ignored heavy
 	TURNWHEEL_TEST_EDGE=tiny-http cargo test --locked --release --test it -- --ignored heavy $(of_the_parked_edge)
+
+test-compare: ## Format, lints and tests of the async peer, which is a workspace of its own
+	cd compare && cargo fmt --check && cargo clippy --locked --all-targets -- -D warnings && cargo test --locked
+
+# Seconds for each target.
+SECONDS = 60
+
+fuzz: ## Fuzz the parsers of the parked edge, for SECONDS=60 each; needs a C++ compiler
+	cd fuzz && cargo build --locked --release && for target in request_head chunked_body pipeline; do \
+		mkdir -p corpus/$$target artifacts/$$target && \
+		cargo run --locked --release --quiet --bin $$target -- -dict=http.dict -artifact_prefix=artifacts/$$target/ \
+			-max_total_time=$(SECONDS) -print_final_stats=1 corpus/$$target seeds/$$target || exit; \
+	done
 
 build: ## Build in release
 	cargo build --locked --release

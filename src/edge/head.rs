@@ -35,10 +35,20 @@ pub struct Limits {
     pub head: u64,
     /// Bytes of the request target, where it is to be shorter than a head may be. More: 414.
     pub uri: u64,
-    /// Header lines. More: 431.
+    /// Header lines, 10,000 at most. More: 431.
     pub headers: usize,
     /// Bytes of a request body. More: 413.
     pub body: u64,
+}
+
+/// The `http` crate's map takes no more than 32,768.
+pub const MOST_HEADERS: usize = 10_000;
+
+impl Limits {
+    /// Header lines that are taken.
+    pub fn headers(&self) -> usize {
+        self.headers.min(MOST_HEADERS)
+    }
 }
 
 impl Default for Limits {
@@ -101,10 +111,10 @@ fn fields<'a>(
     mut used: u64,
     limits: &Limits,
 ) -> Result<HeaderMap, Refusal> {
-    let mut headers = HeaderMap::with_capacity(fields.size_hint().0.min(limits.headers));
+    let mut headers = HeaderMap::with_capacity(fields.size_hint().0.min(limits.headers()));
     for (count, (name, value)) in fields.enumerate() {
-        used += (name.len() + value.len()) as u64 + 4; // ": " and the line's end
-        if count >= limits.headers || used > limits.head {
+        used += (name.len() + value.len()) as u64 + 3; // the colon and the line's end
+        if count >= limits.headers() || used > limits.head {
             return Err(Refusal::HeadTooLarge);
         }
         let name = HeaderName::from_bytes(name)
@@ -147,7 +157,9 @@ fn target(target: &[u8], method: &Method) -> Result<(Uri, Option<Authority>), Re
     if scheme != http::uri::Scheme::HTTP {
         return Err(Refusal::BadRequest("the request target has another scheme than http"));
     }
-    let path = parts.path_and_query.unwrap_or(PathAndQuery::from_static("/"));
+    // Written out, it has the slash that "http://host?query" leaves away.
+    let path = parts.path_and_query.map_or("/".into(), |path| path.to_string());
+    let path = PathAndQuery::try_from(path).map_err(|_| UNREADABLE)?;
     if *method == Method::OPTIONS && path.as_str() == "/" && !target.ends_with(b"/") {
         return Ok((Uri::from_static("*"), Some(authority))); // RFC 9112 §3.2.4
     }
@@ -179,8 +191,12 @@ fn host(headers: &mut HeaderMap, version: Version, target: Option<Authority>) ->
 }
 
 /// `uri-host [ ":" port ]`, without a user name.
-fn is_host(host: &[u8]) -> bool {
-    !host.contains(&b'@') && Authority::try_from(host).is_ok()
+fn is_host(text: &[u8]) -> bool {
+    let Ok(authority) = Authority::try_from(text) else { return false };
+    let host = authority.host();
+    let port = authority.as_str().strip_prefix(host); // unless there is a user name
+    let is_port = |port: &str| port.starts_with(':') && port[1..].bytes().all(|b| b.is_ascii_digit());
+    !host.is_empty() && port.is_some_and(|port| port.is_empty() || is_port(port))
 }
 
 /// Where the body ends, decided from the header list alone (RFC 9112 §6).
@@ -252,6 +268,8 @@ mod tests {
         let (head, _) = read("GET http://other/x?y", &[H]).unwrap();
         assert_eq!(head.uri, "/x?y");
         assert_eq!(head.headers["host"], "other");
+        let (head, _) = read("GET http://other?y", &[H]).unwrap();
+        assert_eq!(head.uri.path_and_query().unwrap().as_str(), "/?y");
         assert_eq!(read("OPTIONS *", &[H]).unwrap().0.uri, "*");
         assert_eq!(read("OPTIONS http://other", &[H]).unwrap().0.uri, "*");
         for target in ["*", "/#a", "x", "", "https://a/", "http://u@a/", "/<", "/\u{1}", "ftp://a/"] {
@@ -275,7 +293,7 @@ mod tests {
         assert_eq!(status("GET / HTTP/1.0", &[]), 200);
         assert_eq!(status("GET /", &[H, H]), 400);
         assert_eq!(status("GET / HTTP/1.0", &[H, H]), 400);
-        for host in ["", "a b", "a/b", "u@a", "a,b"] {
+        for host in ["", "a b", "a/b", "u@a", "u@", ":80", "a:b", "a:80:80", "[::1]x", "a,b"] {
             let expected = if host == "a,b" { 200 } else { 400 }; // a comma may stand in a name
             assert_eq!(status("GET /", &[("host", host)]), expected, "{host:?}");
         }
@@ -316,6 +334,7 @@ mod tests {
         assert_eq!(status("GET /", &too_many), 431);
         assert_eq!(status("GET /", &[H, ("a", &"b".repeat(17 << 10))]), 431);
         assert_eq!(status("GET /", &[H, ("expect", "magic")]), 417);
+        assert_eq!(Limits { headers: usize::MAX, ..Limits::default() }.headers(), MOST_HEADERS);
     }
 
     proptest! {

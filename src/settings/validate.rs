@@ -4,6 +4,7 @@ use super::{AccessLog, Edge, Problems, Settings};
 use crate::access_log;
 use crate::backend::BackendUrl;
 use crate::config::{Config, LISTEN};
+use crate::edge::head::MOST_HEADERS;
 use crate::edge::lifecycle::Kind;
 use bytesize::ByteSize;
 use ipnet::IpNet;
@@ -18,9 +19,6 @@ const MOST_CONNECTIONS: usize = 1_000_000;
 
 /// Each holds a request's head in memory.
 const MOST_QUEUED: usize = 1_000_000;
-
-/// The `http` crate's map takes no more than 32,768.
-const MOST_HEADERS: usize = 10_000;
 
 /// Each connection to a backend has a buffer that holds one.
 const LARGEST_HEAD: ByteSize = ByteSize::mib(1);

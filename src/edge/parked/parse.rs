@@ -53,7 +53,7 @@ impl Scan {
                 true => return self.whole(&bytes[..=at], limits).map(Some),
                 false => self.lines += 1,
             }
-            if self.lines > limits.headers + 1 {
+            if self.lines > limits.headers() + 1 {
                 return Err(Refusal::HeadTooLarge);
             }
         }
@@ -105,8 +105,8 @@ pub fn is_token(byte: u8) -> bool {
 pub fn head(bytes: &[u8], limits: &Limits) -> Result<(request::Parts, Body), Refusal> {
     let mut usual = [const { MaybeUninit::uninit() }; USUAL_HEADERS];
     match parse(bytes, &mut usual, limits) {
-        Err(httparse::Error::TooManyHeaders) if limits.headers > USUAL_HEADERS => {
-            let mut many = vec![MaybeUninit::uninit(); limits.headers];
+        Err(httparse::Error::TooManyHeaders) if limits.headers() > USUAL_HEADERS => {
+            let mut many = vec![MaybeUninit::uninit(); limits.headers()];
             parse(bytes, &mut many, limits)
         }
         parsed => parsed,
@@ -146,8 +146,9 @@ fn refusal(error: httparse::Error, bytes: &[u8]) -> Refusal {
 /// Does the request line end with a version of the right form whose major number is not 1?
 fn has_other_version(bytes: &[u8]) -> bool {
     let line = bytes.split(|byte| *byte == b'\r').next().unwrap_or_default();
-    match line.rsplit(|byte| *byte == b' ').next() {
-        Some([b'H', b'T', b'T', b'P', b'/', major, b'.', minor]) => {
+    let mut words = line.split(|byte| *byte == b' ').skip(2);
+    match (words.next(), words.next()) {
+        (Some([b'H', b'T', b'T', b'P', b'/', major, b'.', minor]), None) => {
             major.is_ascii_digit() && *major != b'1' && minor.is_ascii_digit()
         }
         _ => false,
@@ -406,6 +407,8 @@ mod tests {
             (target(100), 200),
             (target(101), 414),
             (target(300), 414),
+            // Both are at fault here, and the target is named.
+            (target(150).trim_end().to_owned() + "\r\nx: " + &"y".repeat(99), 414),
             (padded(200), 200),
             (padded(201), 431),
             (padded(200) + GET, 200),                    // what follows does not count
