@@ -17,7 +17,7 @@ use crate::access_log::{AccessLog, Outcome};
 use crate::edge::Exchange;
 use crate::error::Refusal;
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, TrySendError, bounded};
-pub use foreman::Foreman;
+pub use foreman::{Foreman, Pressure};
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::*};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
@@ -61,6 +61,8 @@ struct Board {
     stamps: Box<[AtomicU64]>,
     /// The foreman is watching and need not be rung for.
     watched: AtomicBool,
+    /// Requests have to wait for long.
+    pressed: AtomicBool,
     bell: Sender<()>,
 }
 
@@ -85,13 +87,14 @@ impl Board {
         sent.err().map(TrySendError::into_inner)
     }
 
-    /// Has the request at the head of the queue waited for too long? The head may be taken, and another
-    /// be the head, while one looks.
-    fn head_expired(&self) -> bool {
+    /// How long has the request at the head of the queue waited? The head may be taken, and another be
+    /// the head, while one looks.
+    fn head_waited(&self) -> Duration {
         let pushed = *self.pushed.lock().unwrap_or_else(PoisonError::into_inner);
         let number = self.taken.load(Relaxed);
         let stamp = self.stamps[number % self.stamps.len()].load(Relaxed);
-        pushed > number && self.opened.elapsed().saturating_sub(Duration::from_micros(stamp)) >= self.timeout
+        let waited = self.opened.elapsed().saturating_sub(Duration::from_micros(stamp));
+        if pushed > number { waited } else { Duration::ZERO }
     }
 }
 
@@ -109,6 +112,7 @@ pub fn open(workers: usize, options: Options, log: Arc<AccessLog>) -> (Door, Vec
         taken: AtomicUsize::new(0),
         stamps: (0..options.capacity).map(|_| AtomicU64::new(0)).collect(),
         watched: AtomicBool::new(false),
+        pressed: AtomicBool::new(false),
         bell,
     });
     let processors = thread::available_parallelism().map_or(1, usize::from);
@@ -137,6 +141,11 @@ impl Door {
     /// Puts a request into the queue, or answers 503 where there is no room. Never waits.
     pub fn offer(&self, exchange: Exchange) {
         self.inlet.offer(exchange);
+    }
+
+    /// A look at how long requests have to wait.
+    pub fn pressure(&self) -> Pressure {
+        Pressure(Arc::clone(&self.inlet.board))
     }
 
     /// Where refusals at the door are recorded.

@@ -5,6 +5,7 @@
 //! ends of a proxied request disagree about where a body ends if a message can be read in two ways
 //! (request smuggling, RFC 9112 §11.2): therefore nothing is repaired here, only refused.
 
+pub use super::options::{Limits, MOST_HEADERS};
 use crate::error::Refusal;
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use http::uri::{Authority, PathAndQuery, Uri};
@@ -25,36 +26,6 @@ impl Body {
     /// Is there nothing to read?
     pub fn is_empty(self) -> bool {
         matches!(self, Body::None | Body::Sized(0))
-    }
-}
-
-/// What a client may send.
-#[derive(Clone, Copy, Debug)]
-pub struct Limits {
-    /// Bytes of the request line and all header lines. More: 431.
-    pub head: u64,
-    /// Bytes of the request target, where it is to be shorter than a head may be. More: 414.
-    pub uri: u64,
-    /// Header lines, 10,000 at most. More: 431.
-    pub headers: usize,
-    /// Bytes of a request body. More: 413.
-    pub body: u64,
-}
-
-/// The `http` crate's map takes no more than 32,768.
-pub const MOST_HEADERS: usize = 10_000;
-
-impl Limits {
-    /// Header lines that are taken.
-    pub fn headers(&self) -> usize {
-        self.headers.min(MOST_HEADERS)
-    }
-}
-
-impl Default for Limits {
-    /// 16 KiB and 100 lines of head, 1 GiB of body.
-    fn default() -> Self {
-        Limits { head: 16 << 10, uri: u64::MAX, headers: 100, body: 1 << 30 }
     }
 }
 

@@ -1,6 +1,5 @@
 //! What clients may do: the same for all edges, as far as each can tell.
 
-use super::head::Limits;
 use std::time::Duration;
 
 /// What an edge allows its clients.
@@ -40,5 +39,35 @@ impl Default for Options {
             max_connections_per_client: 0,
             max_requests_per_connection: 0,
         }
+    }
+}
+
+/// What a client may send.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    /// Bytes of the request line and all header lines. More: 431.
+    pub head: u64,
+    /// Bytes of the request target, where it is to be shorter than a head may be. More: 414.
+    pub uri: u64,
+    /// Header lines, 10,000 at most. More: 431.
+    pub headers: usize,
+    /// Bytes of a request body. More: 413.
+    pub body: u64,
+}
+
+/// The `http` crate's map takes no more than 32,768.
+pub const MOST_HEADERS: usize = 10_000;
+
+impl Limits {
+    /// Header lines that are taken.
+    pub fn headers(&self) -> usize {
+        self.headers.min(MOST_HEADERS)
+    }
+}
+
+impl Default for Limits {
+    /// 16 KiB and 100 lines of head, 1 GiB of body.
+    fn default() -> Self {
+        Limits { head: 16 << 10, uri: u64::MAX, headers: 100, body: 1 << 30 }
     }
 }

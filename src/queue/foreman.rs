@@ -13,6 +13,9 @@ use std::time::Duration;
 /// How often it looks when all workers are at work already and requests can only expire.
 const GLANCE: Duration = Duration::from_millis(10);
 
+/// A request that has waited so long makes everybody hurry.
+const LONG: Duration = Duration::from_millis(250);
+
 /// Calls the reserve when the core is stuck, and refuses what has waited for too long even if no
 /// worker is free to do so.
 pub struct Foreman {
@@ -49,6 +52,7 @@ impl Foreman {
         loop {
             thread::sleep(pause);
             self.refuse_expired();
+            self.board.pressed.store(self.board.head_waited() >= LONG, Relaxed);
             let taken = self.board.taken.load(Relaxed);
             let stuck = taken == seen;
             seen = taken;
@@ -71,7 +75,7 @@ impl Foreman {
     }
 
     fn refuse_expired(&self) {
-        while !self.jobs.is_empty() && self.board.head_expired() {
+        while !self.jobs.is_empty() && self.board.head_waited() >= self.board.timeout {
             let Ok(exchange) = self.jobs.try_recv() else { return };
             self.board.taken.fetch_add(1, Relaxed);
             match &self.again {
@@ -80,5 +84,15 @@ impl Foreman {
                 _ => turn_away(exchange, Refusal::QueuedTooLong, &self.log),
             }
         }
+    }
+}
+
+/// Whether requests have to wait for long, seen from elsewhere.
+pub struct Pressure(pub(super) Arc<Board>);
+
+impl Pressure {
+    /// Has the next one waited for a quarter of a second already?
+    pub fn is_on(&self) -> bool {
+        self.0.pressed.load(Relaxed)
     }
 }

@@ -110,7 +110,9 @@ impl Connection {
         }
         loop {
             let began = Instant::now();
-            let n = match self.stream.read(buf) {
+            let read =
+                if self.may_wait() { self.stream.read(buf) } else { socket::receive_now(&self.stream, buf) };
+            let n = match read {
                 Ok(0) => return Err(io::Error::other(Refusal::ClientGone)),
                 Ok(n) => n,
                 Err(error) if is_pause(&error) => 0,
@@ -130,7 +132,12 @@ impl Connection {
         self.waited.may_go_on().map_err(|_| ErrorKind::TimedOut)?;
         while !bytes.is_empty() {
             let began = Instant::now();
-            let n = match self.stream.write(bytes) {
+            let written = if self.may_wait() {
+                self.stream.write(bytes)
+            } else {
+                socket::send_now(&self.stream, bytes)
+            };
+            let n = match written {
                 Ok(n) => n,
                 Err(error) if is_pause(&error) => 0,
                 Err(error) => return Err(error),
@@ -144,12 +151,20 @@ impl Connection {
         Ok(())
     }
 
+    /// May the client be waited for at all?
+    fn may_wait(&mut self) -> bool {
+        !self.edge.pressure.is_on() || self.waited.has_permit(&self.edge.permits)
+    }
+
     /// May the client be waited for any longer?
     fn note(&mut self, began: Instant, moved: usize, pace: Pace) -> Result<(), TooSlow> {
         if self.edge.finished.load(Relaxed) {
             return Err(TooSlow::Client);
         }
-        let noted = self.waited.note(began.elapsed(), moved, &pace, &self.edge.permits);
+        let noted = match moved == 0 && !self.may_wait() {
+            true => Err(TooSlow::NoPermit),
+            false => self.waited.note(began.elapsed(), moved, &pace, &self.edge.permits),
+        };
         if noted == Err(TooSlow::NoPermit) {
             let ended = self.edge.ended.fetch_add(1, Relaxed) + 1;
             if ended.is_power_of_two() {

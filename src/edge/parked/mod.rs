@@ -24,7 +24,7 @@ use super::Options;
 use super::lifecycle::{Edge, Running};
 use super::socket::{self, Inherited};
 use crate::error::StartError;
-use crate::queue::Door;
+use crate::queue::{Door, Pressure};
 use crate::threads::Crew;
 use allowance::Allowance;
 use clients::Clients;
@@ -72,7 +72,7 @@ impl ParkedEdge {
         Ok(ParkedEdge { listeners, options: *options, permits })
     }
 
-    fn shared(&self, lot: Lot) -> Shared {
+    fn shared(&self, lot: Lot, pressure: Pressure) -> Shared {
         let Options { client_body_timeout, client_write_timeout, min_body_rate: rate, .. } = self.options;
         Shared {
             options: self.options,
@@ -81,6 +81,7 @@ impl ParkedEdge {
             farewells: Allowance::of(TURNED_AWAY),
             memory: Allowance::of(GATHERED_IN_ALL),
             permits: Allowance::of(self.permits),
+            pressure,
             upload_pace: Pace { pause: client_body_timeout, rate },
             reply_pace: Pace { pause: client_write_timeout, rate },
             ended: AtomicUsize::new(0),
@@ -110,7 +111,7 @@ impl Edge for ParkedEdge {
         let poll = Poll::new().map_err(failed)?;
         let places = self.options.max_connections + TURNED_AWAY;
         let (lot, recalls) = Lot::new(places, poll.registry()).map_err(failed)?;
-        let shared = Arc::new(self.shared(lot));
+        let shared = Arc::new(self.shared(lot, door.pressure()));
         let tick = self.tick();
         let (stop, stopped) = bounded(0);
         let most = self.options.max_connections_per_client;
@@ -146,6 +147,8 @@ struct Shared {
     memory: Allowance,
     /// Workers that may still wait for a client.
     permits: Allowance,
+    /// Whether requests have to wait for one.
+    pressure: Pressure,
     upload_pace: Pace,
     reply_pace: Pace,
     /// Clients that were cut off because others were being waited for.

@@ -2,7 +2,8 @@
 //!
 //! Every client may keep a worker waiting for a moment. One that takes longer needs a permit, and
 //! there are permits for half of the workers only: so slow clients, however many, never take the
-//! whole pool. And a client with a permit has to get on with it.
+//! whole pool. While requests have to wait for long there is no moment either: who has no permit is
+//! not waited for at all. And a client with a permit has to get on with it.
 
 use super::allowance::{Allowance, Taken};
 use std::time::{Duration, Instant};
@@ -76,6 +77,12 @@ impl Waited {
     /// When it has been said that it may not.
     pub fn may_go_on(&self) -> Result<(), TooSlow> {
         self.over.map_or(Ok(()), Err)
+    }
+
+    /// Is there a permit for it? There is none for the asking alone: this is for when time is short.
+    pub fn has_permit(&mut self, permits: &Allowance) -> bool {
+        self.permit = self.permit.take().or_else(|| permits.take(1));
+        self.permit.is_some()
     }
 
     /// Notes that the client has been waited for, and how many bytes came of it.
