@@ -1,5 +1,6 @@
-//! What an edge asks of the operating system's sockets: a listener whose options its connections
-//! inherit, and a hold on one connection that somebody else owns.
+//! What an edge asks of the operating system: a listener whose options its connections inherit, reading
+//! and writing without waiting, a hold on one connection that somebody else owns, and to take memory
+//! back. All that is `unsafe` is here.
 
 use socket2::{Domain, Protocol, SockAddr, SockRef, Socket, Type};
 use std::fs;
@@ -78,6 +79,15 @@ pub fn send_now(stream: &TcpStream, bytes: &[u8]) -> io::Result<usize> {
 /// thrown away. A plain end would make a reply to an HTTP/1.0 client look complete.
 pub fn reset_when_closed(stream: &TcpStream) {
     let _ = SockRef::from(stream).set_linger(Some(Duration::ZERO)); // or it ends in the usual way
+}
+
+/// Gives memory that is free back to the system, as far as the allocator can be asked to.
+pub fn give_memory_back() {
+    #[cfg(target_env = "gnu")]
+    // SAFETY: it takes any number, and may be called from any thread at any time.
+    unsafe {
+        libc::malloc_trim(0);
+    }
 }
 
 /// A hold on one of this process's connections, found by its two ends.

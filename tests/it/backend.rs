@@ -8,6 +8,9 @@ use std::sync::{Arc, Mutex, Weak};
 use std::thread;
 use std::time::Duration;
 
+/// Bytes that a [`Recorder::pouring`] one pours: more than all buffers between it and a client hold.
+pub const POURED: usize = 64 << 20;
+
 /// A request as it came.
 #[derive(Clone, Debug)]
 pub struct Received {
@@ -22,6 +25,15 @@ pub struct Received {
 impl Received {
     pub fn request_line(&self) -> &str {
         self.head.split("\r\n").next().unwrap()
+    }
+
+    pub fn target(&self) -> &str {
+        self.request_line().split(' ').nth(1).unwrap()
+    }
+
+    /// A reply with its own target for a body.
+    pub fn echo(&self) -> String {
+        format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n{}", self.target().len(), self.target())
     }
 
     pub fn headers(&self) -> Vec<(String, String)> {
@@ -93,6 +105,32 @@ impl Recorder {
         Recorder::replying(format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n{text}", text.len()))
     }
 
+    /// A backend that replies 200 with the target of each request.
+    pub fn echoing() -> Self {
+        Recorder::new(|conversation| {
+            while let Some(request) = conversation.read_request() {
+                conversation.send(request.echo());
+            }
+        })
+    }
+
+    /// A backend that replies to `/large` with a very large body, and otherwise as an echoing one.
+    pub fn pouring() -> Self {
+        let piece = vec![b'x'; 1 << 20];
+        Recorder::new(move |conversation| {
+            // What lies in buffers has been carried for nothing when the client goes away.
+            socket2::SockRef::from(&*conversation.stream).set_send_buffer_size(64 << 10).unwrap();
+            while let Some(request) = conversation.read_request() {
+                if request.target() == "/large" {
+                    conversation.send(format!("HTTP/1.1 200 OK\r\nContent-Length: {POURED}\r\n\r\n"));
+                    (0..POURED / piece.len()).for_each(|_| conversation.send(&piece));
+                } else {
+                    conversation.send(request.echo());
+                }
+            }
+        })
+    }
+
     /// A backend that reads each request whole and never says anything.
     pub fn silent() -> Self {
         Recorder::new(|conversation| while conversation.read_request().is_some() {})
@@ -101,6 +139,11 @@ impl Recorder {
     /// The requests whose heads have come, in the order of their heads.
     pub fn requests(&self) -> Vec<Received> {
         self.seen.lock().unwrap().requests.clone()
+    }
+
+    /// The request whose head came last.
+    pub fn last_request(&self) -> Received {
+        self.seen.lock().unwrap().requests.last().unwrap().clone()
     }
 
     /// The one request that has come.
@@ -114,6 +157,12 @@ impl Recorder {
     /// How many connections have been made.
     pub fn connections(&self) -> usize {
         self.seen.lock().unwrap().connections.len()
+    }
+
+    /// How many of them are still talked over.
+    pub fn open_connections(&self) -> usize {
+        let seen = self.seen.lock().unwrap();
+        seen.connections.iter().filter(|(stream, _)| stream.strong_count() > 0).count()
     }
 
     /// Every byte that has come, connection after connection.

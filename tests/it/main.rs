@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a helper that fails is a test that fails")]
 
+mod attacks;
 mod backend;
 mod bed;
 mod cli;
@@ -12,10 +13,13 @@ mod framing;
 mod heavy;
 mod logs;
 mod malformed;
+mod parked;
 mod pool;
 mod real;
 mod refusals;
 mod retries;
+mod scale;
 mod stopping;
 mod streaming;
 mod tidy;
+mod watch;

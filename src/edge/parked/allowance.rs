@@ -20,6 +20,11 @@ impl Allowance {
         Allowance(Arc::new(AtomicUsize::new(amount)))
     }
 
+    /// What is left.
+    pub fn left(&self) -> usize {
+        self.0.load(SeqCst)
+    }
+
     /// Takes so much, or nothing if less is left. Never waits.
     pub fn take(&self, amount: usize) -> Option<Taken> {
         let taken = self.0.fetch_update(SeqCst, SeqCst, |left| left.checked_sub(amount));
@@ -43,6 +48,6 @@ mod tests {
         let two = allowance.take(2);
         assert!(two.is_some() && allowance.take(2).is_none());
         drop(two);
-        assert!(allowance.take(3).is_some());
+        assert_eq!(allowance.left(), 3);
     }
 }

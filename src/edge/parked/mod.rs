@@ -16,6 +16,7 @@ mod connection;
 mod door;
 mod line;
 mod lot;
+mod memory;
 pub mod parse;
 mod patience;
 mod poller;
@@ -28,10 +29,10 @@ use crate::queue::{Door, Pressure};
 use crate::threads::Crew;
 use allowance::Allowance;
 use clients::Clients;
-use connection::GATHERED;
 use crossbeam_channel::{Sender, bounded};
 use door::Doorkeeper;
 use lot::Lot;
+use memory::Memory;
 use mio::Poll;
 use patience::{LOOK_UP, Pace};
 use poller::Poller;
@@ -40,9 +41,6 @@ use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
 use std::time::{Duration, Instant};
-
-/// What all gathered bodies may take together: a thousand of the largest.
-const GATHERED_IN_ALL: usize = 1024 * GATHERED;
 
 /// Connections beyond the limit that can be told so at a time.
 const TURNED_AWAY: usize = 64;
@@ -79,7 +77,7 @@ impl ParkedEdge {
             lot,
             connections: Allowance::of(self.options.max_connections),
             farewells: Allowance::of(TURNED_AWAY),
-            memory: Allowance::of(GATHERED_IN_ALL),
+            memory: Memory::new(),
             permits: Allowance::of(self.permits),
             pressure,
             upload_pace: Pace { pause: client_body_timeout, rate },
@@ -144,7 +142,7 @@ struct Shared {
     /// Connections beyond those that may still be told so.
     farewells: Allowance,
     /// Bytes that may still be gathered.
-    memory: Allowance,
+    memory: Memory,
     /// Workers that may still wait for a client.
     permits: Allowance,
     /// Whether requests have to wait for one.

@@ -3,6 +3,7 @@
 use super::Shared;
 use super::connection::{Connection, Phase, Step};
 use super::lot::WAKE;
+use super::memory::Weather;
 use crate::access_log::Outcome;
 use crate::edge::{Exchange, Line, socket};
 use crate::error::Refusal;
@@ -43,9 +44,10 @@ impl Poller {
         let mut events = Events::with_capacity(EVENTS);
         let mut piece = vec![0; PIECE];
         let mut next_look = Instant::now() + self.tick;
-        let mut draining = false;
+        let (mut draining, mut weather) = (false, Weather::default());
         while !self.shared.finished.load(SeqCst) {
-            let patience = (self.shared.lot.taken() > 0).then_some(self.tick);
+            let watches = self.shared.lot.taken() > 0 || weather.is_stormy();
+            let patience = watches.then_some(self.tick);
             if let Err(error) = self.poll.poll(&mut events, patience)
                 && error.kind() != ErrorKind::Interrupted
             {
@@ -63,6 +65,7 @@ impl Poller {
             let now = Instant::now();
             if now >= next_look {
                 next_look = now + self.tick;
+                weather.look(&self.shared.memory);
                 self.shared.lot.fetch_expired(Some(now)).for_each(|connection| self.expire(connection));
             }
             if !draining && self.shared.draining.load(SeqCst) {

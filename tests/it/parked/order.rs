@@ -1,0 +1,168 @@
+//! Several requests on one connection: one after the other, in order, and none is overlooked.
+
+use super::{CHUNKED, GET, LARGE, in_chunks, parked, pattern, post, sized};
+use crate::backend::Recorder;
+use crate::bed::{Balancer, Client, DEADLINE, Ending};
+use crate::watch::{Guest, is_delivered, is_stopped};
+use std::net::Shutdown;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
+use std::thread;
+use std::time::{Duration, Instant};
+
+/// A backend that echoes, takes so long for each request of the pipeline, and counts how many of those it
+/// has at a time at most.
+fn counting(delay: Duration) -> (Recorder, Arc<AtomicUsize>) {
+    let (now, most) = (AtomicUsize::new(0), Arc::new(AtomicUsize::new(0)));
+    let seen = Arc::clone(&most);
+    let backend = Recorder::new(move |conversation| {
+        while let Some(request) = conversation.read_request() {
+            if request.target().starts_with("/piped") {
+                seen.fetch_max(now.fetch_add(1, SeqCst) + 1, SeqCst);
+                thread::sleep(delay);
+                now.fetch_sub(1, SeqCst);
+            }
+            conversation.send(request.echo());
+        }
+    });
+    (backend, most)
+}
+
+fn piped(count: usize) -> String {
+    (0..count).map(|number| format!("GET /piped/{number} HTTP/1.1\r\nHost: test\r\n\r\n")).collect()
+}
+
+#[test]
+fn pipelined_requests_are_served_in_order_and_one_at_a_time() {
+    let (backend, most) = counting(Duration::from_millis(5));
+    let balancer = parked(&backend, &["--workers=8"]);
+    let mut client = balancer.client();
+    client.send(piped(50));
+    for number in 0..50 {
+        assert_eq!(client.read_reply().text(), format!("/piped/{number}"));
+    }
+    assert_eq!(most.load(SeqCst), 1, "never two at a time");
+    assert_eq!(backend.requests().len(), 50);
+}
+
+#[test]
+fn a_client_that_pipelines_much_holds_one_worker() {
+    let (backend, most) = counting(Duration::from_millis(20));
+    let balancer = parked(&backend, &["--workers=2"]);
+    let mut client = balancer.client();
+    client.send(piped(1000));
+    let guest = Guest::of(balancer.addr);
+    for number in 0..30 {
+        assert_eq!(client.read_reply().text(), format!("/piped/{number}"));
+    }
+    guest.was_served();
+    assert_eq!(most.load(SeqCst), 1);
+}
+
+#[test]
+fn a_request_behind_a_body_is_found() {
+    let backend = Recorder::hello("hello");
+    let balancer = parked(&backend, &[]);
+    let mut client = balancer.client();
+    for size in [0, 5, 60_000, LARGE] {
+        let body = pattern(size);
+        for (framing, bytes) in [(sized(size), body.clone()), (CHUNKED.into(), in_chunks(&body, 30_000))] {
+            client.send([post(&framing).as_bytes(), &bytes, GET.as_bytes()].concat());
+            assert_eq!([client.read_reply().text(), client.read_reply().text()], ["hello"; 2], "{framing}");
+            let [.., upload, get] = &backend.requests()[..] else { panic!("two requests") };
+            assert!(upload.whole && upload.body == body, "{framing}");
+            assert_eq!(get.request_line(), "GET / HTTP/1.1");
+        }
+    }
+}
+
+/// Has all of this lie at the balancer before it looks at any of it.
+fn deliver_at_once(balancer: &Balancer, client: &mut Client, bytes: &[u8]) {
+    balancer.signal(libc::SIGSTOP);
+    is_stopped(balancer.pid());
+    client.send(bytes);
+    is_delivered(client);
+    balancer.signal(libc::SIGCONT);
+}
+
+/// A client over whose connection so much has been sent that the kernel takes much of it at once.
+fn trusted_with_much(balancer: &Balancer) -> Client {
+    let mut client = balancer.client();
+    client.send([post(&sized(8 << 20)).as_bytes(), &pattern(8 << 20)].concat());
+    assert_eq!(client.read_reply().text(), "hello");
+    client
+}
+
+#[test]
+fn a_request_behind_a_large_body_is_found_when_both_come_at_once() {
+    // Nothing comes later that would draw attention to the request.
+    let backend = Recorder::hello("hello");
+    let balancer = parked(&backend, &[]);
+    for framing in [sized(LARGE), CHUNKED.into()] {
+        let mut client = trusted_with_much(&balancer);
+        let body = if framing == CHUNKED { in_chunks(&pattern(LARGE), 30_000) } else { pattern(LARGE) };
+        let bytes = [post(&framing).as_bytes(), &body, GET.as_bytes()].concat();
+        deliver_at_once(&balancer, &mut client, &bytes);
+        assert_eq!([client.read_reply().text(), client.read_reply().text()], ["hello"; 2], "{framing}");
+    }
+}
+
+#[test]
+fn pipelined_requests_are_found_wherever_the_edge_stops_reading() {
+    // Requests of 1 KiB: one of them ends where any buffer whose size is a power of two is full.
+    let backend = Recorder::hello("hello");
+    let balancer = parked(&backend, &[]);
+    let padding = "x".repeat(1024 - "GET / HTTP/1.1\r\nHost: test\r\nX-Padding: \r\n\r\n".len());
+    let request = format!("GET / HTTP/1.1\r\nHost: test\r\nX-Padding: {padding}\r\n\r\n");
+    assert_eq!(request.len(), 1024);
+    for count in [33, 65, 129] {
+        let mut client = trusted_with_much(&balancer);
+        deliver_at_once(&balancer, &mut client, request.repeat(count).as_bytes());
+        for number in 0..count {
+            assert_eq!(client.read_reply().text(), "hello", "{number} of {count}");
+        }
+    }
+}
+
+#[test]
+fn an_http_1_0_client_keeps_its_connection_only_if_it_asks_to() {
+    let backend = Recorder::hello("hello");
+    let balancer = parked(&backend, &[]);
+    let mut client = balancer.client();
+    for option in ["keep-alive", "Keep-Alive", "x, keep-alive"] {
+        let reply = client.request(format!("GET / HTTP/1.0\r\nConnection: {option}\r\n\r\n"));
+        assert_eq!((reply.text(), reply.header("Connection")), ("hello", Some("keep-alive")), "{option}");
+    }
+    for request in ["GET / HTTP/1.0\r\n\r\n", "GET / HTTP/1.0\r\nConnection: close\r\n\r\n"] {
+        let mut client = balancer.client();
+        let reply = client.request(request);
+        assert_eq!((reply.text(), reply.header("Connection")), ("hello", Some("close")));
+        assert_eq!(client.read_to_end_of_connection(), (Vec::new(), Ending::Finished));
+    }
+    // Where only the end of the connection can end the body, it cannot be kept.
+    let endless = Recorder::new(|conversation| {
+        conversation.read_request();
+        conversation.send("HTTP/1.1 200 OK\r\n\r\nuntil here");
+    });
+    let balancer = parked(&endless, &[]);
+    let mut client = balancer.client();
+    client.send("GET / HTTP/1.0\r\nConnection: keep-alive\r\n\r\n");
+    assert_eq!(client.read_head().unwrap().header("Connection"), Some("close"));
+    assert_eq!(client.read_to_end_of_connection(), (b"until here".to_vec(), Ending::Finished));
+}
+
+#[test]
+fn requests_that_come_before_their_client_says_that_there_are_no_more_are_all_served() {
+    let (backend, most) = counting(Duration::from_millis(5));
+    let balancer = parked(&backend, &[]);
+    let mut client = balancer.client();
+    client.send(piped(20));
+    client.stream.shutdown(Shutdown::Write).unwrap();
+    let began = Instant::now();
+    for number in 0..20 {
+        assert_eq!(client.read_reply().text(), format!("/piped/{number}"));
+    }
+    assert_eq!(client.read_to_end_of_connection(), (Vec::new(), Ending::Finished));
+    assert!(began.elapsed() < DEADLINE / 2, "{:?}", began.elapsed());
+    assert_eq!(most.load(SeqCst), 1);
+}

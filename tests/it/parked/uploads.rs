@@ -1,0 +1,185 @@
+//! Request bodies: gathered where they are small, and whole or not at all.
+
+use super::{CHUNKED, GET, LARGE, SECOND, in_chunks, parked, pattern, post, sized};
+use crate::backend::Recorder;
+use crate::bed::{Client, Ending, eventually};
+use proptest::prelude::*;
+use proptest::test_runner::{RngAlgorithm, TestRng, TestRunner};
+use std::net::Shutdown;
+use std::time::Instant;
+
+/// The most that is gathered before a worker is asked.
+const GATHERED: usize = 64 << 10;
+
+/// Framing and bytes of an upload of this, sized and in chunks.
+fn both_ways(body: &[u8], chunk: usize) -> [(String, Vec<u8>); 2] {
+    [(sized(body.len()), body.to_vec()), (CHUNKED.into(), in_chunks(body, chunk))]
+}
+
+#[test]
+fn a_body_that_comes_byte_by_byte_arrives_whole() {
+    let backend = Recorder::hello("hello");
+    let balancer = parked(&backend, &[]);
+    let body = pattern(2000);
+    let mut client = balancer.client();
+    for (count, (framing, bytes)) in both_ways(&body, 7).into_iter().enumerate() {
+        for byte in [post(&framing).as_bytes(), &bytes].concat() {
+            client.send([byte]);
+        }
+        assert_eq!(client.read_reply().text(), "hello", "{framing}");
+        assert!(backend.requests()[count].body == body, "{framing}");
+    }
+}
+
+#[test]
+fn a_body_of_any_size_in_any_pieces_arrives_whole() {
+    let backend = Recorder::hello("hello");
+    let balancer = parked(&backend, &["--workers=2"]);
+    let around = [GATHERED - 1, GATHERED, GATHERED + 1].map(Just);
+    let [less, just, more] = around;
+    let size = prop_oneof![4 => 1..GATHERED, 1 => less, 1 => just, 1 => more, 1 => GATHERED..2 * GATHERED];
+    let cuts = prop::collection::vec(any::<prop::sample::Index>(), 0..12);
+    let config = ProptestConfig { cases: 100, failure_persistence: None, ..ProptestConfig::default() };
+    let mut runner = TestRunner::new_with_rng(config, TestRng::deterministic_rng(RngAlgorithm::ChaCha));
+    let pieces = (size, 1..GATHERED, cuts);
+    let outcome = runner.run(&pieces, |(size, chunk, cuts)| {
+        let body = pattern(size);
+        for (framing, bytes) in both_ways(&body, chunk) {
+            let mut client = balancer.client();
+            send_in_pieces(&mut client, &[post(&framing).as_bytes(), &bytes].concat(), &cuts);
+            prop_assert_eq!(client.read_reply().status, 200);
+            let arrived = backend.last_request();
+            prop_assert!(arrived.whole && arrived.body == body, "{} of {}", framing, size);
+        }
+        Ok(())
+    });
+    outcome.unwrap();
+}
+
+fn send_in_pieces(client: &mut Client, bytes: &[u8], cuts: &[prop::sample::Index]) {
+    let mut at: Vec<_> = cuts.iter().map(|cut| cut.index(bytes.len())).collect();
+    at.sort_unstable();
+    let (mut from, ends) = (0, at.into_iter().chain([bytes.len()]));
+    for end in ends {
+        client.send(&bytes[from..end]);
+        from = end;
+    }
+}
+
+#[test]
+fn halves_of_small_bodies_hold_no_worker() {
+    let backend = Recorder::hello("hello");
+    let balancer = parked(&backend, &["--workers=1"]);
+    let body = pattern(1000);
+    let mut clients: Vec<_> = (0..100).map(|_| balancer.client()).collect();
+    for client in &mut clients {
+        client.send(post(&sized(body.len())));
+        client.send(&body[..500]);
+    }
+    for _ in 0..10 {
+        let began = Instant::now();
+        assert_eq!(balancer.get("/").text(), "hello");
+        assert!(began.elapsed() < SECOND, "{:?}", began.elapsed());
+    }
+    assert!(backend.requests().iter().all(|request| request.request_line() == "GET / HTTP/1.1"));
+    for client in &mut clients {
+        client.send(&body[500..]);
+        assert_eq!(client.read_reply().text(), "hello");
+    }
+    assert_eq!(backend.requests().iter().filter(|request| request.body == body).count(), 100);
+}
+
+#[test]
+fn extensions_and_trailers_of_chunks_are_dropped() {
+    for size in [5, LARGE] {
+        let backend = Recorder::hello("hello");
+        let balancer = parked(&backend, &[]);
+        let mut client = balancer.client();
+        let body = pattern(size);
+        client.send(post("Transfer-Encoding: chunked\r\nTrailer: X-Trailer"));
+        client.send(format!("{size:x};extended=1;as=\"a; b\"\r\n"));
+        client.send(&body);
+        client.send("\r\n000;extended\r\nX-Trailer: extended\r\nX-Empty:\r\n\r\n");
+        assert_eq!(client.read_reply().text(), "hello");
+        assert_eq!(client.request(GET).text(), "hello", "what follows the trailers is a request");
+        let request = &backend.requests()[0];
+        assert!(request.whole && request.body == body, "{size}");
+        let bytes = String::from_utf8_lossy(&backend.bytes()).to_lowercase();
+        assert!(!bytes.contains("extended") && !bytes.contains("x-empty"), "{}", request.head);
+    }
+}
+
+/// Where an upload in chunks may be cut.
+const CUT_CHUNKS: [&str; 12] = [
+    "",
+    "5",
+    "5\r",
+    "5;e",
+    "5\r\n",
+    "5\r\nhel",
+    "5\r\nhello",
+    "5\r\nhello\r\n",
+    "0\r\n",
+    "0\r\n\r",
+    "5\r\nhello\r\n0\r\nX-Trailer: a\r\n",
+    "5\r\nhello\r\n0\r\nX-Tra",
+];
+
+/// Cuts an upload behind so many bytes in each way, by saying that there is no more to come. Each time the
+/// client is told so.
+fn cut_uploads(backend: &Recorder, before: usize) {
+    let balancer = parked(backend, &[]);
+    let whole_chunk = in_chunks(&pattern(before), LARGE);
+    let before = whole_chunk.strip_suffix(b"0\r\n\r\n").unwrap();
+    for cut in CUT_CHUNKS {
+        let mut client = balancer.client();
+        client.send([post(CHUNKED).as_bytes(), before, cut.as_bytes()].concat());
+        client.stream.shutdown(Shutdown::Write).unwrap();
+        let reply = client.read_reply();
+        assert_eq!((reply.status, reply.header("Connection")), (400, Some("close")), "{cut:?}");
+        assert_eq!(client.read_to_end_of_connection(), (Vec::new(), Ending::Finished), "{cut:?}");
+    }
+    eventually("the balancer is done with the backend", || backend.open_connections() == 0);
+}
+
+#[test]
+fn a_small_upload_in_chunks_that_is_cut_reaches_no_backend() {
+    let backend = Recorder::hello("taken for whole");
+    cut_uploads(&backend, 0);
+    assert_eq!(backend.connections(), 0);
+}
+
+#[test]
+fn a_large_upload_in_chunks_that_is_cut_is_never_forwarded_as_complete() {
+    let backend = Recorder::hello("taken for whole");
+    cut_uploads(&backend, LARGE);
+    let requests = backend.requests();
+    assert_eq!(requests.len(), CUT_CHUNKS.len(), "they had begun");
+    assert!(requests.iter().all(|request| !request.whole));
+}
+
+#[test]
+fn a_small_sized_upload_that_is_cut_reaches_no_backend() {
+    let backend = Recorder::hello("taken for whole");
+    let balancer = parked(&backend, &[]);
+    for sent in [0, 1, 999] {
+        let mut client = balancer.client();
+        client.send(post(&sized(1000)));
+        client.send(pattern(sent));
+        client.stream.shutdown(Shutdown::Write).unwrap();
+        assert_eq!(client.read_reply().status, 400);
+        assert_eq!(client.read_to_end_of_connection(), (Vec::new(), Ending::Finished));
+    }
+    assert_eq!(backend.connections(), 0);
+}
+
+#[test]
+fn a_chunk_size_without_end_is_400() {
+    let backend = Recorder::hello("reached");
+    let balancer = parked(&backend, &[]);
+    let mut client = balancer.client();
+    client.send(post(CHUNKED));
+    client.send("0".repeat(1 << 20)); // nothing is added to the body by this, however long it lasts
+    let reply = client.read_reply();
+    assert_eq!(reply.status, 400, "{}", reply.raw_head);
+}
