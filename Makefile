@@ -40,8 +40,8 @@ lint: ## Format, clippy and documentation, warnings denied, with the command lin
 check: lint test ## What must hold before a change goes in
 
 test-heavy: ## Tests that need minutes or move gigabytes
-	cargo test --locked --release --test it -- --ignored heavy
-	TURNWHEEL_TEST_EDGE=tiny-http cargo test --locked --release --test it -- --ignored heavy $(of_the_parked_edge)
+	cargo test --locked --release --test it -- --ignored heavy --test-threads=1
+	TURNWHEEL_TEST_EDGE=tiny-http cargo test --locked --release --test it -- --ignored heavy --test-threads=1 $(of_the_parked_edge)
 
 test-compare: ## Format, lints and tests of the async peer, which is a workspace of its own
 	cd compare && cargo fmt --check && cargo clippy --locked --all-targets -- -D warnings && cargo test --locked

@@ -61,15 +61,13 @@ pub fn is_stopped(pid: u32) {
     eventually("it has been stopped", || status(pid, "State:").starts_with('T'));
 }
 
-/// Waits until all that a client has sent lies at the other end.
-pub fn is_delivered(client: &Client) {
-    eventually("all has been delivered", || {
-        let mut left: libc::c_int = 0;
-        // SAFETY: the descriptor is open, because `client` is borrowed, and the kernel writes an int.
-        let asked = unsafe { libc::ioctl(client.stream.as_raw_fd(), libc::TIOCOUTQ, &raw mut left) };
-        assert_eq!(asked, 0, "{}", std::io::Error::last_os_error());
-        left == 0
-    });
+/// Bytes that a client has sent and the other end's kernel has not taken yet.
+pub fn unsent(client: &Client) -> usize {
+    let mut left: libc::c_int = 0;
+    // SAFETY: the descriptor is open, because `client` is borrowed, and the kernel writes an int.
+    let asked = unsafe { libc::ioctl(client.stream.as_raw_fd(), libc::TIOCOUTQ, &raw mut left) };
+    assert_eq!(asked, 0, "{}", std::io::Error::last_os_error());
+    usize::try_from(left).unwrap()
 }
 
 /// An ordinary client: asks again and again, over a new connection each time, and minds its time.

@@ -2,8 +2,9 @@
 
 use super::{CHUNKED, GET, LARGE, in_chunks, parked, pattern, post, sized};
 use crate::backend::Recorder;
-use crate::bed::{Balancer, Client, DEADLINE, Ending};
-use crate::watch::{Guest, is_delivered, is_stopped};
+use crate::bed::{Balancer, Client, DEADLINE, Ending, eventually};
+use crate::watch::{Guest, is_stopped, unsent};
+use std::io::Write;
 use std::net::Shutdown;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
@@ -76,34 +77,49 @@ fn a_request_behind_a_body_is_found() {
     }
 }
 
-/// Has all of this lie at the balancer before it looks at any of it.
-fn deliver_at_once(balancer: &Balancer, client: &mut Client, bytes: &[u8]) {
+/// Sends this while the balancer is stopped, and lets it go on. Did all of it lie there by then? How much
+/// the kernel takes is its own affair.
+fn comes_at_once(balancer: &Balancer, client: &Client, bytes: &[u8]) -> bool {
     balancer.signal(libc::SIGSTOP);
     is_stopped(balancer.pid());
-    client.send(bytes);
-    is_delivered(client);
-    balancer.signal(libc::SIGCONT);
+    thread::scope(|scope| {
+        let sending = scope.spawn(|| (&client.stream).write_all(bytes));
+        let began = Instant::now();
+        let is_there = || sending.is_finished() && unsent(client) == 0;
+        while !is_there() && began.elapsed() < Duration::from_millis(500) {
+            thread::sleep(Duration::from_millis(1));
+        }
+        let at_once = is_there();
+        balancer.signal(libc::SIGCONT);
+        sending.join().unwrap().unwrap();
+        at_once
+    })
 }
 
-/// A client over whose connection so much has been sent that the kernel takes much of it at once.
-fn trusted_with_much(balancer: &Balancer) -> Client {
-    let mut client = balancer.client();
-    client.send([post(&sized(8 << 20)).as_bytes(), &pattern(8 << 20)].concat());
-    assert_eq!(client.read_reply().text(), "hello");
-    client
+/// Asserts that so many requests are found in these bytes, also when all of them come at once, and nothing
+/// comes later that would draw attention to the last one.
+#[track_caller]
+fn assert_all_found(balancer: &Balancer, bytes: &[u8], count: usize) {
+    eventually("all has come at once", || {
+        let mut client = balancer.client();
+        // The more has been sent over a connection, the more of it the kernel takes at once.
+        client.send([post(&sized(8 << 20)).as_bytes(), &pattern(8 << 20)].concat());
+        assert_eq!(client.read_reply().text(), "hello");
+        let at_once = comes_at_once(balancer, &client, bytes);
+        for number in 0..count {
+            assert_eq!(client.read_reply().text(), "hello", "{number} of {count}");
+        }
+        at_once
+    });
 }
 
 #[test]
 fn a_request_behind_a_large_body_is_found_when_both_come_at_once() {
-    // Nothing comes later that would draw attention to the request.
     let backend = Recorder::hello("hello");
     let balancer = parked(&backend, &[]);
-    for framing in [sized(LARGE), CHUNKED.into()] {
-        let mut client = trusted_with_much(&balancer);
-        let body = if framing == CHUNKED { in_chunks(&pattern(LARGE), 30_000) } else { pattern(LARGE) };
-        let bytes = [post(&framing).as_bytes(), &body, GET.as_bytes()].concat();
-        deliver_at_once(&balancer, &mut client, &bytes);
-        assert_eq!([client.read_reply().text(), client.read_reply().text()], ["hello"; 2], "{framing}");
+    let body = pattern(LARGE);
+    for (framing, bytes) in [(sized(LARGE), body.clone()), (CHUNKED.into(), in_chunks(&body, 30_000))] {
+        assert_all_found(&balancer, &[post(&framing).as_bytes(), &bytes, GET.as_bytes()].concat(), 2);
     }
 }
 
@@ -116,11 +132,7 @@ fn pipelined_requests_are_found_wherever_the_edge_stops_reading() {
     let request = format!("GET / HTTP/1.1\r\nHost: test\r\nX-Padding: {padding}\r\n\r\n");
     assert_eq!(request.len(), 1024);
     for count in [33, 65, 129] {
-        let mut client = trusted_with_much(&balancer);
-        deliver_at_once(&balancer, &mut client, request.repeat(count).as_bytes());
-        for number in 0..count {
-            assert_eq!(client.read_reply().text(), "hello", "{number} of {count}");
-        }
+        assert_all_found(&balancer, request.repeat(count).as_bytes(), count);
     }
 }
 
