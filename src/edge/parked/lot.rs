@@ -26,9 +26,21 @@ enum Place {
     Free,
     /// Waiting for its client, until then at most.
     Parked(Box<Connection>, Instant),
-    /// With somebody. Has anything come for it meanwhile?
-    Away { called: bool },
+    /// With somebody.
+    Away(Note),
 }
+
+/// What has come for a connection while it was away.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Note {
+    Nothing,
+    Bytes,
+    /// Bytes, perhaps, and then the end.
+    End,
+}
+
+/// A place to look at, and whether its connection has been announced to end.
+pub type Recall = (usize, bool);
 
 /// All places.
 pub struct Lot {
@@ -37,7 +49,7 @@ pub struct Lot {
     /// So many places from the first one on have ever been taken.
     used: AtomicUsize,
     taken: AtomicUsize,
-    recalled: Sender<usize>,
+    recalled: Sender<Recall>,
     registry: Registry,
     waker: Waker,
 }
@@ -48,7 +60,7 @@ impl Lot {
     ///
     /// # Errors
     /// When the system has no descriptor left.
-    pub fn new(places: usize, registry: &Registry) -> io::Result<(Lot, Receiver<usize>)> {
+    pub fn new(places: usize, registry: &Registry) -> io::Result<(Lot, Receiver<Recall>)> {
         let (recalled, recalls) = unbounded();
         let lot = Lot {
             places: (0..places).map(|_| Mutex::default()).collect(),
@@ -69,7 +81,7 @@ impl Lot {
     /// A free place, if there is one. It is away until somebody parks there.
     pub fn claim(&self) -> Option<usize> {
         let number = self.free.lock().unwrap_or_else(PoisonError::into_inner).pop()?;
-        *self.place(number) = Place::Away { called: false };
+        *self.place(number) = Place::Away(Note::Nothing);
         self.used.fetch_max(number + 1, SeqCst);
         if self.taken.fetch_add(1, SeqCst) == 0 {
             self.wake(); // it may be asleep with nobody to watch the time for
@@ -107,15 +119,11 @@ impl Lot {
     pub fn park(&self, connection: Box<Connection>, again: bool) {
         let (number, until) = (connection.place(), connection.until());
         let before = mem::replace(&mut *self.place(number), Place::Parked(connection, until));
-        if again || matches!(before, Place::Away { called: true }) {
-            self.recall(number);
+        let ends = matches!(before, Place::Away(Note::End));
+        if again || ends || matches!(before, Place::Away(Note::Bytes)) {
+            let _ = self.recalled.send((number, ends)); // fails only when the poller has ended
+            self.wake();
         }
-    }
-
-    /// Makes the poller look at a place.
-    fn recall(&self, number: usize) {
-        let _ = self.recalled.send(number); // fails only when the poller has ended
-        self.wake();
     }
 
     /// Wakes the poller.
@@ -123,20 +131,18 @@ impl Lot {
         let _ = self.waker.wake(); // it fails when the counter is full, and then it is awake
     }
 
-    /// Takes a parked connection out. One that is away is left a note.
-    pub fn fetch(&self, number: usize) -> Option<Box<Connection>> {
-        let mut place = self.places.get(number)?.lock().unwrap_or_else(PoisonError::into_inner);
-        match mem::replace(&mut *place, Place::Away { called: true }) {
-            Place::Parked(connection, _) => {
-                *place = Place::Away { called: false };
-                Some(connection)
-            }
-            Place::Free => {
-                *place = Place::Free;
-                None
-            }
-            Place::Away { .. } => None,
-        }
+    /// Takes a parked connection out. One that is away is left a note: bytes have come for it, and
+    /// perhaps its end.
+    pub fn fetch(&self, number: usize, ends: bool) -> Option<Box<Connection>> {
+        let mut place = self.place(number);
+        let news = if ends { Note::End } else { Note::Bytes };
+        let (now, fetched) = match mem::take(&mut *place) {
+            Place::Parked(connection, _) => (Place::Away(Note::Nothing), Some(connection)),
+            Place::Away(note) => (Place::Away(note.max(news)), None),
+            Place::Free => (Place::Free, None),
+        };
+        *place = now;
+        fetched
     }
 
     /// Takes out, one after the other, the parked connections whose time is over, or all of them.
@@ -147,7 +153,7 @@ impl Lot {
                 Place::Parked(_, until) if now.is_none_or(|now| *until <= now) => {}
                 _ => return None,
             }
-            match mem::replace(&mut *place, Place::Away { called: false }) {
+            match mem::replace(&mut *place, Place::Away(Note::Nothing)) {
                 Place::Parked(connection, _) => Some(connection),
                 _ => None,
             }

@@ -2,7 +2,7 @@
 
 use super::Shared;
 use super::connection::{Connection, Phase, Step};
-use super::lot::WAKE;
+use super::lot::{Recall, WAKE};
 use super::memory::Weather;
 use crate::access_log::Outcome;
 use crate::edge::{Exchange, Line, socket};
@@ -31,7 +31,7 @@ const TURN: usize = 16;
 /// queue's door.
 pub struct Poller {
     pub poll: Poll,
-    pub recalls: Receiver<usize>,
+    pub recalls: Receiver<Recall>,
     pub door: Door,
     pub shared: Arc<Shared>,
     /// How often it looks whose time is over.
@@ -57,10 +57,9 @@ impl Poller {
             for event in events.iter().filter(|event| event.token() != WAKE) {
                 self.visit(event.token().0, hangs_up(event), &mut piece);
             }
-            // Those that call again while they are looked at have their turn the next time. What has
-            // been announced of them is not known.
-            for number in self.recalls.try_iter().take(self.recalls.len()) {
-                self.visit(number, true, &mut piece);
+            // Those that call again while they are looked at have their turn the next time.
+            for (number, ends) in self.recalls.try_iter().take(self.recalls.len()) {
+                self.visit(number, ends, &mut piece);
             }
             let now = Instant::now();
             if now >= next_look {
@@ -78,10 +77,10 @@ impl Poller {
         self.shared.lot.fetch_expired(None).for_each(drop);
     }
 
-    /// A connection has something to be read; and perhaps more than that.
-    fn visit(&self, number: usize, and_more: bool, piece: &mut [u8]) {
-        if let Some(mut connection) = self.shared.lot.fetch(number) {
-            connection.unread |= and_more;
+    /// A connection has something to be read, and perhaps its end.
+    fn visit(&self, number: usize, ends: bool, piece: &mut [u8]) {
+        if let Some(mut connection) = self.shared.lot.fetch(number, ends) {
+            connection.unread |= ends;
             self.look_at(connection, piece);
         }
     }
