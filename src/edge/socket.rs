@@ -1,6 +1,6 @@
 //! What an edge asks of the operating system: a listener whose options its connections inherit, reading
 //! and writing without waiting, a hold on one connection that somebody else owns, and to take memory
-//! back. All that is `unsafe` is here.
+//! back. What is `unsafe` about an edge is here.
 
 use socket2::{Domain, Protocol, SockAddr, SockRef, Socket, Type};
 use std::fs;
