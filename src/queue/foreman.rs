@@ -61,6 +61,7 @@ impl Foreman {
                 self.board.watched.store(false, SeqCst);
                 // One that came just before the bell was live again would find nobody.
                 if self.jobs.is_empty() {
+                    self.board.pressed.store(false, Relaxed);
                     return;
                 }
                 self.board.watched.store(true, SeqCst);
