@@ -9,8 +9,9 @@ use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
 use std::time::{Duration, Instant};
 
-/// Connections that may wait to be accepted. The kernel caps it at its own limit.
-const BACKLOG: i32 = 1024;
+/// Connections that may wait to be accepted; one beyond them tries again after a second. The kernel caps
+/// it at its own limit.
+const BACKLOG: i32 = 4096;
 
 /// Timeouts that every accepted connection inherits from the listener (Linux).
 #[derive(Clone, Copy, Debug)]

@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 
 /// Memory that may stay behind, in KiB: the buffers of workers that had nothing to do before, and what the
 /// allocator keeps of two hundred bodies for the next ones. It is the same after ten such attacks.
-const KEPT: u64 = 24 << 10;
+const KEPT: u64 = 16 << 10;
 
 /// Descriptors that the largest crowd takes here, with something to spare.
 const DESCRIPTORS: u64 = 3000;

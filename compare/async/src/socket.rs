@@ -7,7 +7,7 @@ use std::time::Duration;
 use tokio::net::TcpListener;
 
 /// Connections that may wait to be accepted, as turnwheel's. The kernel caps it at its own limit.
-const BACKLOG: i32 = 1024;
+const BACKLOG: i32 = 4096;
 
 /// Opens a listener. Must be called within a runtime. `patience` is how long a client may take nothing of
 /// its reply.

@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 const MOMENT: Duration = Duration::from_millis(100);
 
 /// The longest that a worker waits before it looks up: so late, at most, it notices that it is to stop.
-pub const LOOK_UP: Duration = MOMENT;
+pub const LOOK_UP: Duration = Duration::from_millis(20);
 
 /// What moving a byte may take: ten million a second are no waiting.
 const A_BYTE: Duration = Duration::from_nanos(100);

@@ -46,9 +46,9 @@ fn two_hundred_clients_that_stop_reading() {
 }
 
 #[test]
-#[ignore = "heavy: four hundred clients"]
-fn four_hundred_large_bodies_that_trickle() {
-    slow_bodies(400, "Content-Length: 100000", "", "x");
+#[ignore = "heavy: a thousand clients"]
+fn a_thousand_large_bodies_that_trickle() {
+    slow_bodies(1000, "Content-Length: 100000", "", "x");
 }
 
 #[test]
