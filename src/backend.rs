@@ -144,9 +144,20 @@ impl Backend {
 
     /// Remembers how a try ended. True if the one before had ended otherwise: a log says so once, and
     /// not with each request.
-    pub fn has_changed(&self, failed: bool) -> bool {
+    fn has_changed(&self, failed: bool) -> bool {
         self.failing.load(Ordering::Relaxed) != failed
             && self.failing.swap(failed, Ordering::Relaxed) != failed
+    }
+
+    /// Notes how a try ended, and says so when the backend begins to fail and when it is back.
+    pub fn report(&self, failure: Option<&str>) {
+        if self.has_changed(failure.is_some()) {
+            let name = self.authority.as_str();
+            match failure {
+                Some(cause) => tracing::warn!("backend {name} fails: {cause}"),
+                None => tracing::info!("backend {name} answers again"),
+            }
+        }
     }
 
     /// Counts one request in, until the guard is dropped.

@@ -132,7 +132,7 @@ impl Worker {
             progress.upstream = began.elapsed();
             let failed = match outcome {
                 Ok(reply) => {
-                    report(backend, None);
+                    backend.report(None);
                     return Ok(reply);
                 }
                 Err(failed) => failed,
@@ -145,7 +145,7 @@ impl Worker {
             // A stale connection leaves the pool by failing, so this comes to an end.
             if next != Next::Redial {
                 if !failed.failure.client {
-                    report(backend, Some(&failed.cause));
+                    backend.report(Some(&failed.cause));
                 }
                 return Err((failed, next));
             }
@@ -165,16 +165,5 @@ impl Worker {
             tracing::warn!("backend {name}: {error}");
         }
         (head.status, sent)
-    }
-}
-
-/// Says so when a backend begins to fail, and when it is back.
-fn report(backend: &Backend, failure: Option<&str>) {
-    if backend.has_changed(failure.is_some()) {
-        let name = backend.authority().as_str();
-        match failure {
-            Some(cause) => tracing::warn!("backend {name} fails: {cause}"),
-            None => tracing::info!("backend {name} answers again"),
-        }
     }
 }

@@ -7,7 +7,7 @@ mod heavy;
 mod nonsense;
 mod slow;
 
-use crate::backend::Recorder;
+use crate::backend::{Received, Recorder};
 use crate::bed::{Balancer, DEADLINE, eventually};
 use crate::watch::{Figures, Guest, need_descriptors};
 use std::thread;
@@ -42,6 +42,14 @@ impl Siege {
         assert_eq!(self.balancer.get("/").status, 200);
         eventually("the backend's connections are given up", || self.backend.open_connections() == 0);
         Figures::of(self.balancer.pid())
+    }
+
+    /// Asserts that no upload has looked whole to the backend. The ordinary client's requests are no uploads.
+    #[track_caller]
+    fn never_forwards_an_upload_as_whole(&self) {
+        let requests = self.backend.requests();
+        let is_sound = |request: &Received| request.request_line().starts_with("GET ") || !request.whole;
+        assert!(requests.iter().all(is_sound));
     }
 
     /// Asserts that this attack harms nobody while it lasts, and leaves nothing behind.

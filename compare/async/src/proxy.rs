@@ -133,7 +133,7 @@ impl Proxy {
         loop {
             let lost = match self.send(upstream, exchange).await {
                 Ok(reply) => {
-                    report(upstream.backend(), None);
+                    upstream.backend().report(None);
                     return Ok(reply);
                 }
                 Err(lost) => lost,
@@ -147,7 +147,7 @@ impl Proxy {
             // A stale connection leaves the pool by failing, so this comes to an end.
             if next != Next::Redial {
                 if !lost.failed.failure.client {
-                    report(upstream.backend(), Some(&lost.failed.cause));
+                    upstream.backend().report(Some(&lost.failed.cause));
                 }
                 return Err((lost.failed, next));
             }
@@ -225,15 +225,4 @@ fn lost(mut error: TrySendError<Request<Upload>>, failure: Failure, exchange: &m
         lost.unsent = true;
     }
     lost
-}
-
-/// Says so when a backend begins to fail, and when it is back.
-fn report(backend: &Backend, failure: Option<&str>) {
-    if backend.has_changed(failure.is_some()) {
-        let name = backend.authority().as_str();
-        match failure {
-            Some(cause) => tracing::warn!("backend {name} fails: {cause}"),
-            None => tracing::info!("backend {name} answers again"),
-        }
-    }
 }

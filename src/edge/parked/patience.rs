@@ -79,7 +79,7 @@ impl Waited {
         self.over.map_or(Ok(()), Err)
     }
 
-    /// Is there a permit for it? There is none for the asking alone: this is for when time is short.
+    /// Has it a permit, or is there one for it?
     pub fn has_permit(&mut self, permits: &Allowance) -> bool {
         self.permit = self.permit.take().or_else(|| permits.take(1));
         self.permit.is_some()
@@ -96,30 +96,19 @@ impl Waited {
         pace: &Pace,
         permits: &Allowance,
     ) -> Result<(), TooSlow> {
-        let noted = self.decide(time, moved, pace, permits);
-        self.over = noted.err();
-        noted
-    }
-
-    fn decide(
-        &mut self,
-        time: Duration,
-        moved: usize,
-        pace: &Pace,
-        permits: &Allowance,
-    ) -> Result<(), TooSlow> {
         let moving = A_BYTE.saturating_mul(u32::try_from(moved).unwrap_or(u32::MAX));
         let time = time.saturating_sub(moving);
         self.in_all += time;
         self.moved += moved as u64;
         self.in_vain = if moved > 0 { Duration::ZERO } else { self.in_vain + time };
-        if self.in_vain >= pace.pause || pace.is_too_slow(self.in_all, self.moved) {
-            return Err(TooSlow::Client);
-        }
-        if self.in_all >= MOMENT && self.permit.is_none() {
-            self.permit = Some(permits.take(1).ok_or(TooSlow::NoPermit)?);
-        }
-        Ok(())
+        self.over = if self.in_vain >= pace.pause || pace.is_too_slow(self.in_all, self.moved) {
+            Some(TooSlow::Client)
+        } else if self.in_all >= MOMENT && !self.has_permit(permits) {
+            Some(TooSlow::NoPermit)
+        } else {
+            None
+        };
+        self.may_go_on()
     }
 }
 
