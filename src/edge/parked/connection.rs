@@ -7,6 +7,7 @@ use super::clients::Ticket;
 use super::parse::{self, Scan};
 use super::patience::Waited;
 use crate::edge::head::Body;
+use crate::edge::socket;
 use crate::error::Refusal;
 use http::{Version, header, request};
 use std::borrow::Cow;
@@ -24,6 +25,8 @@ const CHUNKS_GATHERED_FOR: Duration = Duration::from_secs(1);
 
 /// How long a client may take to read its last reply and close.
 const LINGER: Duration = Duration::from_secs(1);
+
+const CONTINUE: &[u8] = b"HTTP/1.1 100 Continue\r\n\r\n";
 
 /// A checked head.
 pub type Checked = (request::Parts, Body);
@@ -62,8 +65,8 @@ pub struct Upload {
     pub gathered: Vec<u8>,
     /// So much of that has been handed on.
     pub given: usize,
-    /// The client waits for `100 Continue`.
-    pub expected: bool,
+    /// What is to be sent before the body comes: `100 Continue`, if the client waits for it.
+    pub go_ahead: &'static [u8],
     memory: Option<Taken>,
 }
 
@@ -176,11 +179,12 @@ impl Connection {
             Body::Sized(length) => usize::try_from(length).unwrap_or(usize::MAX),
             Body::Chunked => GATHERED,
         };
-        let expected = head.version == Version::HTTP_11 && head.headers.contains_key(header::EXPECT);
+        let waits = head.version == Version::HTTP_11 && head.headers.contains_key(header::EXPECT);
+        let go_ahead = if waits && rest.is_empty() { CONTINUE } else { b"" };
         self.scan = Scan::default();
-        self.upload = Upload { incoming: Incoming::of(*body), expected, ..Upload::default() };
+        self.upload = Upload { incoming: Incoming::of(*body), go_ahead, ..Upload::default() };
         self.start_work();
-        if (1..=GATHERED).contains(&size) && !expected {
+        if (1..=GATHERED).contains(&size) && self.has_gone_ahead() {
             self.upload.memory = self.edge.memory.take(size);
         }
         if self.upload.memory.is_none() {
@@ -190,6 +194,16 @@ impl Connection {
         }
         self.phase = Phase::Gathering(Box::new(checked), Instant::now());
         self.gather(rest)
+    }
+
+    /// Tells the client to send its body, if it waits for that. False if it takes nothing just now: then
+    /// a worker tells it.
+    fn has_gone_ahead(&mut self) -> bool {
+        let left = &mut self.upload.go_ahead;
+        if !left.is_empty() {
+            *left = &left[socket::send_now(&self.stream, left).unwrap_or(0)..];
+        }
+        left.is_empty()
     }
 
     fn gather(&mut self, bytes: &[u8]) -> Step {

@@ -18,8 +18,6 @@ use std::time::Instant;
 /// Bytes of a chunked body that are read at a time, framing included.
 const PIECE: usize = 32 << 10;
 
-const CONTINUE: &[u8] = b"HTTP/1.1 100 Continue\r\n\r\n";
-
 impl Line for Connection {
     fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
         let Upload { gathered, given, .. } = &mut self.upload;
@@ -31,9 +29,8 @@ impl Line for Connection {
         if self.upload.incoming.is_over() || buf.is_empty() {
             return Ok(0);
         }
-        if mem::take(&mut self.upload.expected) && self.input.is_empty() {
-            self.send(CONTINUE)?;
-        }
+        let go_ahead = mem::take(&mut self.upload.go_ahead);
+        self.send(go_ahead)?;
         self.read_on(buf)
     }
 

@@ -187,18 +187,22 @@ impl Running for Serving {
     }
 
     fn finish(mut self: Box<Self>, deadline: Instant) -> usize {
-        self.stop_accepting();
-        self.shared.finished.store(true, SeqCst);
-        self.shared.lot.wake();
+        self.end();
         self.crew.join(deadline)
     }
 }
 
-impl Drop for Serving {
-    /// Also of one that was never quite started.
-    fn drop(&mut self) {
+impl Serving {
+    fn end(&mut self) {
         self.stop_accepting();
         self.shared.finished.store(true, SeqCst);
         self.shared.lot.wake();
+    }
+}
+
+impl Drop for Serving {
+    /// Ends one that was never quite started, too.
+    fn drop(&mut self) {
+        self.end();
     }
 }

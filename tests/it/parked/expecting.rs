@@ -110,3 +110,14 @@ fn a_backend_that_refuses_an_upload_without_reading_it_is_relayed() {
         assert!(client.is_closed_within(DEADLINE));
     }
 }
+
+#[test]
+fn a_small_body_that_is_promised_holds_no_worker() {
+    let backend = Recorder::hello("hello");
+    let balancer = parked(&backend, &["--workers=1"]);
+    let mut promising = balancer.client();
+    promising.send(expecting(&sized(5)));
+    assert_told_to_continue(&mut promising);
+    assert_eq!(balancer.get("/").text(), "hello", "the one worker is free");
+    assert_eq!(promising.request("hello").text(), "hello");
+}
