@@ -31,7 +31,7 @@ pub struct Outcome<'a> {
     pub head: Option<&'a request::Parts>,
     /// The client's address.
     pub peer: SocketAddr,
-    /// When the head was complete.
+    /// When it was ready for a worker.
     pub arrived: Instant,
     /// The status that was sent.
     pub status: StatusCode,
