@@ -126,8 +126,8 @@ impl Connection {
 
     /// Waits for the client to take it all, as long as it may be waited for.
     fn send(&mut self, mut bytes: &[u8]) -> io::Result<()> {
-        self.waited.may_go_on().map_err(|_| ErrorKind::TimedOut)?;
         while !bytes.is_empty() {
+            self.waited.may_go_on().map_err(|_| ErrorKind::TimedOut)?;
             let began = Instant::now();
             let written = if self.may_wait() {
                 self.stream.write(bytes)
