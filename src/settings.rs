@@ -321,6 +321,22 @@ mod tests {
     }
 
     #[test]
+    fn what_tiny_http_cannot_keep_is_refused_with_it() {
+        for setting in [
+            "client_head_timeout = '5s'",
+            "min_body_rate = '1KiB'",
+            "max_connections = 100",
+            "max_connections_per_client = 10",
+            "max_requests_per_connection = 1000",
+        ] {
+            let of = |edge| problems(&format!("backend = 'http://a:1'\nedge = '{edge}'\n{setting}"));
+            let all = of("tiny-http");
+            assert!(all.contains("cannot be kept by the tiny-http edge"), "{setting}: {all}");
+            assert_eq!(of("parked"), "", "{setting}");
+        }
+    }
+
+    #[test]
     fn what_cannot_be_read_names_its_line() {
         for (text, part) in [
             ("backend = 'http://a:1'\nworker = 3", "line 2: unknown field `worker`"),

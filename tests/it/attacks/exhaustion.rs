@@ -68,6 +68,8 @@ fn a_low_limit_on_descriptors_lets_in_as_many_as_fit() {
     for _ in 0..2 {
         survives_a_full_house(&balancer);
     }
+    let said = balancer.stderr();
+    assert!(said.contains("the limit of 256 open files leaves room for"), "{said}");
 }
 
 /// From now on the process may have so many descriptors.
