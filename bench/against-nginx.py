@@ -38,8 +38,11 @@ def family(pid):
     """The process and its children."""
     pids = [pid]
     for task in os.listdir(f"/proc/{pid}/task"):
-        with open(f"/proc/{pid}/task/{task}/children") as f:
-            pids += map(int, f.read().split())
+        try:
+            with open(f"/proc/{pid}/task/{task}/children") as f:
+                pids += map(int, f.read().split())
+        except (FileNotFoundError, ProcessLookupError):
+            pass  # a thread that has just ended
     return pids
 
 
@@ -54,7 +57,7 @@ def used(pid):
             try:
                 with open(f"/proc/{p}/task/{task}/status") as f:
                     switches += sum(int(n) for n in re.findall(r"ctxt_switches:\s+(\d+)", f.read()))
-            except FileNotFoundError:
+            except (FileNotFoundError, ProcessLookupError):
                 pass  # a thread that has just ended
     return seconds, switches
 
