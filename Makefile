@@ -1,14 +1,15 @@
 # `make help` lists what can be asked for. Rust and make are all that `run` and `test` need.
 
 program = $(or $(CARGO_TARGET_DIR),target)/release/turnwheel
+harness = $(or $(CARGO_TARGET_DIR),compare/target)/release/turnwheel-compare
 
 # What there is no use in running against the other edge.
 of_the_parked_edge = --skip parked:: --skip attacks:: --skip scale::
 
-.PHONY: help run demo curl test lint check test-heavy test-compare fuzz build install clean
+.PHONY: help run demo curl test lint check test-heavy compare lesson build-compare test-compare fuzz build install clean
 
 help: ## List these targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 run: build ## Two demo backends and the balancer in front of them, until Ctrl-C
 	$(program) demo
@@ -43,8 +44,18 @@ test-heavy: ## Tests that need minutes or move gigabytes
 	cargo test --locked --release --test it -- --ignored heavy --test-threads=1
 	TURNWHEEL_TEST_EDGE=tiny-http cargo test --locked --release --test it -- --ignored heavy --test-threads=1 $(of_the_parked_edge)
 
-test-compare: ## Format, lints and tests of the async peer, which is a workspace of its own
+compare: build-compare ## Measure threads beside async, and write a report; ARGS=--quick takes three minutes
+	$(harness) run $(ARGS)
+
+lesson: build-compare ## One of the exercises in docs/lessons.md: LESSON=pool-size, head-of-line, idle, full-queue, freeze
+	$(harness) lesson $(or $(LESSON),pool-size)
+
+build-compare: build
+	cd compare && cargo build --locked --release
+
+test-compare: build-compare ## Format, lints and tests of what is compared, and that every balancer does what it must
 	cd compare && cargo fmt --check && cargo clippy --locked --all-targets -- -D warnings && cargo test --locked
+	$(harness) smoke
 
 # Seconds for each target.
 SECONDS = 60

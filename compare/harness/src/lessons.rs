@@ -1,0 +1,149 @@
+//! The exercises of docs/lessons.md: a few cells each, and a table.
+
+use crate::cell::{Arrivals, Beside, Cell, Delay, Event};
+use crate::measure::Subject;
+use crate::numbers::counted;
+use crate::program::Programs;
+use crate::results::{Measurement, Settings};
+use crate::variant::Variant::{self, Async, Parked, Threads, TinyHttp};
+use anyhow::Result;
+use clap::ValueEnum;
+use comfy_table::{CellAlignment, Table, presets};
+use std::time::Duration;
+
+const MILLISECOND: Duration = Duration::from_millis(1);
+
+const SETTINGS: Settings = Settings { quick: true, rounds: 1, warm_up_ms: 500, window_ms: 2000 };
+
+/// An exercise.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub enum Lesson {
+    /// Pool size against the backends' delay: where is the knee?
+    PoolSize,
+    /// One slow request, and those behind it
+    HeadOfLine,
+    /// Idle connections against threads
+    Idle,
+    /// What a full queue should do
+    FullQueue,
+    /// A backend that freezes
+    Freeze,
+}
+
+/// Gives it: measures, and prints what came of it.
+///
+/// # Errors
+/// When something cannot be measured.
+pub fn give(programs: &Programs, lesson: Lesson) -> Result<()> {
+    let (about, cells) = match lesson {
+        Lesson::PoolSize => pool_size(),
+        Lesson::HeadOfLine => head_of_line(),
+        Lesson::Idle => idle(),
+        Lesson::FullQueue => full_queue(),
+        Lesson::Freeze => freeze(),
+    };
+    println!("{about}");
+    let mut table = Table::new();
+    table.load_style(presets::ASCII_MARKDOWN);
+    table.set_header(["", "", "good/s", "p50 ms", "p99 ms", "max ms", "threads", "memory MiB", "errors"]);
+    table.column_iter_mut().skip(2).for_each(|column| column.set_cell_alignment(CellAlignment::Right));
+    for (variant, cell) in &cells {
+        let subject = Subject { programs, variant: *variant, cell, settings: SETTINGS, capacity: None };
+        table.add_row(row(cell, &subject.measure(1, None)?));
+    }
+    println!("{table}");
+    Ok(())
+}
+
+fn row(cell: &Cell, measured: &Measurement) -> Vec<String> {
+    let Measurement { variant, load, usage, .. } = measured;
+    let ms = |us: f64| format!("{:.1}", us / 1000.0);
+    let errors: Vec<_> = load.errors.iter().map(|(word, count)| format!("{word} {count}")).collect();
+    vec![
+        variant.to_string(),
+        cell.label.clone(),
+        format!("{:.0}", load.good as f64 / load.seconds),
+        ms(load.latency.p50),
+        ms(load.latency.p99),
+        ms(load.latency.max),
+        usage.map_or(String::new(), |usage| usage.threads.to_string()),
+        usage.map_or(String::new(), |usage| format!("{:.1}", usage.memory_kib as f64 / 1024.0)),
+        errors.join(", "),
+    ]
+}
+
+/// What a lesson is about, and what is measured for it.
+type Plan = (&'static str, Vec<(Variant, Cell)>);
+
+fn pool_size() -> Plan {
+    let cell = |count| Cell {
+        label: counted(count, "worker"),
+        delay: Delay::Fixed(50 * MILLISECOND),
+        workers: Some(count),
+        ..Cell::base()
+    };
+    ("64 clients, backends that take 50 ms:", [1, 4, 16, 64, 128].map(|count| (Parked, cell(count))).into())
+}
+
+fn head_of_line() -> Plan {
+    let cell = |count| Cell {
+        label: counted(count, "worker"),
+        connections: 8,
+        delay: Delay::Either(MILLISECOND, 100 * MILLISECOND),
+        workers: Some(count),
+        ..Cell::base()
+    };
+    (
+        "8 clients, backends that take 1 ms, and 100 ms once in twenty times:",
+        [1, 2, 4, 8].map(|count| (Parked, cell(count))).into(),
+    )
+}
+
+fn idle() -> Plan {
+    let cell = |count| Cell {
+        label: counted(count, "idle connection"),
+        connections: 8,
+        beside: if count == 0 { Beside::Nobody } else { Beside::Idle(count) },
+        ..Cell::base()
+    };
+    let variants = [Threads, TinyHttp, Parked, Async];
+    let cells = variants.into_iter().flat_map(|variant| [0, 1000, 4000].map(|count| (variant, cell(count))));
+    ("8 busy clients beside idle ones:", cells.collect())
+}
+
+fn full_queue() -> Plan {
+    let cell = |queue| Cell {
+        label: format!("a queue of {queue}"),
+        connections: 1024,
+        arrivals: Arrivals::Rate(320.0),
+        delay: Delay::Fixed(50 * MILLISECOND),
+        workers: Some(8),
+        queue: Some(queue),
+        ..Cell::base()
+    };
+    (
+        "320 requests a second for 8 workers and backends that take 50 ms, which makes 160 at best:",
+        [8, 64, 1024].map(|queue| (Parked, cell(queue))).into(),
+    )
+}
+
+fn freeze() -> Plan {
+    let cell = |event, label: &str, count| Cell {
+        label: format!("{label}, {}", counted(count, "worker")),
+        connections: 32,
+        delay: Delay::Fixed(10 * MILLISECOND),
+        workers: Some(count),
+        event,
+        patience: Duration::from_secs(1),
+        ..Cell::base()
+    };
+    (
+        "32 clients, two backends that take 10 ms; one freezes a third into the run, and is waited for for a second:",
+        vec![
+            (Parked, cell(Event::None, "both well", 32)),
+            (Parked, cell(Event::Stall, "one freezes", 32)),
+            (Parked, cell(Event::Stall, "one freezes", 128)),
+            (Async, cell(Event::Stall, "one freezes", 32)),
+        ],
+    )
+}

@@ -1,0 +1,260 @@
+//! Programs that are measured, and the backends: started on a port of their own, and ended with whoever holds
+//! them.
+
+use crate::cell::{Cell, Delay};
+use crate::variant::Variant;
+use anyhow::{Context, Result, bail};
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use std::ffi::OsStr;
+use std::fs::{self, File};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::thread;
+use std::time::{Duration, Instant};
+
+/// How long a program may take until it listens.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// How long one that was asked to end may take.
+const GRACE: Duration = Duration::from_secs(2);
+
+/// A running program. Ends when it is dropped.
+pub struct Program {
+    /// Where it listens.
+    pub address: SocketAddr,
+    child: Child,
+    folder: PathBuf,
+}
+
+/// Where the programs are.
+#[derive(Clone, Debug)]
+pub struct Programs {
+    /// The folder that `compare/` is in.
+    pub root: PathBuf,
+    /// A folder for settings and logs.
+    pub scratch: PathBuf,
+}
+
+impl Programs {
+    /// The program of a variant, if it is there.
+    pub fn find(&self, variant: Variant) -> Option<PathBuf> {
+        let target = std::env::var_os("CARGO_TARGET_DIR").map(PathBuf::from);
+        let built = |workspace: &str, name: &str| {
+            let folder = target.clone().unwrap_or_else(|| self.root.join(workspace).join("target"));
+            Some(folder.join("release").join(name)).filter(|program| program.is_file())
+        };
+        match variant {
+            Variant::Direct => None,
+            Variant::Parked | Variant::TinyHttp => built("", "turnwheel"),
+            Variant::Threads => built("compare", "turnwheel-threads"),
+            Variant::Async | Variant::AsyncOne => built("compare", "turnwheel-async"),
+            Variant::Nginx => installed("nginx"),
+            Variant::Haproxy => installed("haproxy"),
+            Variant::Caddy => installed("caddy"),
+        }
+    }
+
+    /// Its version, in a line of its own.
+    pub fn version(&self, variant: Variant) -> Option<String> {
+        if variant == Variant::Direct {
+            return Some("no balancer".into());
+        }
+        let program = self.find(variant)?;
+        let flag = match variant {
+            Variant::Nginx | Variant::Haproxy => "-v",
+            Variant::Caddy => "version",
+            Variant::Threads => return Some("std".into()),
+            _ => "--version",
+        };
+        let output = Command::new(program).arg(flag).output().ok()?;
+        let text = [output.stdout, output.stderr].concat();
+        Some(String::from_utf8_lossy(&text).lines().next()?.trim().to_owned())
+    }
+
+    /// Starts a balancer in front of two backends, as this cell wants it.
+    ///
+    /// # Errors
+    /// When it is not there, or does not come to listen.
+    pub fn balancer(&self, variant: Variant, cell: &Cell, backends: [SocketAddr; 2]) -> Result<Program> {
+        let program = self.find(variant).with_context(|| format!("{variant} is not there"))?;
+        let listen = free_address()?;
+        let mut command = Command::new(program);
+        let folder = self.scratch.join(format!("{variant}-{}", listen.port()));
+        fs::create_dir_all(&folder)?;
+        match variant {
+            Variant::Nginx => {
+                let file = settings(
+                    include_str!("../peers/nginx.conf"),
+                    "nginx.conf",
+                    &folder,
+                    cell,
+                    listen,
+                    backends,
+                )?;
+                command.arg("-p").arg(&folder).arg("-e").arg(folder.join("error.log")).arg("-c").arg(file);
+            }
+            Variant::Haproxy => {
+                let file = settings(
+                    include_str!("../peers/haproxy.cfg"),
+                    "haproxy.cfg",
+                    &folder,
+                    cell,
+                    listen,
+                    backends,
+                )?;
+                command.arg("-db").arg("-q").arg("-f").arg(file);
+            }
+            Variant::Caddy => {
+                let file = settings(
+                    include_str!("../peers/Caddyfile"),
+                    "Caddyfile",
+                    &folder,
+                    cell,
+                    listen,
+                    backends,
+                )?;
+                command.args(["run", "--adapter", "caddyfile", "--config"]).arg(file).env("HOME", &folder);
+            }
+            _ => own_arguments(&mut command, variant, cell, listen, backends),
+        }
+        Program::start(&mut command, listen, folder).with_context(|| format!("{variant} does not start"))
+    }
+
+    /// Starts a backend.
+    ///
+    /// # Errors
+    /// When it does not come to listen.
+    pub fn backend(&self, name: &str, body: usize, delay: Delay) -> Result<Program> {
+        let listen = free_address()?;
+        let mut command = Command::new(std::env::current_exe()?);
+        command.args(["backend", "--name", name, "--listen", &listen.to_string()]);
+        command.args(["--body", &body.to_string(), "--delay", &delay.to_string()]);
+        command.stdin(Stdio::piped()); // it ends when this does
+        let folder = self.scratch.join(format!("backend-{}", listen.port()));
+        fs::create_dir_all(&folder)?;
+        Program::start(&mut command, listen, folder).with_context(|| format!("backend {name} does not start"))
+    }
+}
+
+fn own_arguments(
+    command: &mut Command,
+    variant: Variant,
+    cell: &Cell,
+    listen: SocketAddr,
+    backends: [SocketAddr; 2],
+) {
+    command.args(["serve", "--listen", &listen.to_string()]);
+    for backend in backends {
+        command.args(["--backend", &format!("http://{backend}")]);
+    }
+    command.args(["--reply-head-timeout", &format!("{}ms", cell.patience.as_millis())]);
+    match variant {
+        Variant::Parked => command.args(["--edge", "parked", "--max-connections", "12000"]),
+        Variant::TinyHttp => command.args(["--edge", "tiny-http"]),
+        Variant::AsyncOne => command.args(["--runtime", "current-thread"]),
+        _ => command,
+    };
+    for (flag, value) in [("--workers", cell.workers), ("--queue", cell.queue)] {
+        if let Some(value) = value.filter(|_| variant.has_workers()) {
+            command.args([flag, &value.to_string()]);
+        }
+    }
+}
+
+/// Writes a peer's settings.
+fn settings(
+    template: &str,
+    name: &str,
+    folder: &Path,
+    cell: &Cell,
+    listen: SocketAddr,
+    [a, b]: [SocketAddr; 2],
+) -> Result<PathBuf> {
+    // Started by root, nginx gives its workers to a user that cannot enter the folder.
+    let user = if nix::unistd::geteuid().is_root() { "user root;" } else { "" };
+    let text = template
+        .replace("@user@", user)
+        .replace("@descriptors@", &rlimit::Resource::NOFILE.get_hard()?.to_string())
+        .replace("@folder@", &folder.to_string_lossy())
+        .replace("@host@", &listen.ip().to_string())
+        .replace("@port@", &listen.port().to_string())
+        .replace("@listen@", &listen.to_string())
+        .replace("@backend-a@", &a.to_string())
+        .replace("@backend-b@", &b.to_string())
+        .replace("@patience@", &cell.patience.as_millis().to_string());
+    let file = folder.join(name);
+    fs::write(&file, text).with_context(|| format!("cannot write {}", file.display()))?;
+    Ok(file)
+}
+
+/// A program of the system's, also where only root's PATH has it.
+pub fn installed(name: &str) -> Option<PathBuf> {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let folders = std::env::split_paths(&path).chain(["/usr/sbin".into(), "/usr/local/sbin".into()]);
+    folders.map(|folder| folder.join(name)).find(|program| program.is_file())
+}
+
+/// An address that nobody listens on just now.
+fn free_address() -> Result<SocketAddr> {
+    Ok(TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?)
+}
+
+impl Program {
+    fn start(command: &mut Command, address: SocketAddr, folder: PathBuf) -> Result<Program> {
+        let log = File::create(folder.join("log"))?;
+        command.stdout(log.try_clone()?).stderr(log).env_remove("RUST_LOG");
+        let name = command.get_program().to_owned();
+        let child = command.spawn().with_context(|| format!("cannot run {}", name.display()))?;
+        let mut program = Program { address, child, folder };
+        let until = Instant::now() + PATIENCE;
+        while TcpStream::connect_timeout(&address, PATIENCE).is_err() {
+            if program.child.try_wait()?.is_some() {
+                bail!("it has ended, and said: {}", program.said(&name));
+            }
+            if Instant::now() > until {
+                bail!("it does not listen, and says: {}", program.said(&name));
+            }
+            thread::sleep(Duration::from_millis(5));
+        }
+        Ok(program)
+    }
+
+    fn said(&self, name: &OsStr) -> String {
+        let text = fs::read_to_string(self.folder.join("log")).unwrap_or_default();
+        text.lines().last().map_or_else(|| format!("nothing ({})", name.display()), str::to_owned)
+    }
+
+    /// Its process id.
+    pub fn pid(&self) -> i32 {
+        self.child.id() as i32
+    }
+
+    /// Sends it a signal. One that has ended takes no notice.
+    pub fn signal(&self, signal: Signal) {
+        let _ = kill(Pid::from_raw(self.pid()), signal);
+    }
+
+    /// Ends it, and waits until it has ended.
+    pub fn end(&mut self) {
+        self.signal(Signal::SIGCONT); // a stalled one would not hear
+        self.signal(Signal::SIGTERM);
+        let until = Instant::now() + GRACE;
+        while Instant::now() < until {
+            if !matches!(self.child.try_wait(), Ok(None)) {
+                return;
+            }
+            thread::sleep(Duration::from_millis(2));
+        }
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+impl Drop for Program {
+    fn drop(&mut self) {
+        self.end();
+        let _ = fs::remove_dir_all(&self.folder);
+    }
+}

@@ -1,0 +1,198 @@
+//! A run: every variant in every cell, in turn, round after round, so that what the machine does meanwhile
+//! befalls all alike. What is measured is written down at once, and a run that was stopped goes on.
+
+use crate::calls::Counter;
+use crate::cell::{Beside, Cell, Event};
+use crate::machine;
+use crate::measure::Subject;
+use crate::plan;
+use crate::program::Programs;
+use crate::results::{Header, Load, Measurement, Run, Settings, append};
+use crate::smoke;
+use crate::variant::Variant;
+use anyhow::{Context, Result, bail};
+use indicatif::{ProgressBar, ProgressStyle};
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+
+/// How a run is made.
+pub struct Options {
+    /// How long, and how often.
+    pub settings: Settings,
+    /// Only these variants. Empty: all that are there.
+    pub variants: Vec<Variant>,
+    /// Only these cells. Empty: all.
+    pub cells: Vec<String>,
+    /// Forget what an earlier run has measured.
+    pub afresh: bool,
+}
+
+/// One thing to measure.
+struct Job<'a> {
+    cell: &'a Cell,
+    variant: Variant,
+    round: u32,
+}
+
+/// Makes a run, or finishes one that was begun. Its raw data is in `file`.
+///
+/// # Errors
+/// When a variant of the project's own fails the smoke test, or nothing can be written, or it is stopped.
+pub fn run(programs: &Programs, options: &Options, file: &Path) -> Result<Run> {
+    let stop = stop_flag()?;
+    let counter = Counter::find();
+    let header = header(programs, options, counter.as_ref())?;
+    let mut run = begun(header, options, file)?;
+    let mut out = run.write(file)?;
+    let cells = plan::cells(&plan::questions(options.settings.quick));
+    let jobs = jobs(&cells, &run.header, options, counter.is_some());
+    let progress = progress(jobs.len());
+    for job in jobs {
+        progress.set_message(format!("{} in {}", job.variant, job.cell.id));
+        if !run.has(&job) {
+            let measurement = measure(programs, &run, &job, counter.as_ref(), &progress);
+            if stop.load(Relaxed) {
+                progress.abandon();
+                bail!("stopped; the same command goes on from here");
+            }
+            append(&mut out, &measurement)?;
+            run.measurements.push(measurement);
+        }
+        progress.inc(1);
+    }
+    progress.finish_and_clear();
+    Ok(run)
+}
+
+fn stop_flag() -> Result<Arc<AtomicBool>> {
+    let stop = Arc::new(AtomicBool::new(false));
+    let flag = Arc::clone(&stop);
+    ctrlc::set_handler(move || flag.store(true, Relaxed)).context("cannot listen for Ctrl-C")?;
+    Ok(stop)
+}
+
+/// Finds out what there is to be measured, and whether it does what it must.
+fn header(programs: &Programs, options: &Options, counter: Option<&Counter>) -> Result<Header> {
+    let (mut variants, mut left_out) = (BTreeMap::new(), BTreeMap::new());
+    let is_wanted = |variant: &Variant| options.variants.is_empty() || options.variants.contains(variant);
+    for variant in Variant::ALL.into_iter().filter(is_wanted) {
+        let Some(version) = programs.version(variant) else {
+            if variant.is_own() {
+                bail!("{variant} is not built; `make compare` builds it");
+            }
+            left_out.insert(variant, "it is not installed".to_owned());
+            continue;
+        };
+        match smoke::check(programs, variant) {
+            Ok(()) => drop(variants.insert(variant, version)),
+            Err(error) if variant.is_own() => return Err(error),
+            Err(error) => drop(left_out.insert(variant, format!("{error:#}"))),
+        }
+    }
+    for (variant, why) in &left_out {
+        eprintln!("{variant} is left out: {why}");
+    }
+    Ok(Header {
+        begun: machine::now(),
+        commit: machine::commit(&programs.root),
+        machine: machine::describe(),
+        settings: options.settings,
+        variants,
+        left_out,
+        calls_counted_with: counter.map(|counter| counter.name().to_owned()),
+    })
+}
+
+/// The run in this file, if it is the same one, or a new one.
+fn begun(header: Header, options: &Options, file: &Path) -> Result<Run> {
+    if options.afresh || !file.exists() {
+        return Ok(Run { header, measurements: Vec::new() });
+    }
+    let earlier = Run::read(file)?;
+    let (was, is) = (&earlier.header, &header);
+    let same = (was.settings, &was.commit, &was.variants) == (is.settings, &is.commit, &is.variants);
+    if !same {
+        bail!(
+            "{} holds a run under other conditions (settings, sources or variants); --afresh replaces it",
+            file.display()
+        );
+    }
+    Ok(earlier)
+}
+
+/// Cell by cell and round by round, everybody in turn, and not always in the same order. Then one more round
+/// for the system calls.
+fn jobs<'a>(
+    cells: &'a [(Cell, &'static [Variant])],
+    header: &Header,
+    options: &Options,
+    counts: bool,
+) -> Vec<Job<'a>> {
+    let mut jobs = Vec::new();
+    let is_wanted = |cell: &Cell| options.cells.is_empty() || options.cells.contains(&cell.id);
+    for (cell, only) in cells.iter().filter(|(cell, _)| is_wanted(cell)) {
+        let mut order: Vec<_> =
+            header.variants.keys().copied().filter(|variant| takes_part(*variant, cell, only)).collect();
+        for round in 1..=options.settings.rounds {
+            jobs.extend(order.iter().map(|&variant| Job { cell, variant, round }));
+            order.rotate_left(1);
+        }
+        let is_counted = counts && (!options.settings.quick || cell.id == "base");
+        let counted = order.iter().filter(|variant| is_counted && **variant != Variant::Direct);
+        jobs.extend(counted.map(|&variant| Job { cell, variant, round: 0 }));
+    }
+    jobs
+}
+
+fn takes_part(variant: Variant, cell: &Cell, only: &[Variant]) -> bool {
+    // Where something befalls backends, or crowds come, the backends alone answer no question.
+    let alone = cell.beside == Beside::Nobody && cell.event == Event::None;
+    (only.is_empty() || only.contains(&variant)) && (variant != Variant::Direct || alone)
+}
+
+/// One measurement. One that cannot be made is written down as that.
+fn measure(
+    programs: &Programs,
+    run: &Run,
+    job: &Job<'_>,
+    counter: Option<&Counter>,
+    progress: &ProgressBar,
+) -> Measurement {
+    let &Job { cell, variant, round } = job;
+    let capacity = run.capacity(variant);
+    let subject = Subject { programs, variant, cell, settings: run.header.settings, capacity };
+    subject.measure(round, counter.filter(|_| round == 0)).unwrap_or_else(|error| {
+        progress.suspend(|| eprintln!("{variant} in {}, round {round}: {error:#}", cell.id));
+        let errors = BTreeMap::from([(format!("not measured: {error:#}"), 1)]);
+        Measurement {
+            cell: cell.id.clone(),
+            variant,
+            round,
+            load: Load { errors, ..Load::default() },
+            usage: None,
+        }
+    })
+}
+
+impl Run {
+    fn has(&self, job: &Job<'_>) -> bool {
+        self.measurements.iter().any(|done| {
+            (done.cell.as_str(), done.variant, done.round) == (job.cell.id.as_str(), job.variant, job.round)
+        })
+    }
+
+    /// The most that a variant could do in the base cell, in replies a second.
+    fn capacity(&self, variant: Variant) -> Option<f64> {
+        let base = self.measurements.iter().filter(|done| done.cell == "base" && done.variant == variant);
+        base.filter(|done| done.round > 0)
+            .map(|done| done.load.good as f64 / done.load.seconds)
+            .reduce(f64::max)
+    }
+}
+
+fn progress(jobs: usize) -> ProgressBar {
+    let style = ProgressStyle::with_template("{bar:30} {pos}/{len}  {elapsed} of about {duration}  {msg}");
+    ProgressBar::new(jobs as u64).with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()))
+}

@@ -1,0 +1,137 @@
+//! The harness as a program: a run with nothing but its own backends and load, stopped and taken up again.
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test that panics says what is wrong")]
+
+use serde_json::Value;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Output, Stdio};
+use std::time::{Duration, Instant};
+
+const DEADLINE: Duration = Duration::from_secs(60);
+
+fn harness(arguments: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_turnwheel-compare"));
+    command.args(arguments).stdin(Stdio::null());
+    command
+}
+
+/// The cheapest run: backends alone, in the cells named.
+fn run(folder: &Path, cells: &[&str], rounds: &str) -> Command {
+    let mut command = harness(&["run", "--quick", "--variant", "direct", "--rounds", rounds, "--out"]);
+    command.arg(folder).args(cells.iter().flat_map(|cell| ["--cell", cell]));
+    command
+}
+
+fn raw(folder: &Path) -> PathBuf {
+    folder.join("comparison/run.jsonl")
+}
+
+fn lines(folder: &Path) -> Vec<Value> {
+    let text = fs::read_to_string(raw(folder)).unwrap_or_default();
+    let whole = text.rfind('\n').map_or("", |end| &text[..end]);
+    whole.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+}
+
+fn succeeds(mut command: Command) -> Output {
+    let output = command.output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    output
+}
+
+fn wait(mut child: Child) -> bool {
+    let until = Instant::now() + DEADLINE;
+    loop {
+        if let Some(status) = child.try_wait().unwrap() {
+            return status.success();
+        }
+        assert!(Instant::now() < until, "it does not end");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}
+
+#[test]
+fn a_run_measures_and_writes_its_report() {
+    let folder = tempfile::tempdir().unwrap();
+    let output = succeeds(run(folder.path(), &["base", "delay-10ms"], "1"));
+    let lines = lines(folder.path());
+    assert_eq!(lines[0]["settings"]["rounds"], 1);
+    let [base, delayed] = &lines[1..] else { panic!("two measurements, not {lines:?}") };
+    for (line, cell) in [(base, "base"), (delayed, "delay-10ms")] {
+        assert_eq!((&line["cell"], &line["variant"]), (&cell.into(), &"direct".into()));
+        assert_eq!(line["load"]["errors"], serde_json::json!({}));
+        assert_eq!(line["load"]["nothing"], 0, "each connection got something: {line}");
+        assert!(line["load"]["good"].as_u64().unwrap() >= 64 * 10, "{line}");
+    }
+    assert!(delayed["load"]["latency"]["p50"].as_f64().unwrap() >= 10_000.0, "{delayed}");
+    assert!(base["load"]["latency"]["p50"].as_f64().unwrap() < 10_000.0, "{base}");
+    let said = String::from_utf8(output.stdout).unwrap();
+    assert!(said.contains("direct"), "{said}");
+    for name in ["comparison.md", "comparison.html"] {
+        let text = fs::read_to_string(folder.path().join(name)).unwrap();
+        assert!(text.contains("delay-10ms"), "{name} does not show the cell");
+    }
+}
+
+#[test]
+fn a_run_goes_on_where_it_was_stopped() {
+    let folder = tempfile::tempdir().unwrap();
+    let child = run(folder.path(), &["base"], "8").stderr(Stdio::null()).spawn().unwrap();
+    let until = Instant::now() + DEADLINE;
+    while lines(folder.path()).len() < 2 {
+        assert!(Instant::now() < until, "nothing is measured");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    let interrupt = Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap();
+    assert!(interrupt.success() && !wait(child), "it says that it was stopped");
+    let before = lines(folder.path());
+    assert!((2..9).contains(&before.len()), "{}", before.len());
+    // A line that was being written when the power failed.
+    fs::write(raw(folder.path()), fs::read_to_string(raw(folder.path())).unwrap() + "{\"cell\":\"ba")
+        .unwrap();
+    succeeds(run(folder.path(), &["base"], "8"));
+    let after = lines(folder.path());
+    assert_eq!(after[..before.len()], before[..], "what was measured is kept");
+    let rounds: Vec<_> = after[1..].iter().map(|line| line["round"].as_u64().unwrap()).collect();
+    assert_eq!(rounds, (1..=8).collect::<Vec<_>>());
+}
+
+#[test]
+fn a_run_under_other_conditions_is_not_mixed_with_an_earlier_one() {
+    let folder = tempfile::tempdir().unwrap();
+    succeeds(run(folder.path(), &["base"], "1"));
+    let output = run(folder.path(), &["base"], "2").output().unwrap();
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert!(!output.status.success() && said.contains("--afresh"), "{said}");
+    let mut afresh = run(folder.path(), &["base"], "2");
+    afresh.arg("--afresh");
+    succeeds(afresh);
+    assert_eq!(lines(folder.path()).len(), 3);
+}
+
+#[test]
+fn a_run_agrees_with_itself_and_a_report_can_be_written_anew() {
+    let folder = tempfile::tempdir().unwrap();
+    succeeds(run(folder.path(), &["base"], "1"));
+    let raw = raw(folder.path());
+    let mut agree = harness(&["agree"]);
+    agree.arg(&raw).arg(&raw);
+    let said = String::from_utf8(succeeds(agree).stdout).unwrap();
+    assert!(said.contains('2'), "goodput and p99 of one cell: {said}");
+    let page = folder.path().join("comparison.md");
+    let text = fs::read_to_string(&page).unwrap();
+    fs::remove_file(&page).unwrap();
+    let mut report = harness(&["report"]);
+    report.arg(folder.path());
+    succeeds(report);
+    assert_eq!(fs::read_to_string(&page).unwrap(), text);
+}
+
+#[test]
+fn what_is_no_run_is_named() {
+    let folder = tempfile::tempdir().unwrap();
+    fs::create_dir_all(folder.path().join("comparison")).unwrap();
+    fs::write(raw(folder.path()), "not a run\n").unwrap();
+    let output = harness(&["report"]).arg(folder.path()).output().unwrap();
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert!(!output.status.success() && said.contains("run.jsonl does not begin like a run"), "{said}");
+}
