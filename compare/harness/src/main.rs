@@ -20,6 +20,7 @@ mod smoke;
 mod summary;
 mod usage;
 mod variant;
+mod wrk;
 
 use anyhow::{Context, Result};
 use clap::Parser;

@@ -30,6 +30,18 @@ pub struct Header {
     /// What system calls were counted with, if they were.
     #[serde(default)]
     pub calls_counted_with: Option<String>,
+    /// What wrk says of the load, if it was there.
+    #[serde(default)]
+    pub second_opinion: Option<SecondOpinion>,
+}
+
+/// Replies a second of one balancer in the base cell, by two load generators in turn.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct SecondOpinion {
+    /// By our own.
+    pub own: Vec<f64>,
+    /// By wrk.
+    pub wrk: Vec<f64>,
 }
 
 /// The machine.

@@ -10,6 +10,7 @@ use crate::program::Programs;
 use crate::results::{Header, Load, Measurement, Run, Settings, append};
 use crate::smoke;
 use crate::variant::Variant;
+use crate::wrk;
 use anyhow::{Context, Result, bail};
 use indicatif::{ProgressBar, ProgressStyle};
 use std::collections::BTreeMap;
@@ -44,7 +45,7 @@ pub fn run(programs: &Programs, options: &Options, file: &Path) -> Result<Run> {
     let stop = stop_flag()?;
     let counter = Counter::find();
     let header = header(programs, options, counter.as_ref())?;
-    let mut run = begun(header, options, file)?;
+    let mut run = begun(programs, header, options, file)?;
     let mut out = run.write(file)?;
     let cells = plan::cells(&plan::questions(options.settings.quick));
     let jobs = jobs(&cells, &run.header, options, counter.is_some());
@@ -102,13 +103,19 @@ fn header(programs: &Programs, options: &Options, counter: Option<&Counter>) -> 
         variants,
         left_out,
         calls_counted_with: counter.map(|counter| counter.name().to_owned()),
+        second_opinion: None,
     })
 }
 
 /// The run in this file, if it is the same one, or a new one.
-fn begun(header: Header, options: &Options, file: &Path) -> Result<Run> {
+fn begun(programs: &Programs, header: Header, options: &Options, file: &Path) -> Result<Run> {
     if options.afresh || !file.exists() {
-        return Ok(Run { header, measurements: Vec::new() });
+        let second_opinion = if header.variants.contains_key(&Variant::Parked) {
+            wrk::second_opinion(programs)?
+        } else {
+            None
+        };
+        return Ok(Run { header: Header { second_opinion, ..header }, measurements: Vec::new() });
     }
     let earlier = Run::read(file)?;
     let (was, is) = (&earlier.header, &header);
@@ -122,8 +129,8 @@ fn begun(header: Header, options: &Options, file: &Path) -> Result<Run> {
     Ok(earlier)
 }
 
-/// Cell by cell and round by round, everybody in turn, and not always in the same order. Then one more round
-/// for the system calls.
+/// Round by round, so that what changes in the course of a run is in every cell's spread; cell by cell in each,
+/// everybody in turn, and not always in the same order. Then one more round for the system calls.
 fn jobs<'a>(
     cells: &'a [(Cell, &'static [Variant])],
     header: &Header,
@@ -132,16 +139,19 @@ fn jobs<'a>(
 ) -> Vec<Job<'a>> {
     let mut jobs = Vec::new();
     let is_wanted = |cell: &Cell| options.cells.is_empty() || options.cells.contains(&cell.id);
-    for (cell, only) in cells.iter().filter(|(cell, _)| is_wanted(cell)) {
-        let mut order: Vec<_> =
-            header.variants.keys().copied().filter(|variant| takes_part(*variant, cell, only)).collect();
-        for round in 1..=options.settings.rounds {
-            jobs.extend(order.iter().map(|&variant| Job { cell, variant, round }));
+    let is_counted = |cell: &Cell| counts && (!options.settings.quick || cell.id == "base");
+    let mut order: Vec<_> = header.variants.keys().copied().collect();
+    for round in (1..=options.settings.rounds).chain([0]) {
+        for (cell, only) in
+            cells.iter().filter(|(cell, _)| is_wanted(cell) && (round > 0 || is_counted(cell)))
+        {
+            let variants = order.iter().filter(|variant| takes_part(**variant, cell, only));
+            let variants = variants.filter(|variant| round > 0 || **variant != Variant::Direct);
+            jobs.extend(variants.map(|&variant| Job { cell, variant, round }));
+        }
+        if !order.is_empty() {
             order.rotate_left(1);
         }
-        let is_counted = counts && (!options.settings.quick || cell.id == "base");
-        let counted = order.iter().filter(|variant| is_counted && **variant != Variant::Direct);
-        jobs.extend(counted.map(|&variant| Job { cell, variant, round: 0 }));
     }
     jobs
 }

@@ -4,6 +4,7 @@ use super::cells::COLUMNS;
 use super::document::{Block, Table, Text};
 use crate::numbers::{grouped, three};
 use crate::results::{Header, Settings};
+use crate::summary::Spread;
 use crate::variant::Variant;
 use clap::ValueEnum;
 
@@ -49,7 +50,9 @@ const READING: [(&str, &str); 9] = [
         "Little's law",
         "In a closed loop, the rate times the mean latency is the number of connections. The ratio of the two \
          says whether the load generator saw what it thinks it saw. Further than 5 % from 1 the law is \
-         violated: the figures of that row are not to be relied on, and the row says so.",
+         violated, and the row says so: either the generator is wrong, or requests hung when the window ended \
+         (or had hung before it began), which is what happens where a backend stalls. Rate and latency then \
+         do not belong together.",
     ),
     (
         "Predictions",
@@ -60,7 +63,7 @@ const READING: [(&str, &str); 9] = [
 
 /// The machine and the settings, and who was measured.
 pub fn conditions(header: &Header) -> Vec<Block> {
-    let Header { begun, commit, machine, settings, variants, left_out, calls_counted_with } = header;
+    let Header { begun, commit, machine, settings, variants, left_out, calls_counted_with, .. } = header;
     let rows = [
         ("processor", machine.processor.clone()),
         ("processors", machine.processors.to_string()),
@@ -76,6 +79,7 @@ pub fn conditions(header: &Header) -> Vec<Block> {
             "system calls",
             calls_counted_with.as_ref().map_or("not counted".into(), |tool| format!("counted with {tool}")),
         ),
+        ("the load beside wrk", second_opinion(header)),
         ("begun", begun.clone()),
         ("commit", commit.clone()),
     ];
@@ -91,6 +95,15 @@ pub fn conditions(header: &Header) -> Vec<Block> {
         Block::Table(Table::of_text(&["what", "value"], rows)),
         Block::Table(Table::of_text(&["variant", "what it is", "version"], who.chain(not).collect())),
     ]
+}
+
+/// Replies a second of parked in the base cell, by our own load and by wrk's.
+fn second_opinion(header: &Header) -> String {
+    let rate = |rates: &[f64]| Spread::of(rates.iter().copied()).map(|spread| three(spread.median));
+    let rates = header.second_opinion.as_ref().and_then(|both| Some((rate(&both.own)?, rate(&both.wrk)?)));
+    rates.map_or("not compared: wrk or parked is not there".into(), |(own, wrk)| {
+        format!("parked in the base cell, in turn: {own} /s by the load generator used here, {wrk} /s by wrk")
+    })
 }
 
 /// How it was measured, and how to read it.
@@ -116,7 +129,9 @@ fn turns(settings: &Settings) -> String {
     format!(
         "A cell is one way of asking: one load, one kind of backend, one state of the world. It differs from \
          the base cell in one thing, and in two only where one alone shows nothing. In each cell each variant \
-         has {turns}: load for {warm_up} that does not count, then load for {window} that does. A figure is \
+         has {turns}, one in each pass over all cells, with new processes each time: load for {warm_up} that \
+         does not count, then load for {window} that does (three times as long where something befalls a \
+         backend, a third into it). A figure is \
          the median of its rounds; where the least and the most of them differ, they stand behind it in \
          parentheses, or small below it."
     )

@@ -27,7 +27,10 @@ fn violations(findings: &Findings) -> String {
     }
     let each =
         violations.into_iter().map(|(cell, variant, ratio)| format!("  {cell}, {variant}: {ratio:.2}\n"));
-    format!("Little's law is VIOLATED, and not to be relied on are:\n{}", each.collect::<String>())
+    format!(
+        "Little's law is VIOLATED, so rates and latencies do not belong together, in:\n{}",
+        each.collect::<String>()
+    )
 }
 
 /// Whether two runs came to the same.

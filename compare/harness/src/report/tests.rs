@@ -28,6 +28,7 @@ fn made_up(quick: bool) -> Run {
         settings,
         variants: versions,
         left_out: [(Variant::Caddy, "it is not installed".into())].into(),
+        second_opinion: None,
         calls_counted_with: Some("strace".into()),
     };
     let mut measurements = Vec::new();

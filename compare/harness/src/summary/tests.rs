@@ -20,6 +20,7 @@ fn run(measurements: Vec<Measurement>) -> Summary {
         settings,
         variants: BTreeMap::new(),
         left_out: BTreeMap::new(),
+        second_opinion: None,
         calls_counted_with: None,
     };
     Summary::of(&Run { header, measurements })
