@@ -78,11 +78,12 @@ type Plan = (&'static str, Vec<(Variant, Cell)>);
 fn pool_size() -> Plan {
     let cell = |count| Cell {
         label: counted(count, "worker"),
+        connections: 16,
         delay: Delay::Fixed(50 * MILLISECOND),
         workers: Some(count),
         ..Cell::base()
     };
-    ("64 clients, backends that take 50 ms:", [1, 4, 16, 64, 128].map(|count| (Parked, cell(count))).into())
+    ("16 clients, backends that take 50 ms:", [1, 2, 4, 8, 16, 32].map(|count| (Parked, cell(count))).into())
 }
 
 fn head_of_line() -> Plan {
