@@ -4,6 +4,7 @@ use crate::message::{Refusal, Reply, Request};
 use crate::relay::{Broken, Buffer, NoHead, PIECE, relay};
 use crate::upstream::{Upstream, Upstreams};
 use std::io::{self, ErrorKind, Write};
+use std::iter;
 use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::time::{Duration, Instant};
 
@@ -128,15 +129,13 @@ impl<'a> Connection<'a> {
     /// one is tried, whatever the request.
     fn forward(&mut self, request: &mut Request) -> Result<(&'a Upstream, Begun), Lost> {
         for upstream in self.upstreams.tour() {
-            if let Some(link) = upstream.take() {
+            // One that was kept has most likely been closed if nothing comes: then once more, over a fresh one.
+            let fresh = iter::once_with(|| upstream.connect().ok()).flatten();
+            for link in upstream.take().into_iter().chain(fresh) {
                 match self.ask(link, upstream, request) {
-                    // Most likely it had been closed before. Once more, over a fresh one.
                     Err(Lost::Unanswered) if request.repeatable => {}
                     outcome => return outcome.map(|begun| (upstream, begun)),
                 }
-            }
-            if let Ok(link) = upstream.connect() {
-                return self.ask(link, upstream, request).map(|begun| (upstream, begun));
             }
         }
         Err(Lost::Refused(BAD_GATEWAY))

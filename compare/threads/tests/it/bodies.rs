@@ -1,4 +1,4 @@
-use crate::bed::{Backend, Balancer, HELLO, Peer, get, header};
+use crate::bed::{Backend, Balancer, DEADLINE, HELLO, Peer, get, header};
 use std::sync::{Mutex, mpsc};
 
 const GET: &str = "GET / HTTP/1.1\r\nHost: h\r\n\r\n";
@@ -10,7 +10,7 @@ fn a_chunked_reply_streams_through_without_its_trailers() {
     let backend = Backend::run(move |mut peer, _| {
         while peer.head().is_some() {
             peer.send("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nTrailer: x\r\n\r\n5\r\nfirst\r\n");
-            wait.lock().unwrap().recv().unwrap();
+            wait.lock().unwrap().recv_timeout(DEADLINE).unwrap();
             peer.send("6;ext=1\r\nsecond\r\n0\r\nX: dropped\r\n\r\n");
         }
     });
@@ -34,7 +34,7 @@ fn the_beginning_of_a_sized_reply_does_not_wait_for_its_end() {
     let backend = Backend::run(move |mut peer, _| {
         peer.head();
         peer.send("HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nhello");
-        wait.lock().unwrap().recv().unwrap();
+        wait.lock().unwrap().recv_timeout(DEADLINE).unwrap();
         peer.send("world");
     });
     let balancer = Balancer::serve(&[backend.addr], &[]);
@@ -83,7 +83,7 @@ fn a_chunked_upload_streams_through_with_any_method() {
         client.send(&format!(
             "{method} / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nfirst\r\n"
         ));
-        seen.recv().unwrap(); // it is there before the second is sent
+        seen.recv_timeout(DEADLINE).unwrap(); // it is there before the second is sent
         let (_, body) = client.ask("6\r\nsecond\r\n0\r\nX: dropped\r\n\r\n");
         assert_eq!(body, "hello", "{method}");
     }

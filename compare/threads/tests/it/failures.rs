@@ -1,4 +1,4 @@
-use crate::bed::{Backend, Balancer, HELLO, Peer, dead_port, get, header};
+use crate::bed::{Backend, Balancer, DEADLINE, HELLO, Peer, dead_port, get, header};
 use std::time::{Duration, Instant};
 
 const GET: &str = "GET / HTTP/1.1\r\nHost: h\r\n\r\n";
@@ -119,6 +119,21 @@ fn what_must_not_be_done_twice_is_not() {
 }
 
 #[test]
+fn a_backend_that_ends_without_a_word_costs_only_what_must_not_be_done_twice() {
+    let silent = Backend::run(|mut peer, _| drop(peer.head()));
+    let other = Backend::answers(HELLO);
+    let balancer = Balancer::serve(&[silent.addr, other.addr], &[]);
+    // The silent one has its turn first, and then every other time.
+    for (request, status) in
+        [(GET, "200"), (GET, "200"), ("POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 0\r\n\r\n", "502")]
+    {
+        let (head, _) = Peer::connect(balancer.addr).ask(request);
+        assert_eq!(&head[9..12], status, "{request}");
+    }
+    assert_eq!(silent.accepted(), 2);
+}
+
+#[test]
 fn what_is_no_request_is_refused_and_no_backend_hears_of_it() {
     let backend = Backend::answers(HELLO);
     let balancer = Balancer::serve(&[backend.addr], &[]);
@@ -157,6 +172,6 @@ fn malformed_chunks_are_a_400_and_the_backend_sees_no_end() {
     client.send("POST / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n-1\r\n");
     let reply = client.rest();
     assert!(reply.starts_with("HTTP/1.1 400 Bad Request\r\n"), "{reply}");
-    let forwarded = seen.recv().unwrap();
+    let forwarded = seen.recv_timeout(DEADLINE).unwrap();
     assert!(!forwarded.contains("0\r\n"), "{forwarded}");
 }

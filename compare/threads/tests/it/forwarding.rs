@@ -1,4 +1,4 @@
-use crate::bed::{Backend, Balancer, HELLO, Peer, get, header};
+use crate::bed::{Backend, Balancer, DEADLINE, HELLO, Peer, get, header};
 use std::sync::mpsc;
 use std::thread;
 
@@ -51,7 +51,7 @@ fn headers_arrive_stripped_and_added_to() {
          Forwarded: for=10.0.0.1\r\nX-Real-IP: 10.0.0.1\r\nUpgrade: h2c\r\nVia: 1.1 other\r\n\r\n",
     );
     assert_eq!(
-        seen.recv().unwrap(),
+        seen.recv_timeout(DEADLINE).unwrap(),
         "GET /a/../b?c=%2F HTTP/1.1\r\nHost: example\r\nX-Kept: 1\r\nVia: 1.1 other\r\n\
          X-Forwarded-For: 127.0.0.1\r\nX-Forwarded-Proto: http\r\nX-Forwarded-Host: example\r\n\
          Via: 1.1 turnwheel\r\n\r\n"
