@@ -140,7 +140,7 @@ impl Backend {
             for event in &events {
                 match event.token() {
                     LISTENER => self.accept(listener),
-                    token => self.visit(token, &mut piece),
+                    token => self.visit(token, event.is_read_closed() || event.is_error(), &mut piece),
                 }
             }
             let now = Instant::now();
@@ -169,12 +169,12 @@ impl Backend {
         if let Some(client) = self.clients.get_mut(&token) {
             client.waits = false;
             client.output = Some((bytes, 0));
-            self.visit(token, piece);
+            self.visit(token, true, piece);
         }
     }
 
-    /// Goes on with one connection as far as it goes.
-    fn visit(&mut self, token: Token, piece: &mut [u8]) {
+    /// Goes on with one connection as far as it goes. `ends`: its end may have been announced already.
+    fn visit(&mut self, token: Token, ends: bool, piece: &mut [u8]) {
         let Some(mut client) = self.clients.remove(&token) else { return };
         // A read that did not fill its buffer has taken everything: what comes later is announced.
         let mut drained = false;
@@ -205,7 +205,7 @@ impl Backend {
                 Ok(None) => match client.stream.read(piece) {
                     Ok(0) => break false,
                     Ok(n) => {
-                        drained = n < piece.len();
+                        drained = n < piece.len() && !ends;
                         client.input.extend_from_slice(&piece[..n]);
                     }
                     Err(error) if error.kind() == ErrorKind::Interrupted => {}

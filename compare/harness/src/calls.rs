@@ -33,11 +33,22 @@ pub struct Count {
 impl Counter {
     /// The best that there is.
     pub fn find() -> Option<Counter> {
-        let perf = installed("perf").filter(|perf| {
-            let trial = Command::new(perf).args(["stat", "-x,", "-e", EVENT, "true"]).output();
-            trial.is_ok_and(|output| counted_by_perf(&String::from_utf8_lossy(&output.stderr)).is_some())
-        });
-        perf.map(Counter::Perf).or_else(|| installed("strace").map(Counter::Strace))
+        let works = |counter: &Counter| {
+            let trial = match counter {
+                Counter::Perf(perf) => Command::new(perf).args(["stat", "-x,", "-e", EVENT, "true"]).output(),
+                Counter::Strace(strace) => Command::new(strace).args(["-c", "-q", "true"]).output(),
+            };
+            trial.is_ok_and(|output| counter.counted(&String::from_utf8_lossy(&output.stderr)).is_some())
+        };
+        let perf = installed("perf").map(Counter::Perf).filter(works);
+        perf.or_else(|| installed("strace").map(Counter::Strace).filter(works))
+    }
+
+    fn counted(&self, text: &str) -> Option<u64> {
+        match self {
+            Counter::Perf(_) => counted_by_perf(text),
+            Counter::Strace(_) => counted_by_strace(text),
+        }
     }
 
     /// Its name.
@@ -48,13 +59,12 @@ impl Counter {
         }
     }
 
-    /// Begins to count those of a process with its threads and children.
+    /// Begins to count those of these processes, with all their threads.
     ///
     /// # Errors
     /// When the counter does not start.
-    pub fn begin(&self, pid: i32) -> Result<Count> {
-        let mut pids = vec![pid.to_string()];
-        pids.extend(crate::usage::children(pid).iter().map(ToString::to_string));
+    pub fn begin(&self, pids: &[i32]) -> Result<Count> {
+        let pids: Vec<_> = pids.iter().map(ToString::to_string).collect();
         let mut command = match self {
             Counter::Perf(program) => Command::new(program),
             Counter::Strace(program) => Command::new(program),
@@ -80,11 +90,7 @@ impl Count {
         kill(Pid::from_raw(self.child.id() as i32), Signal::SIGINT)?;
         let output = self.child.wait_with_output()?;
         let text = String::from_utf8_lossy(&output.stderr);
-        let count = match self.counter {
-            Counter::Perf(_) => counted_by_perf(&text),
-            Counter::Strace(_) => counted_by_strace(&text),
-        };
-        count.with_context(|| format!("system calls were not counted: {text}"))
+        self.counter.counted(&text).with_context(|| format!("system calls were not counted: {text}"))
     }
 }
 

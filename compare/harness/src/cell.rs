@@ -63,7 +63,7 @@ pub enum Beside {
     Nobody,
     /// Connections that have been served once and then say nothing.
     Idle(usize),
-    /// Clients that ask for 1 MiB and hardly read it.
+    /// Clients that ask for 16 MiB and hardly read it.
     SlowReaders(usize),
     /// Clients whose heads come a byte at a time.
     TrickledHeads(usize),

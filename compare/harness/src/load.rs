@@ -42,6 +42,8 @@ pub struct Setup {
     pub keep_alive: bool,
     /// So many requests a second in an open loop. Nothing: a closed loop.
     pub rate: Option<f64>,
+    /// Whom chance obeys: the same requests are due at the same times for all who have the same seed.
+    pub seed: u64,
     /// The first requests of a closed loop are spread over this time, so that replies that all take as long
     /// do not come all at once for ever.
     pub spread: Duration,
@@ -52,7 +54,7 @@ pub struct Setup {
 }
 
 /// Something to be done at a time, counted from the first request.
-pub type Moment<'a> = (Duration, Box<dyn FnOnce() -> Result<()> + 'a>);
+pub type Moment<'a> = (Duration, Box<dyn FnOnce() + 'a>);
 
 struct Generator<'a> {
     setup: &'a Setup,
@@ -81,7 +83,7 @@ struct Clock {
 /// Asks. `moments` must be in order.
 ///
 /// # Errors
-/// When connections cannot be opened, or a moment fails.
+/// When connections cannot be opened.
 pub fn run(setup: &Setup, moments: Vec<Moment<'_>>) -> Result<Load> {
     let poll = Poll::new()?;
     let clients = open(setup, &poll)?;
@@ -100,7 +102,8 @@ pub fn run(setup: &Setup, moments: Vec<Moment<'_>>) -> Result<Load> {
     };
     generator.begin(began)?;
     generator.work(began, moments.into())?;
-    Ok(generator.tally.finish(setup.window, setup.rate))
+    let unanswered = generator.setup.connections - generator.free.len() + generator.waiting.len();
+    Ok(generator.tally.finish(setup.window, setup.rate.map(|_| unanswered as u64)))
 }
 
 fn request(keep_alive: bool) -> Vec<u8> {
@@ -136,7 +139,8 @@ impl Generator<'_> {
         let fd = timer.as_fd().as_raw_fd();
         let token = Token(self.setup.connections);
         self.poll.registry().register(&mut SourceFd(&fd), token, Interest::READABLE)?;
-        self.clock = Some(Clock { rate, random: fastrand::Rng::with_seed(1), next: began, timer });
+        self.clock =
+            Some(Clock { rate, random: fastrand::Rng::with_seed(self.setup.seed), next: began, timer });
         Ok(())
     }
 
@@ -147,7 +151,7 @@ impl Generator<'_> {
             let now = Instant::now();
             while moments.front().is_some_and(|(time, _)| began + *time <= now) {
                 if let Some((_, act)) = moments.pop_front() {
-                    act()?;
+                    act();
                 }
             }
             if now >= end && moments.is_empty() {
@@ -164,7 +168,7 @@ impl Generator<'_> {
             }
             for event in &events {
                 if event.token().0 < self.clients.len() {
-                    self.visit(event.token().0, &mut piece);
+                    self.visit(event.token().0, event.is_read_closed() || event.is_error(), &mut piece);
                 }
             }
         }
@@ -177,7 +181,9 @@ impl Generator<'_> {
             }
         }
         if let Some(clock) = &mut self.clock {
-            self.waiting.extend(clock.strike(now)?);
+            let due = clock.strike(now)?;
+            self.tally.due(&due);
+            self.waiting.extend(due);
         }
         while !self.waiting.is_empty() {
             let Some(slot) = self.free.pop_front() else { break };
@@ -201,8 +207,8 @@ impl Generator<'_> {
         self.follow(slot, step);
     }
 
-    fn visit(&mut self, slot: usize, piece: &mut [u8]) {
-        let step = self.clients[slot].go_on(&self.request, piece);
+    fn visit(&mut self, slot: usize, ends: bool, piece: &mut [u8]) {
+        let step = self.clients[slot].go_on(&self.request, ends, piece);
         self.follow(slot, step);
     }
 
@@ -212,10 +218,7 @@ impl Generator<'_> {
             Step::Waits => {}
             Step::Whole { due, status, body } => {
                 self.tally.reply(slot, now, due, status, body);
-                match self.clock {
-                    None => self.ask(slot, now),
-                    Some(_) => self.free.push_back(slot),
-                }
+                self.is_free(slot, now);
             }
             Step::Failed { due, word } => {
                 self.tally.error(now, due, word);
@@ -237,5 +240,88 @@ impl Clock {
         let wait = (self.next - now).max(Duration::from_nanos(1));
         self.timer.set(Expiration::OneShot(TimeSpec::from_duration(wait)), TimerSetTimeFlags::empty())?;
         Ok(due)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io::{Read, Write};
+    use std::net::TcpListener;
+    use std::thread;
+
+    const MS: Duration = Duration::from_millis(1);
+
+    /// A server for one connection that replies at once, but pauses before its tenth reply.
+    fn pauses_once(pause: Duration) -> SocketAddr {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        thread::spawn(move || {
+            let mut stream = listener.accept().unwrap().0;
+            for number in 1.. {
+                if !stream.read(&mut [0; 1024]).is_ok_and(|n| n > 0) {
+                    return;
+                }
+                thread::sleep(if number == 10 { pause } else { Duration::ZERO });
+                if stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nhi").is_err() {
+                    return;
+                }
+            }
+        });
+        address
+    }
+
+    fn setup(target: SocketAddr, rate: Option<f64>) -> Setup {
+        Setup {
+            targets: vec![target],
+            connections: 1,
+            keep_alive: true,
+            rate,
+            seed: 1,
+            spread: Duration::ZERO,
+            warm_up: Duration::ZERO,
+            window: 1000 * MS,
+        }
+    }
+
+    #[test]
+    fn in_an_open_loop_a_pause_is_in_the_latency_of_all_who_came_meanwhile() {
+        let pause = 400 * MS;
+        let open = run(&setup(pauses_once(pause), Some(200.0)), Vec::new()).unwrap();
+        let offered = open.offered.unwrap();
+        assert!((150.0..250.0).contains(&offered), "{offered}");
+        // Two in five came during the pause, and waited for 200 ms on average.
+        assert!(open.latency.p90 > 200_000.0, "{:?}", open.latency);
+        let closed = run(&setup(pauses_once(pause), None), Vec::new()).unwrap();
+        assert!(closed.latency.p99 < closed.latency.max, "one request of many: {:?}", closed.latency);
+        assert!(closed.latency.max >= 390_000.0, "{:?}", closed.latency);
+    }
+
+    #[test]
+    fn moments_come_in_order_and_in_time() {
+        let (address, seen) = (pauses_once(Duration::ZERO), std::cell::RefCell::new(Vec::new()));
+        let began = Instant::now();
+        let moment = |ms: u32| -> Moment<'_> {
+            let seen = &seen;
+            (ms * MS, Box::new(move || seen.borrow_mut().push((ms, began.elapsed()))))
+        };
+        run(&setup(address, None), vec![moment(0), moment(300), moment(1000)]).unwrap();
+        let seen = seen.into_inner();
+        assert_eq!(seen.iter().map(|(ms, _)| *ms).collect::<Vec<_>>(), [0, 300, 1000]);
+        assert!(seen.iter().all(|(ms, at)| *at >= *ms * MS), "{seen:?}");
+    }
+
+    #[test]
+    fn a_connection_that_ends_without_a_reply_is_an_error_and_is_opened_again() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        thread::spawn(move || {
+            while let Ok((mut stream, _)) = listener.accept() {
+                let _ = stream.read(&mut [0; 1024]);
+            }
+        });
+        let load = run(&setup(address, None), Vec::new()).unwrap();
+        assert_eq!((load.good, load.nothing), (0, 1));
+        assert!(load.errors["closed"] > 2, "{:?}", load.errors);
     }
 }

@@ -30,6 +30,8 @@ use results::{Run, Settings};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use variant::Variant;
 
 /// The raw data's name in a run's folder.
@@ -55,6 +57,7 @@ fn act(command: Command) -> Result<()> {
         }
         Command::Smoke => with_programs(|programs| {
             for variant in Variant::ALL {
+                programs.go_on()?;
                 match programs.version(variant) {
                     None => println!("{variant:<10} is not there"),
                     Some(_) => smoke::check(programs, variant).map(|()| println!("{variant:<10} passes"))?,
@@ -88,7 +91,10 @@ fn with_programs<T>(work: impl FnOnce(&Programs) -> Result<T>) -> Result<T> {
         eprintln!("cannot raise the limit on open files: {error}");
     }
     let scratch = tempfile::tempdir().context("cannot make a folder for settings")?;
-    work(&Programs { root: home(), scratch: scratch.path().to_owned() })
+    let stop = Arc::new(AtomicBool::new(false));
+    let flag = Arc::clone(&stop);
+    ctrlc::set_handler(move || flag.store(true, Relaxed)).context("cannot listen for Ctrl-C")?;
+    work(&Programs { root: home(), scratch: scratch.path().to_owned(), stop })
 }
 
 /// The folder that compare/ is in.

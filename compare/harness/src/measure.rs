@@ -6,9 +6,9 @@ use crate::cell::{Arrivals, Cell, Delay, Event};
 use crate::load::{self, Moment, Setup};
 use crate::program::{Program, Programs};
 use crate::results::{Load, Measurement, Settings, Usage};
-use crate::usage;
+use crate::usage::Meter;
 use crate::variant::Variant;
-use anyhow::Result;
+use anyhow::{Context, Result};
 use nix::sys::signal::Signal;
 use std::cell::Cell as Slot;
 use std::net::SocketAddr;
@@ -19,6 +19,9 @@ const EVENT_TAKES: u32 = 3;
 
 /// System calls are counted for a part of a window: they are a ratio.
 const COUNTING_TAKES: u32 = 2;
+
+/// With delays it takes longer until a pool that is too small is in its stride.
+const DELAYS_TO_WARM_UP: u32 = 8;
 
 /// Who is measured, and how.
 pub struct Subject<'a> {
@@ -44,75 +47,84 @@ impl Subject<'_> {
         let backends = [self.programs.backend("a", body, delay)?, self.programs.backend("b", body, delay)?];
         let addresses = backends.each_ref().map(|backend| backend.address);
         let (load, usage) = if self.variant == Variant::Direct {
-            (self.load(&self.setup(addresses.into()), &backends, None)?.0, None)
+            self.load(&self.setup(addresses.into(), round)?, &backends, None)?
         } else {
             let balancer = self.programs.balancer(self.variant, self.cell, addresses)?;
-            let target = balancer.address;
-            let ((load, calls), usage) = usage::watched(balancer, |pid| {
-                let _crowd = beside::gather(self.cell.beside, target)?;
-                let count = counter.map(|counter| counter.begin(pid)).transpose()?;
-                let setup = match count {
-                    Some(_) => Setup { window: self.window() / COUNTING_TAKES, ..self.setup(vec![target]) },
-                    None => self.setup(vec![target]),
-                };
-                let (load, processor) = self.load(&setup, &backends, Some(pid))?;
-                Ok(((load, count.map(Count::end).transpose()?), processor))
-            })?;
-            (load, Some(Usage { calls, ..usage }))
+            let said = balancer.log();
+            let measured = self.measure_balancer(balancer, &backends, round, counter);
+            measured.with_context(|| said.last_words())?
         };
         Ok(Measurement { cell: self.cell.id.clone(), variant: self.variant, round, load, usage })
     }
 
-    /// The load, and the processor time that a process took in the window.
-    fn load(&self, setup: &Setup, backends: &[Program; 2], pid: Option<i32>) -> Result<(Load, f64)> {
-        let (begins, ends) = (setup.warm_up, setup.warm_up + setup.window);
-        let used = || pid.map_or(0.0, usage::processor);
-        let (before, after) = (Slot::new(0.0), Slot::new(0.0));
-        let moments: Vec<Moment<'_>> = vec![
-            (
-                begins,
-                Box::new(|| {
-                    before.set(used());
-                    Ok(())
-                }),
-            ),
-            (
-                begins + setup.window / 3,
-                Box::new(|| {
-                    self.befall(&backends[0]);
-                    Ok(())
-                }),
-            ),
-            (
-                ends,
-                Box::new(|| {
-                    after.set(used());
-                    Ok(())
-                }),
-            ),
-        ];
-        let load = load::run(setup, moments)?;
-        Ok((load, after.get() - before.get()))
+    fn measure_balancer(
+        &self,
+        balancer: Program,
+        backends: &[Program; 2],
+        round: u32,
+        counter: Option<&Counter>,
+    ) -> Result<(Load, Option<Usage>)> {
+        let _crowd = beside::gather(self.cell.beside, balancer.address)?;
+        let mut setup = self.setup(vec![balancer.address], round)?;
+        let meter = Meter::new(&balancer)?;
+        let count = counter.map(|counter| counter.begin(meter.pids())).transpose()?;
+        if count.is_some() {
+            setup.window /= COUNTING_TAKES;
+        }
+        let (load, usage) = self.load(&setup, backends, Some(&meter))?;
+        let calls = count.map(Count::end).transpose()?;
+        let mut usage = usage.context("a balancer has its usage")?;
+        if !self.cell.keep_alive {
+            // Threads may have come and gone with the connections.
+            usage.switches = meter.switches_to_the_end(balancer)?;
+        }
+        Ok((load, Some(Usage { calls, ..usage })))
     }
 
-    fn setup(&self, targets: Vec<SocketAddr>) -> Setup {
+    /// The load, and what the balancer took.
+    fn load(
+        &self,
+        setup: &Setup,
+        backends: &[Program; 2],
+        meter: Option<&Meter>,
+    ) -> Result<(Load, Option<Usage>)> {
+        let (begins, ends) = (setup.warm_up, setup.warm_up + setup.window);
+        let (before, usage) = (Slot::new(0.0), Slot::new(None));
+        let begin = || before.set(meter.map_or(0.0, Meter::processor));
+        let befall = || self.befall(&backends[0]);
+        let end = || usage.set(meter.map(|meter| meter.read(before.get())));
+        let moments: Vec<Moment<'_>> = vec![
+            (begins, Box::new(begin)),
+            (begins + setup.window / 3, Box::new(befall)),
+            (ends, Box::new(end)),
+        ];
+        let load = load::run(setup, moments)?;
+        Ok((load, usage.get()))
+    }
+
+    fn setup(&self, targets: Vec<SocketAddr>, round: u32) -> Result<Setup> {
         let cell = self.cell;
-        Setup {
+        let longest = match cell.delay {
+            Delay::None => Duration::ZERO,
+            Delay::Fixed(delay) | Delay::Either(_, delay) => delay,
+        };
+        let rate = match cell.arrivals {
+            Arrivals::Closed => None,
+            Arrivals::Rate(rate) => Some(rate),
+            Arrivals::TimesCapacity(times) => {
+                Some(times * self.capacity.context("what it can do in the base cell is not known")?)
+            }
+        };
+        Ok(Setup {
             targets,
             connections: cell.connections,
             keep_alive: cell.keep_alive,
-            rate: match cell.arrivals {
-                Arrivals::Closed => None,
-                Arrivals::Rate(rate) => Some(rate),
-                Arrivals::TimesCapacity(times) => self.capacity.map(|capacity| times * capacity),
-            },
-            spread: match cell.delay {
-                Delay::None => Duration::ZERO,
-                Delay::Fixed(delay) | Delay::Either(_, delay) => delay,
-            },
-            warm_up: Duration::from_millis(self.settings.warm_up_ms),
+            rate,
+            seed: round.into(),
+            spread: longest,
+            warm_up: Duration::from_millis(self.settings.warm_up_ms) + longest * DELAYS_TO_WARM_UP,
             window: self.window(),
-        }
+        })
     }
 
     fn window(&self) -> Duration {

@@ -3,14 +3,17 @@
 
 use crate::cell::{Cell, Delay};
 use crate::variant::Variant;
-use anyhow::{Context, Result, bail};
-use nix::sys::signal::{Signal, kill};
+use anyhow::{Context, Result, bail, ensure};
+use nix::sys::signal::{Signal, kill, killpg};
 use nix::unistd::Pid;
-use std::ffi::OsStr;
 use std::fs::{self, File};
+use std::hash::{DefaultHasher, Hasher};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
+use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -28,6 +31,17 @@ pub struct Program {
     folder: PathBuf,
 }
 
+/// What a program has said. Gone with the program.
+pub struct Log(PathBuf);
+
+impl Log {
+    /// Its last line, in a sentence.
+    pub fn last_words(&self) -> String {
+        let text = fs::read_to_string(&self.0).unwrap_or_default();
+        text.lines().last().map_or("it has said nothing".into(), |line| format!("it has said: {line}"))
+    }
+}
+
 /// Where the programs are.
 #[derive(Clone, Debug)]
 pub struct Programs {
@@ -35,9 +49,33 @@ pub struct Programs {
     pub root: PathBuf,
     /// A folder for settings and logs.
     pub scratch: PathBuf,
+    /// True when it is time to stop.
+    pub stop: Arc<AtomicBool>,
 }
 
 impl Programs {
+    /// Is it time to stop?
+    ///
+    /// # Errors
+    /// When it is.
+    pub fn go_on(&self) -> Result<()> {
+        ensure!(!self.stop.load(Relaxed), "stopped");
+        Ok(())
+    }
+
+    /// One word for the programs of this project's own, this one among them: the same as long as they are.
+    ///
+    /// # Errors
+    /// When one of them cannot be read.
+    pub fn fingerprint(&self) -> Result<String> {
+        let mut hasher = DefaultHasher::new();
+        let own = Variant::ALL.into_iter().filter(|variant| variant.is_own());
+        for program in own.filter_map(|variant| self.find(variant)).chain([std::env::current_exe()?]) {
+            hasher.write(&fs::read(&program).with_context(|| format!("cannot read {}", program.display()))?);
+        }
+        Ok(format!("{:016x}", hasher.finish()))
+    }
+
     /// The program of a variant, if it is there.
     pub fn find(&self, variant: Variant) -> Option<PathBuf> {
         let target = std::env::var_os("CARGO_TARGET_DIR").map(PathBuf::from);
@@ -205,25 +243,26 @@ impl Program {
     fn start(command: &mut Command, address: SocketAddr, folder: PathBuf) -> Result<Program> {
         let log = File::create(folder.join("log"))?;
         command.stdout(log.try_clone()?).stderr(log).env_remove("RUST_LOG");
+        command.process_group(0); // whatever else it starts ends with it
         let name = command.get_program().to_owned();
         let child = command.spawn().with_context(|| format!("cannot run {}", name.display()))?;
         let mut program = Program { address, child, folder };
         let until = Instant::now() + PATIENCE;
         while TcpStream::connect_timeout(&address, PATIENCE).is_err() {
             if program.child.try_wait()?.is_some() {
-                bail!("it has ended, and said: {}", program.said(&name));
+                bail!("it has ended; {}", program.log().last_words());
             }
             if Instant::now() > until {
-                bail!("it does not listen, and says: {}", program.said(&name));
+                bail!("it does not listen; {}", program.log().last_words());
             }
             thread::sleep(Duration::from_millis(5));
         }
         Ok(program)
     }
 
-    fn said(&self, name: &OsStr) -> String {
-        let text = fs::read_to_string(self.folder.join("log")).unwrap_or_default();
-        text.lines().last().map_or_else(|| format!("nothing ({})", name.display()), str::to_owned)
+    /// Where it says what it has to say.
+    pub fn log(&self) -> Log {
+        Log(self.folder.join("log"))
     }
 
     /// Its process id.
@@ -247,7 +286,7 @@ impl Program {
             }
             thread::sleep(Duration::from_millis(2));
         }
-        let _ = self.child.kill();
+        let _ = killpg(Pid::from_raw(self.pid()), Signal::SIGKILL); // gone already, or gone now
         let _ = self.child.wait();
     }
 }

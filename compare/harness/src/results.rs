@@ -18,6 +18,9 @@ pub struct Header {
     pub begun: String,
     /// The version of the sources, as git names it.
     pub commit: String,
+    /// Of this project's own programs, the one that measures among them: whether they are the same.
+    #[serde(default)]
+    pub fingerprint: String,
     /// Where.
     pub machine: Machine,
     /// How.
@@ -113,8 +116,12 @@ pub struct Load {
     /// Requests under way by Little's law (rate times mean latency) over those that really were, which
     /// is one for each connection. Only where that is so: with closed loops.
     pub little: Option<f64>,
-    /// Requests a second that were to be sent, where that was set.
+    /// Requests a second that were due in the window, in an open loop.
     pub offered: Option<f64>,
+    /// Requests that were due and had no reply when the window ended, in an open loop. They are in no other
+    /// figure.
+    #[serde(default)]
+    pub unanswered: Option<u64>,
     /// Whole replies with any status since the first connection was opened.
     pub replies_ever: u64,
 }
@@ -136,13 +143,14 @@ pub struct Latency {
 pub struct Usage {
     /// Processor time in seconds, within the window.
     pub processor: f64,
-    /// Context switches, from the first connection to the end.
+    /// Context switches, from the first connection of the load to the window's end; to the program's end where
+    /// connections carry one request.
     pub switches: u64,
-    /// Memory at most, in KiB: what is shared between its processes is counted once.
+    /// Memory as the window ended, in KiB: what is shared between its processes is counted once.
     pub memory_kib: u64,
-    /// Threads at most.
+    /// Threads as the window ended.
     pub threads: u64,
-    /// System calls, from the first connection to the last reply. Only in round 0.
+    /// System calls, from the first request to the window's end. Only in round 0.
     pub calls: Option<u64>,
 }
 
@@ -179,9 +187,12 @@ impl Run {
     /// # Errors
     /// When the file cannot be written.
     pub fn write(&self, file: &Path) -> Result<File> {
-        let mut out = File::create(file).with_context(|| format!("cannot write {}", file.display()))?;
+        // Never without a whole copy, whatever happens in between.
+        let fresh = file.with_extension("new");
+        let mut out = File::create(&fresh).with_context(|| format!("cannot write {}", fresh.display()))?;
         append(&mut out, &self.header)?;
         self.measurements.iter().try_for_each(|measurement| append(&mut out, measurement))?;
+        fs::rename(&fresh, file).with_context(|| format!("cannot write {}", file.display()))?;
         Ok(out)
     }
 }

@@ -7,16 +7,14 @@ use crate::machine;
 use crate::measure::Subject;
 use crate::plan;
 use crate::program::Programs;
-use crate::results::{Header, Load, Measurement, Run, Settings, append};
+use crate::results::{Header, Load, Machine, Measurement, Run, Settings, append};
 use crate::smoke;
 use crate::variant::Variant;
 use crate::wrk;
-use anyhow::{Context, Result, bail};
+use anyhow::{Result, bail};
 use indicatif::{ProgressBar, ProgressStyle};
 use std::collections::BTreeMap;
 use std::path::Path;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
 /// How a run is made.
 pub struct Options {
@@ -42,21 +40,27 @@ struct Job<'a> {
 /// # Errors
 /// When a variant of the project's own fails the smoke test, or nothing can be written, or it is stopped.
 pub fn run(programs: &Programs, options: &Options, file: &Path) -> Result<Run> {
-    let stop = stop_flag()?;
     let counter = Counter::find();
     let header = header(programs, options, counter.as_ref())?;
     let mut run = begun(programs, header, options, file)?;
     let mut out = run.write(file)?;
     let cells = plan::cells(&plan::questions(options.settings.quick));
+    if let Some(unknown) = options.cells.iter().find(|name| cells.iter().all(|(cell, _)| cell.id != **name)) {
+        let names: Vec<_> = cells.iter().map(|(cell, _)| cell.id.as_str()).collect();
+        bail!("there is no cell {unknown:?} in this run; there are {}", names.join(", "));
+    }
     let jobs = jobs(&cells, &run.header, options, counter.is_some());
+    if !jobs.is_empty() && jobs.iter().all(|job| run.has(job)) {
+        println!("Everything has been measured by an earlier run; --afresh measures it again.");
+    }
     let progress = progress(jobs.len());
     for job in jobs {
         progress.set_message(format!("{} in {}", job.variant, job.cell.id));
         if !run.has(&job) {
             let measurement = measure(programs, &run, &job, counter.as_ref(), &progress);
-            if stop.load(Relaxed) {
+            if let Err(stopped) = programs.go_on() {
                 progress.abandon();
-                bail!("stopped; the same command goes on from here");
+                return Err(stopped.context("the same command goes on from here"));
             }
             append(&mut out, &measurement)?;
             run.measurements.push(measurement);
@@ -65,13 +69,6 @@ pub fn run(programs: &Programs, options: &Options, file: &Path) -> Result<Run> {
     }
     progress.finish_and_clear();
     Ok(run)
-}
-
-fn stop_flag() -> Result<Arc<AtomicBool>> {
-    let stop = Arc::new(AtomicBool::new(false));
-    let flag = Arc::clone(&stop);
-    ctrlc::set_handler(move || flag.store(true, Relaxed)).context("cannot listen for Ctrl-C")?;
-    Ok(stop)
 }
 
 /// Finds out what there is to be measured, and whether it does what it must.
@@ -98,6 +95,7 @@ fn header(programs: &Programs, options: &Options, counter: Option<&Counter>) -> 
     Ok(Header {
         begun: machine::now(),
         commit: machine::commit(&programs.root),
+        fingerprint: programs.fingerprint()?,
         machine: machine::describe(),
         settings: options.settings,
         variants,
@@ -117,16 +115,22 @@ fn begun(programs: &Programs, header: Header, options: &Options, file: &Path) ->
         };
         return Ok(Run { header: Header { second_opinion, ..header }, measurements: Vec::new() });
     }
-    let earlier = Run::read(file)?;
-    let (was, is) = (&earlier.header, &header);
-    let same = (was.settings, &was.commit, &was.variants) == (is.settings, &is.commit, &is.variants);
-    if !same {
+    let mut earlier = Run::read(file)?;
+    if conditions(&earlier.header) != conditions(&header) {
         bail!(
-            "{} holds a run under other conditions (settings, sources or variants); --afresh replaces it",
+            "{} holds a run under other conditions (settings, programs or machine); --afresh replaces it",
             file.display()
         );
     }
+    // What could not be measured may be measurable now.
+    earlier.measurements.retain(|done| done.load.seconds > 0.0);
     Ok(earlier)
+}
+
+/// What must be the same for figures to be set beside each other.
+fn conditions(header: &Header) -> impl PartialEq {
+    let Machine { processor, processors, kernel, .. } = header.machine.clone();
+    (header.settings, header.fingerprint.clone(), header.variants.clone(), processor, processors, kernel)
 }
 
 /// Round by round, so that what changes in the course of a run is in every cell's spread; cell by cell in each,

@@ -71,6 +71,8 @@ pub struct Row {
     pub failed: Option<Spread>,
     /// What failed, and how often, over all rounds.
     pub errors: BTreeMap<String, u64>,
+    /// Requests of an open loop that had no reply when the window ended, in the worst round.
+    pub unanswered: Option<u64>,
     /// How many connections got nothing good, in the worst round.
     pub nothing: u64,
     /// The fewest good replies that a connection got in any round.
@@ -111,6 +113,7 @@ impl Row {
             threads: usage(|usage, _| usage.threads as f64),
             failed: failed(rounds),
             errors: errors(rounds),
+            unanswered: rounds.iter().filter_map(|round| round.load.unanswered).max(),
             nothing: rounds.iter().map(|round| round.load.nothing).max().unwrap_or_default(),
             fewest: rounds.iter().map(|round| round.load.fewest).min().unwrap_or_default(),
             most: rounds.iter().map(|round| round.load.most).max().unwrap_or_default(),
@@ -118,9 +121,12 @@ impl Row {
         }
     }
 
-    /// The ratio of Little's law, where it is too far from 1 for the measurement to be believed.
+    /// The ratio of Little's law in the worst round, where it is too far from 1.
     pub fn violation(&self) -> Option<f64> {
-        self.little.map(|little| little.median).filter(|ratio| (ratio - 1.0).abs() > LITTLE_TOLERANCE)
+        let little = self.little?;
+        let off = |ratio: &f64| (ratio - 1.0).abs();
+        let worst = [little.least, little.most].into_iter().max_by(|a, b| off(a).total_cmp(&off(b)))?;
+        Some(worst).filter(|ratio| off(ratio) > LITTLE_TOLERANCE)
     }
 }
 

@@ -1,107 +1,102 @@
-//! What a program takes: read from /proc while it runs, and from the kernel's sums when it has ended.
+//! What a program takes, from the kernel's accounts.
 
 use crate::program::Program;
 use crate::results::Usage;
 use anyhow::{Context, Result};
 use nix::sys::resource::{UsageWho, getrusage};
-use procfs::process::{Process, Stat};
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
-use std::thread::{self, ScopedJoinHandle};
-use std::time::Duration;
+use nix::time::ClockId;
+use nix::unistd::Pid;
+use procfs::process::Process;
 
-/// How often memory and threads are looked at.
-const GLANCE: Duration = Duration::from_millis(400);
-
-/// The processes that a process has started.
-pub fn children(pid: i32) -> Vec<i32> {
-    let tasks = Process::new(pid).and_then(|process| process.tasks()).into_iter().flatten().flatten();
-    tasks.filter_map(|task| task.children().ok()).flatten().map(u32::cast_signed).collect()
+/// A program that is measured: its processes, and how often they had been switched when it was looked at
+/// first.
+///
+/// They are looked for once. That opens a file for each thread, as counting switches does: done while the load
+/// is on, it would hold up the load in proportion to the threads of whoever is measured.
+pub struct Meter {
+    pids: Vec<i32>,
+    clocks: Vec<ClockId>,
+    switches: u64,
 }
 
-fn family(pid: i32) -> impl Iterator<Item = Process> {
-    [pid].into_iter().chain(children(pid)).filter_map(|pid| Process::new(pid).ok())
+impl Meter {
+    /// Looks at a program before the load begins.
+    ///
+    /// # Errors
+    /// When it has ended.
+    pub fn new(program: &Program) -> Result<Meter> {
+        let pid = program.pid();
+        let tasks = Process::new(pid)?.tasks()?.flatten();
+        let children = tasks.filter_map(|task| task.children().ok()).flatten().map(u32::cast_signed);
+        let pids: Vec<_> = [pid].into_iter().chain(children).collect();
+        let clock = |pid: &i32| ClockId::pid_cpu_clock_id(Pid::from_raw(*pid));
+        let clocks = pids.iter().map(clock).collect::<Result<_, _>>().context("its time cannot be read")?;
+        let switches = switches(&pids);
+        Ok(Meter { pids, clocks, switches })
+    }
+
+    /// Its processes.
+    pub fn pids(&self) -> &[i32] {
+        &self.pids
+    }
+
+    /// Processor seconds so far, of threads that have ended, too. Costs next to nothing.
+    pub fn processor(&self) -> f64 {
+        let times = self.clocks.iter().filter_map(|clock| clock.now().ok());
+        times.map(|time| time.tv_sec() as f64 + time.tv_nsec() as f64 / 1e9).sum()
+    }
+
+    /// What it has taken since `processor`. To be asked when the load is over, and while its connections are
+    /// still open.
+    pub fn read(&self, processor: f64) -> Usage {
+        Usage {
+            processor: self.processor() - processor,
+            switches: switches(&self.pids).saturating_sub(self.switches),
+            memory_kib: self.processes().filter_map(memory).sum::<u64>() / 1024,
+            threads: self
+                .processes()
+                .filter_map(|process| Some(process.stat().ok()?.num_threads.unsigned_abs()))
+                .sum(),
+            calls: None,
+        }
+    }
+
+    /// How often it was switched since it was looked at first, when it has ended. Unlike [`Meter::read`] this
+    /// knows of threads that ended under the load, and it counts its end, too.
+    ///
+    /// # Errors
+    /// When the kernel does not say.
+    pub fn switches_to_the_end(&self, mut program: Program) -> Result<u64> {
+        // Nobody else is waited for meanwhile.
+        let before = switches_of_the_ended()?;
+        program.end();
+        Ok((switches_of_the_ended()? - before).saturating_sub(self.switches))
+    }
+
+    fn processes(&self) -> impl Iterator<Item = Process> {
+        self.pids.iter().filter_map(|pid| Process::new(*pid).ok())
+    }
 }
 
-fn stats(pid: i32) -> impl Iterator<Item = Stat> {
-    family(pid).filter_map(|process| process.stat().ok())
-}
-
-/// Processor seconds so far, of threads that have ended, too.
-pub fn processor(pid: i32) -> f64 {
-    let ticks: u64 = stats(pid).map(|stat| stat.utime + stat.stime).sum();
-    ticks as f64 / procfs::ticks_per_second() as f64
-}
-
-fn threads(pid: i32) -> u64 {
-    stats(pid).map(|stat| stat.num_threads.unsigned_abs()).sum()
-}
-
-/// Memory in KiB. What several processes share is shared out between them.
-fn memory(pid: i32) -> u64 {
-    let pss = |process: Process| {
-        let rollup = process.smaps_rollup().ok()?;
-        rollup.memory_map_rollup.iter().find_map(|map| map.extension.map.get("Pss").copied())
-    };
-    family(pid).filter_map(pss).sum::<u64>() / 1024
+/// Memory in bytes. What several processes share is shared out between them.
+fn memory(process: Process) -> Option<u64> {
+    let rollup = process.smaps_rollup().ok()?;
+    rollup.memory_map_rollup.iter().find_map(|map| map.extension.map.get("Pss").copied())
 }
 
 /// Context switches so far, of threads that still are.
-fn switches(pid: i32) -> u64 {
-    let tasks = family(pid).filter_map(|process| process.tasks().ok()).flatten().flatten();
-    tasks
-        .filter_map(|task| task.status().ok())
-        .map(|status| {
-            status.voluntary_ctxt_switches.unwrap_or_default()
-                + status.nonvoluntary_ctxt_switches.unwrap_or_default()
-        })
-        .sum()
+fn switches(pids: &[i32]) -> u64 {
+    let processes = pids.iter().filter_map(|pid| Process::new(*pid).ok());
+    let tasks = processes.filter_map(|process| process.tasks().ok()).flatten().flatten();
+    let switches = tasks.filter_map(|task| task.status().ok()).map(|status| {
+        status.voluntary_ctxt_switches.unwrap_or_default()
+            + status.nonvoluntary_ctxt_switches.unwrap_or_default()
+    });
+    switches.sum()
 }
 
 /// Context switches of all children that have ended and been waited for.
 fn switches_of_the_ended() -> Result<u64> {
     let usage = getrusage(UsageWho::RUSAGE_CHILDREN).context("the kernel does not say what children used")?;
     Ok((usage.voluntary_context_switches() + usage.involuntary_context_switches()).unsigned_abs())
-}
-
-/// The most memory and threads that a program had while it was watched.
-#[derive(Default)]
-struct Most {
-    memory: AtomicU64,
-    threads: AtomicU64,
-    over: AtomicBool,
-}
-
-/// Watches a program while `work` is done. `work` is given a function that says how much processor time it has
-/// taken so far.
-///
-/// # Errors
-/// Whatever `work` says.
-pub fn watched<T>(mut program: Program, work: impl FnOnce(i32) -> Result<(T, f64)>) -> Result<(T, Usage)> {
-    let (pid, most) = (program.pid(), Most::default());
-    let before = switches(pid);
-    let (outcome, processor) = thread::scope(|scope| {
-        let watcher: ScopedJoinHandle<'_, ()> = scope.spawn(|| {
-            while !most.over.load(Relaxed) {
-                most.memory.fetch_max(memory(pid), Relaxed);
-                most.threads.fetch_max(threads(pid), Relaxed);
-                thread::park_timeout(GLANCE);
-            }
-        });
-        let outcome = work(pid);
-        most.over.store(true, Relaxed);
-        watcher.thread().unpark();
-        outcome
-    })?;
-    // Threads that have ended are in the sums of the ended only. Nobody else is waited for meanwhile.
-    let ended_before = switches_of_the_ended()?;
-    program.end();
-    let switches = (switches_of_the_ended()? - ended_before).saturating_sub(before);
-    let usage = Usage {
-        processor,
-        switches,
-        memory_kib: most.memory.into_inner(),
-        threads: most.threads.into_inner(),
-        calls: None,
-    };
-    Ok((outcome, usage))
 }

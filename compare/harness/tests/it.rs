@@ -60,10 +60,11 @@ fn a_run_measures_and_writes_its_report() {
         assert_eq!((&line["cell"], &line["variant"]), (&cell.into(), &"direct".into()));
         assert_eq!(line["load"]["errors"], serde_json::json!({}));
         assert_eq!(line["load"]["nothing"], 0, "each connection got something: {line}");
-        assert!(line["load"]["good"].as_u64().unwrap() >= 64 * 10, "{line}");
+        assert!(line["load"]["good"].as_u64().unwrap() >= 64, "{line}");
     }
-    assert!(delayed["load"]["latency"]["p50"].as_f64().unwrap() >= 10_000.0, "{delayed}");
-    assert!(base["load"]["latency"]["p50"].as_f64().unwrap() < 10_000.0, "{base}");
+    let median = |line: &Value| line["load"]["latency"]["p50"].as_f64().unwrap();
+    assert!(median(delayed) >= 10_000.0, "{delayed}");
+    assert!(median(base) < median(delayed), "{base}");
     let said = String::from_utf8(output.stdout).unwrap();
     assert!(said.contains("direct"), "{said}");
     for name in ["comparison.md", "comparison.html"] {
@@ -134,4 +135,63 @@ fn what_is_no_run_is_named() {
     let output = harness(&["report"]).arg(folder.path()).output().unwrap();
     let said = String::from_utf8(output.stderr).unwrap();
     assert!(!output.status.success() && said.contains("run.jsonl does not begin like a run"), "{said}");
+}
+
+#[test]
+fn a_cell_that_is_not_there_is_named() {
+    let folder = tempfile::tempdir().unwrap();
+    let output = run(folder.path(), &["bases"], "1").output().unwrap();
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert!(
+        !output.status.success() && said.contains("no cell \"bases\"") && said.contains("idle-1000"),
+        "{said}"
+    );
+}
+
+/// One measurement of a full run.
+fn line<'a>(lines: &'a [Value], cell: &str, variant: &str, round: u64) -> &'a Value {
+    let is_it = |line: &&Value| {
+        (&line["cell"], &line["variant"], &line["round"]) == (&cell.into(), &variant.into(), &round.into())
+    };
+    lines.iter().find(is_it).unwrap_or_else(|| panic!("{variant} in {cell}, round {round}, is not there"))
+}
+
+#[test]
+#[ignore = "heavy: needs the balancers, built in release"]
+fn the_cells_show_what_they_are_for() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut command =
+        harness(&["run", "--rounds", "1", "--variant", "parked", "--variant", "threads", "--out"]);
+    command.arg(folder.path());
+    for cell in
+        ["base", "one-request", "offered-2000", "idle-1000", "backend-stalled", "backend-killed", "overload"]
+    {
+        command.args(["--cell", cell]);
+    }
+    succeeds(command);
+    let lines = lines(folder.path());
+    let line = |cell, variant| line(&lines, cell, variant, 1);
+    let number = |value: &Value| value.as_f64().unwrap_or_else(|| panic!("{value} is no number"));
+    let usage = |cell, variant, figure: &str| number(&line(cell, variant)["usage"][figure]);
+    let a_reply = |cell, variant, figure| {
+        usage(cell, variant, figure) / number(&line(cell, variant)["load"]["replies_ever"])
+    };
+    for (variant, least, most) in [("parked", 69.0, 69.0), ("threads", 1065.0, 1070.0)] {
+        let threads = usage("idle-1000", variant, "threads");
+        assert!((least..=most).contains(&threads), "{variant} has {threads} threads");
+        assert!(usage("base", variant, "processor") > 0.1, "{variant} takes processor time");
+        assert!(usage("base", variant, "memory_kib") > 1000.0, "{variant} takes memory");
+        // A thread that waits for a client and then for a backend is switched each time.
+        assert!(
+            (0.5..10.0).contains(&a_reply("base", variant, "switches")),
+            "{variant}: {}",
+            line("base", variant)
+        );
+        assert!(a_reply("one-request", variant, "switches") > 0.5, "threads that have ended count, too");
+        let offered = number(&line("offered-2000", variant)["load"]["offered"]);
+        assert!((1700.0..2300.0).contains(&offered), "{offered}");
+        let stalled = &line("backend-stalled", variant)["load"]["errors"];
+        assert!(number(&stalled["status-504"]) >= 64.0, "{variant}: each client waits in vain: {stalled}");
+        assert_eq!(line("backend-killed", variant)["load"]["errors"], serde_json::json!({}), "{variant}");
+    }
 }

@@ -83,14 +83,14 @@ impl Client {
         }
     }
 
-    /// Something has happened to the connection.
-    pub fn go_on(&mut self, request: &[u8], piece: &mut [u8]) -> Step {
+    /// Something has happened to the connection. `ends`: its end has been announced, and will not be again.
+    pub fn go_on(&mut self, request: &[u8], ends: bool, piece: &mut [u8]) -> Step {
         if self.due.is_some()
             && let Err(error) = self.send(request)
         {
             return self.fail(&error);
         }
-        self.read(piece)
+        self.read(ends, piece)
     }
 
     fn send(&mut self, request: &[u8]) -> io::Result<()> {
@@ -106,7 +106,7 @@ impl Client {
         Ok(())
     }
 
-    fn read(&mut self, piece: &mut [u8]) -> Step {
+    fn read(&mut self, ends: bool, piece: &mut [u8]) -> Step {
         loop {
             let Some(stream) = &mut self.stream else { return Step::Waits };
             let n = match stream.read(piece) {
@@ -118,7 +118,7 @@ impl Client {
             };
             match self.reply.take_in(&piece[..n]) {
                 Ok(true) => return self.whole(),
-                Ok(false) if n < piece.len() => return Step::Waits, // what comes later is announced
+                Ok(false) if n < piece.len() && !ends => return Step::Waits, // what comes later is announced
                 Ok(false) => {}
                 Err(broken) => return self.give_up(broken.word()),
             }

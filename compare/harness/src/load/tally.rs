@@ -20,6 +20,8 @@ pub struct Tally {
     /// Good replies of each connection.
     served: Vec<u64>,
     ever: u64,
+    /// Requests of an open loop that were due.
+    due: u64,
 }
 
 impl Tally {
@@ -36,7 +38,13 @@ impl Tally {
             errors: BTreeMap::new(),
             served: vec![0; connections],
             ever: 0,
+            due: 0,
         }
+    }
+
+    /// These requests were due, whoever was free to send them.
+    pub fn due(&mut self, times: &[Instant]) {
+        self.due += times.iter().filter(|time| self.counts(**time)).count() as u64;
     }
 
     /// A whole reply.
@@ -66,8 +74,8 @@ impl Tally {
         (self.begins..self.ends).contains(&now)
     }
 
-    /// The sum.
-    pub fn finish(self, window: Duration, offered: Option<f64>) -> Load {
+    /// The sum. `unanswered`: in an open loop, how many requests were due and had no reply when it ended.
+    pub fn finish(self, window: Duration, unanswered: Option<u64>) -> Load {
         let latencies = &self.latencies;
         let at = |quantile| latencies.value_at_quantile(quantile) as f64;
         let connections = self.served.len() as u64;
@@ -91,8 +99,9 @@ impl Tally {
             fewest: self.served.iter().copied().min().unwrap_or_default(),
             most: self.served.iter().copied().max().unwrap_or_default(),
             nothing: self.served.iter().filter(|served| **served == 0).count() as u64,
-            little: offered.is_none().then(|| under_way / connections as f64),
-            offered,
+            little: unanswered.is_none().then(|| under_way / connections as f64),
+            offered: unanswered.map(|_| self.due as f64 / window.as_secs_f64()),
+            unanswered,
             replies_ever: self.ever,
         }
     }

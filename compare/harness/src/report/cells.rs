@@ -209,7 +209,7 @@ fn company(beside: Beside) -> Option<String> {
         Beside::Nobody => None,
         Beside::Idle(count) => Some(format!("{} idle connections beside them", grouped(count as u64))),
         Beside::SlowReaders(count) => {
-            Some(format!("{count} clients beside them that hardly read their 1 MiB"))
+            Some(format!("{count} clients beside them that hardly read their 16 MiB"))
         }
         Beside::TrickledHeads(count) => {
             Some(format!("{count} clients beside them that send a head a byte at a time"))
@@ -237,7 +237,14 @@ fn spread(figure: Option<Spread>, format: fn(f64) -> String) -> Text {
 fn errors(row: &Row) -> Text {
     let kinds = row.errors.iter().map(|(kind, count)| Text::from(format!("{kind} {}", grouped(*count))));
     let share = row.failed.map_or(0.0, |failed| failed.median);
-    if share == 0.0 { "0".into() } else { Text::joined(kinds).small(format!("{} %", three(share * 100.0))) }
+    let failed = match share {
+        0.0 => "0".into(),
+        share => Text::joined(kinds).small(format!("{} %", three(share * 100.0))),
+    };
+    match row.unanswered.filter(|count| *count > 0) {
+        Some(count) => failed.plain(format!("; unanswered {}", grouped(count))),
+        None => failed,
+    }
 }
 
 fn little(row: &Row) -> Text {

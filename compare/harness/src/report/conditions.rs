@@ -20,7 +20,9 @@ const READING: [(&str, &str); 9] = [
         "Open loop",
         "Requests are due at random times, independently of each other and of the replies, and latency counts \
          from when a request was due, not from when it could be sent. So waiting for a free connection is in \
-         it: these are the latencies that clients of a busy service see.",
+         it: these are the latencies that clients of a busy service see. What was due and had no reply when the \
+         window ended is counted as unanswered and is in no latency: where there is much of it, the latencies \
+         are those of the lucky ones.",
     ),
     (
         "direct",
@@ -35,28 +37,33 @@ const READING: [(&str, &str); 9] = [
     (
         "Processor time, switches, calls",
         "Processor time is the balancer's within the window, over its good replies. Context switches are \
-         counted from the first connection to the end, so those of connecting, warming up and stopping are in \
-         them; they are divided by all replies of that time. System calls are counted in a round of their \
-         own, with perf or strace, because counting slows down what is counted; nothing else of that round is \
-         used.",
+         counted from the load's first request to the end of the window, and divided by all replies of that time; \
+         where each connection carries one request they are counted to the program's end, because its threads \
+         may end with the connections. System calls are counted in a round of their own, with perf or strace, \
+         because counting slows down what is counted; nothing else of that round is used.",
     ),
-    ("Memory", "The most that was seen. Pages that a balancer's processes share are counted once (PSS)."),
+    (
+        "Memory, threads",
+        "As the window ends, with all connections open. Pages that a balancer's processes share are counted once \
+         (PSS).",
+    ),
     (
         "Errors",
-        "Whatever else came of a request than a whole reply with a status of 2xx. Their share is that of all \
+        "Whatever else came of a request than a whole reply with a status of 2xx. The connection then rests for \
+         10 ms. Their share is that of all \
          rounds together, so that one round's errors do not vanish in a median.",
     ),
     (
         "Little's law",
         "In a closed loop, the rate times the mean latency is the number of connections. The ratio of the two \
-         says whether the load generator saw what it thinks it saw. Further than 5 % from 1 the law is \
+         says whether the load generator saw what it thinks it saw. Further than 5 % from 1 in any round the law is \
          violated, and the row says so: either the generator is wrong, or requests hung when the window ended \
          (or had hung before it began), which is what happens where a backend stalls. Rate and latency then \
          do not belong together.",
     ),
     (
         "Predictions",
-        "Written down with bounds before anything was measured. One holds when the ratio of the medians, or \
+        "Written down with bounds before this run, as part of the sources that it was made from. One holds when the ratio of the medians, or \
          the median itself, is within its bounds. Those that did not hold stay.",
     ),
 ];

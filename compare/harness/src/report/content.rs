@@ -19,7 +19,8 @@ pub fn page(findings: &Findings, plots: Vec<Plot>) -> Page {
     blocks.push(heading(2, "rivals", "Over async and over nginx, cell by cell"));
     blocks.push(Block::Paragraph(
         "Medians of the one over medians of the other, in every cell where both were measured. More and less are \
-         said of goodput where the rounds' ranges have nothing in common. For p99, processor time and memory, less \
+         said of goodput where the rounds' ranges have nothing in common and the medians are at least 2 % apart. \
+         For p99, processor time and memory, less \
          than 1 is better."
             .into(),
     ));

@@ -18,12 +18,15 @@ const FIGURES: [(Figure, &str); 4] = [
     (Figure::Memory, "memory"),
 ];
 
+/// Medians that are closer than this differ by chance: an open loop's are all what was offered.
+const MARGIN: f64 = 0.02;
+
 /// Who has more goodput.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Verdict {
     More,
     Less,
-    Overlap,
+    Neither,
 }
 
 /// One of them over the other, wherever both were measured.
@@ -64,7 +67,9 @@ fn rivalries<'a>(findings: &'a Findings) -> impl Iterator<Item = Rivalry<'a>> {
 impl Verdict {
     fn of(this: Spread, other: Spread) -> Verdict {
         match () {
-            () if this.overlaps(other) => Verdict::Overlap,
+            () if this.overlaps(other) || (this.median / other.median - 1.0).abs() < MARGIN => {
+                Verdict::Neither
+            }
             () if this.median > other.median => Verdict::More,
             () => Verdict::Less,
         }
@@ -74,7 +79,7 @@ impl Verdict {
         match self {
             Verdict::More => Text::default().strong("more"),
             Verdict::Less => Text::default().strong("less"),
-            Verdict::Overlap => "ranges overlap".into(),
+            Verdict::Neither => "no difference".into(),
         }
     }
 }
@@ -91,11 +96,11 @@ impl Rivalry<'_> {
     fn line(&self) -> Text {
         let count = |verdict| self.cells.iter().filter(|(_, this)| *this == verdict).count();
         Text::default().link(self.name(), self.anchor()).plain(format!(
-            ", in {} cells: more goodput in {}, less in {}, ranges that overlap in {}.",
+            ", in {} cells: more goodput in {}, less in {}, no difference in {}.",
             self.cells.len(),
             count(Verdict::More),
             count(Verdict::Less),
-            count(Verdict::Overlap)
+            count(Verdict::Neither)
         ))
     }
 

@@ -23,6 +23,7 @@ fn made_up(quick: bool) -> Run {
     let versions = variants.clone().map(|variant| (variant, "1.2.3".into())).collect();
     let header = Header {
         begun: "2026-01-02T03:04:05Z".into(),
+        fingerprint: String::new(),
         commit: "abc1234".into(),
         machine,
         settings,
@@ -79,6 +80,7 @@ fn measurement(cell: &Cell, variant: Variant, round: u32) -> Measurement {
         nothing: u64::from(fails),
         little: is_closed.then_some(if violates { 1.12 } else { 1.003 }),
         offered: (!is_closed).then_some(rate * 0.9),
+        unanswered: (!is_closed).then_some(7),
         replies_ever: (rate * 6.0) as u64,
     };
     let usage = (variant != Variant::Direct).then(|| Usage {

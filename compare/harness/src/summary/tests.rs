@@ -15,6 +15,7 @@ fn run(measurements: Vec<Measurement>) -> Summary {
     let settings = Settings { quick: true, rounds: 3, warm_up_ms: 0, window_ms: 2000 };
     let header = Header {
         begun: String::new(),
+        fingerprint: String::new(),
         commit: String::new(),
         machine,
         settings,
