@@ -31,11 +31,11 @@ pub struct Question {
 /// All questions of the full run, or those of the quick one.
 pub fn questions(quick: bool) -> Vec<Question> {
     if quick {
-        return vec![connections(&[1, 256]), delay(&[10]), body(&[16 << 10]), idle(&[1000])];
+        return vec![connections(&[1, 256]), delay(&[10], None), body(&[16 << 10]), idle(&[1000])];
     }
     vec![
         connections(&[1, 8, 256, 1024]),
-        delay(&[10, 100]),
+        delay(&[10, 100], Some(100)),
         pool(),
         body(&[16 << 10, 1 << 20]),
         keep_alive(),
@@ -93,19 +93,20 @@ fn connections(counts: &[usize]) -> Question {
     }
 }
 
-fn delay(milliseconds: &[u32]) -> Question {
+/// `rare`: once in twenty times it is so many milliseconds, and 1 otherwise.
+fn delay(milliseconds: &[u32], rare: Option<u32>) -> Question {
     let fixed = milliseconds.iter().map(|&ms| Cell {
         id: format!("delay-{ms}ms"),
         label: format!("{ms} ms"),
         delay: Delay::Fixed(ms * MILLISECOND),
         ..Cell::base()
     });
-    let either = Cell {
+    let either = rare.map(|ms| Cell {
         id: "delay-bimodal".into(),
-        label: "1 ms, or 100 ms once in 20".into(),
-        delay: Delay::Either(MILLISECOND, 100 * MILLISECOND),
+        label: format!("1 ms, or {ms} ms once in 20"),
+        delay: Delay::Either(MILLISECOND, ms * MILLISECOND),
         ..Cell::base()
-    };
+    });
     Question {
         id: "delay",
         asks: "What is left of the difference when backends take their time, and there is a worker for each client?",
@@ -113,7 +114,7 @@ fn delay(milliseconds: &[u32]) -> Question {
         cells: [Cell { label: "none".into(), ..Cell::base() }]
             .into_iter()
             .chain(fixed)
-            .chain([either])
+            .chain(either)
             .collect(),
         predictions: vec![
             Prediction::of("delay-10ms", Figure::Goodput, Parked).over(Async).between(0.95, 1.02),

@@ -1,6 +1,6 @@
 //! What was expected, in a form that the run itself can judge.
 
-use crate::numbers::ratio;
+use crate::numbers::grouped;
 use crate::variant::Variant;
 use std::fmt;
 
@@ -89,7 +89,7 @@ impl fmt::Display for Prediction {
     /// As a sentence, without the cell.
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Prediction { figure, of, .. } = self;
-        let (least, most) = (ratio(self.least), ratio(self.most));
+        let (least, most) = (bound(self.least), bound(self.most));
         write!(out, "{of}: {} is ", figure.name())?;
         match (self.over, self.since) {
             (Some(other), _) => write!(out, "{least} to {most} times that of {other}"),
@@ -98,4 +98,9 @@ impl fmt::Display for Prediction {
             (None, None) => write!(out, "{least} to {most}"),
         }
     }
+}
+
+/// As it was written down.
+fn bound(value: f64) -> String {
+    if value < 1000.0 { value.to_string() } else { grouped(value as u64) }
 }

@@ -65,10 +65,10 @@ pub const COLUMNS: [Column; 16] = [
         meaning: "system calls a reply",
         text: |_, row| row.calls.map_or(none(), |calls| three(calls).into()),
     },
-    Column { name: "memory MiB", meaning: "at most", text: |_, row| middle(row.memory, three) },
+    Column { name: "memory MiB", meaning: "as the window ends", text: |_, row| middle(row.memory, three) },
     Column {
         name: "threads",
-        meaning: "at most",
+        meaning: "as the window ends",
         text: |_, row| middle(row.threads, |count| grouped(count as u64)),
     },
     Column {
@@ -152,7 +152,7 @@ pub fn description(cell: &Cell) -> String {
     let differences = differences(cell);
     if differences.is_empty() {
         return "64 connections in a closed loop, kept alive; replies of 64 bytes, which backends send at once; \
-                each balancer as it is by default."
+                each balancer as it is by default, with room for more than 10,000 connections."
             .into();
     }
     format!("Like base, but: {}.", differences.join("; "))

@@ -137,7 +137,7 @@ fn turns(settings: &Settings) -> String {
         "A cell is one way of asking: one load, one kind of backend, one state of the world. It differs from \
          the base cell in one thing, and in two only where one alone shows nothing. In each cell each variant \
          has {turns}, one in each pass over all cells, with new processes each time: load for {warm_up} that \
-         does not count, then load for {window} that does (three times as long where something befalls a \
+         does not count (and eight times the backends' delay), then load for {window} that does (three times as long where something befalls a \
          backend, a third into it). A figure is \
          the median of its rounds; where the least and the most of them differ, they stand behind it in \
          parentheses, or small below it."
