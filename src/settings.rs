@@ -22,6 +22,20 @@ pub enum Edge {
     Parked,
 }
 
+/// Who chooses the backend that a request is tried on first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Strategy {
+    /// Each in turn
+    RoundRobin,
+    /// Whoever has the fewest requests under way
+    LeastConnections,
+    /// Of two drawn by lot, whoever has fewer
+    PowerOfTwo,
+    /// The same client address, the same backend
+    ClientHash,
+}
+
 /// How access log lines look.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -83,6 +97,10 @@ pub struct Settings {
     #[arg(long, value_name = "TIME", value_parser = duration, help_heading = "Traffic")]
     #[serde(with = "humantime_serde")]
     pub queue_timeout: Option<Duration>,
+
+    /// Who chooses the backend that a request is tried on first [default: round-robin]
+    #[arg(long, value_name = "NAME", help_heading = "Backends")]
+    pub strategy: Option<Strategy>,
 
     /// Further backends that are tried when one fails [default: 2]
     #[arg(long, value_name = "N", help_heading = "Backends")]
@@ -214,6 +232,7 @@ impl Settings {
             workers: self.workers.or(other.workers),
             queue: self.queue.or(other.queue),
             queue_timeout: self.queue_timeout.or(other.queue_timeout),
+            strategy: self.strategy.or(other.strategy),
             retries: self.retries.or(other.retries),
             connect_timeout: self.connect_timeout.or(other.connect_timeout),
             reply_head_timeout: self.reply_head_timeout.or(other.reply_head_timeout),

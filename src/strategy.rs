@@ -1,4 +1,10 @@
 //! The seam for algorithms: a strategy sees facts and returns a choice. It does no I/O.
+//!
+//! Round robin is the one to read first: [`rotation`](crate::rotation). The others each have a short file here.
+
+pub mod client_hash;
+pub mod least_connections;
+pub mod power_of_two;
 
 use crate::backend::Backend;
 use std::net::IpAddr;
@@ -10,6 +16,13 @@ pub struct Candidate<'a> {
     pub backend: &'a Backend,
     /// Its share relative to the others', now. Until backends have weights it is 1 for each.
     pub weight: f64,
+}
+
+impl Candidate<'_> {
+    /// Requests that it is serving, for its share.
+    pub fn load(&self) -> f64 {
+        self.backend.in_flight() as f64 / self.weight
+    }
 }
 
 /// What a strategy may know of the client.
@@ -27,4 +40,42 @@ pub trait Strategy: Send + Sync {
     /// Index of the chosen one in `usable`, which is never empty. An index beyond its end counts
     /// as the last one.
     fn pick(&self, usable: &[Candidate<'_>], client: &ClientKey) -> usize;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::backend::InFlight;
+
+    /// Backends that are nowhere.
+    pub fn backends(count: u16) -> Vec<Backend> {
+        let url = |port| format!("http://127.0.0.1:{port}").parse().unwrap();
+        (1..=count).map(|port| Backend::resolve(&url(port)).unwrap()).collect()
+    }
+
+    /// All of them, with the same weight.
+    pub fn candidates(backends: &[Backend]) -> Vec<Candidate<'_>> {
+        backends.iter().map(|backend| Candidate { backend, weight: 1.0 }).collect()
+    }
+
+    /// Clients with addresses of their own.
+    pub fn clients(count: u32) -> impl Iterator<Item = ClientKey> {
+        (0..count)
+            .map(|number| ClientKey { address: std::net::Ipv4Addr::from_bits(0x0a00_0000 + number).into() })
+    }
+
+    /// Serves requests for a thousand ticks: one comes with each, and a backend takes so many ticks. How many
+    /// each of them got.
+    pub fn served(strategy: &dyn Strategy, ticks: &[usize]) -> Vec<usize> {
+        let backends = backends(ticks.len().try_into().unwrap());
+        let mut under_way: Vec<(usize, InFlight<'_>)> = Vec::new();
+        let mut served = vec![0; ticks.len()];
+        for (now, client) in clients(1000).enumerate() {
+            under_way.retain(|(until, _)| *until > now);
+            let choice = strategy.pick(&candidates(&backends), &client);
+            under_way.push((now + ticks[choice], backends[choice].enter()));
+            served[choice] += 1;
+        }
+        served
+    }
 }

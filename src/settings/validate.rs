@@ -1,11 +1,16 @@
 //! Checks raw values, and fills in a [`Config`]. Everything that is wrong is said at once.
 
-use super::{AccessLog, Edge, Problems, Settings};
+use super::{AccessLog, Edge, Problems, Settings, Strategy};
 use crate::access_log;
 use crate::backend::BackendUrl;
 use crate::config::{Config, LISTEN};
 use crate::edge::head::MOST_HEADERS;
 use crate::edge::lifecycle::Kind;
+use crate::rotation::Rotation;
+use crate::strategy;
+use crate::strategy::client_hash::ClientHash;
+use crate::strategy::least_connections::LeastConnections;
+use crate::strategy::power_of_two::PowerOfTwo;
 use bytesize::ByteSize;
 use ipnet::IpNet;
 use std::net::{IpAddr, SocketAddr};
@@ -58,6 +63,7 @@ impl Settings {
             check.timeout(name, value, target);
         }
         self.validate_edge(&mut check, &mut config);
+        config.strategy = self.strategy.unwrap_or(Strategy::RoundRobin).build();
         config.forward.retries = self.retries.unwrap_or(config.forward.retries);
         check.wait("drain_delay", self.drain_delay, Duration::ZERO, &mut config.drain_delay);
         check.wait("grace", self.grace, Duration::ZERO, &mut config.grace);
@@ -95,6 +101,17 @@ impl Settings {
             self.max_connections_per_client.unwrap_or(edge.max_connections_per_client);
         edge.max_requests_per_connection =
             self.max_requests_per_connection.unwrap_or(edge.max_requests_per_connection);
+    }
+}
+
+impl Strategy {
+    fn build(self) -> Box<dyn strategy::Strategy> {
+        match self {
+            Strategy::RoundRobin => Box::new(Rotation::default()),
+            Strategy::LeastConnections => Box::new(LeastConnections::default()),
+            Strategy::PowerOfTwo => Box::new(PowerOfTwo),
+            Strategy::ClientHash => Box::new(ClientHash),
+        }
     }
 }
 

@@ -101,6 +101,7 @@ const SETTINGS: [&str; 26] = [
     "--workers",
     "--queue",
     "--queue-timeout",
+    "--strategy",
     "--retries",
     "--connect-timeout",
     "--reply-head-timeout",

@@ -20,6 +20,7 @@ mod refusals;
 mod retries;
 mod scale;
 mod stopping;
+mod strategies;
 mod streaming;
 mod tidy;
 mod watch;

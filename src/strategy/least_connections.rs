@@ -1,0 +1,66 @@
+//! Whoever has least to do: fewest requests under way, for its weight.
+
+use super::{Candidate, ClientKey, Strategy};
+use crate::rotation::Rotation;
+
+/// Chooses the backend with the fewest requests under way for its weight. Those that have equally few take turns,
+/// or the first in the list would get every request of a quiet hour.
+///
+/// The counters are read one after the other while other workers change them, so two requests that come at the same
+/// moment may choose the same backend. The next one sees it.
+#[derive(Debug, Default)]
+pub struct LeastConnections {
+    turns: Rotation,
+}
+
+impl Strategy for LeastConnections {
+    fn pick(&self, usable: &[Candidate<'_>], _client: &ClientKey) -> usize {
+        let loads: Vec<f64> = usable.iter().map(Candidate::load).collect();
+        let least = loads.iter().copied().fold(f64::INFINITY, f64::min);
+        let equals: Vec<usize> = (0..loads.len()).filter(|&index| loads[index] <= least).collect();
+        equals.get(self.turns.turn(equals.len())).copied().unwrap_or_default()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::tests::{backends, candidates, clients, served};
+    use super::*;
+
+    #[test]
+    fn equals_take_turns() {
+        let backends = backends(3);
+        let strategy = LeastConnections::default();
+        let picks: Vec<_> = clients(6).map(|client| strategy.pick(&candidates(&backends), &client)).collect();
+        assert_eq!(picks, [0, 1, 2, 0, 1, 2]);
+    }
+
+    #[test]
+    fn who_has_less_to_do_is_chosen_and_a_weight_is_room_for_more() {
+        let backends = backends(3);
+        let strategy = LeastConnections::default();
+        let client = clients(1).next().unwrap();
+        let _busy = [backends[0].enter(), backends[0].enter(), backends[2].enter()];
+        assert_eq!(strategy.pick(&candidates(&backends), &client), 1);
+        let _busier = [backends[1].enter(), backends[1].enter()];
+        let mut weighted = candidates(&backends);
+        assert_eq!(strategy.pick(&weighted, &client), 2);
+        weighted[0].weight = 4.0; // two requests for a weight of four: half a request each
+        assert_eq!(strategy.pick(&weighted, &client), 0);
+    }
+
+    #[test]
+    fn a_backend_that_is_ten_times_slower_gets_a_tenth() {
+        // Requests come twice as fast as the fast one alone could take them one at a time.
+        let served = served(&LeastConnections::default(), &[2, 20]);
+        assert!((60..=240).contains(&served[1]), "{served:?}");
+        assert_eq!(served.iter().sum::<usize>(), 1000);
+    }
+
+    #[test]
+    fn those_that_are_equally_fast_get_equally_much() {
+        for share in served(&LeastConnections::default(), &[3, 3, 3, 3]) {
+            assert!((230..=270).contains(&share), "{share} of 1000");
+        }
+    }
+}
