@@ -95,7 +95,7 @@ fn a_backend_says_its_port_or_its_name() {
     assert!(began.elapsed() >= Duration::from_millis(200));
 }
 
-const SETTINGS: [&str; 26] = [
+const SETTINGS: [&str; 27] = [
     "--listen",
     "--edge",
     "--workers",
