@@ -73,6 +73,8 @@ impl Recorder {
     /// A backend that plays this script on each connection, and closes it at the script's end.
     pub fn new(script: impl Fn(&mut Conversation) + Send + Sync + 'static) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        // A crowd's connections may all come at once. One that finds the queue full comes again after a second.
+        socket2::SockRef::from(&listener).listen(4096).unwrap();
         let addr = listener.local_addr().unwrap();
         let seen = Arc::new(Mutex::new(Seen::default()));
         let stopping = Arc::new(AtomicBool::new(false));
