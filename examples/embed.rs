@@ -2,6 +2,7 @@
 //!
 //!     cargo run --example embed --no-default-features
 
+use std::sync::Arc;
 use std::thread;
 use turnwheel::balancer::Balancer;
 use turnwheel::config::Config;
@@ -24,7 +25,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
 
     let mut config = Config::new(vec![backend.local_addr().into()]);
     config.listen = vec![any_port];
-    config.strategy = Box::new(LeastBusy);
+    config.upstream.strategy = Arc::new(LeastBusy);
     let balancer = Balancer::bind(config)?;
     let address = balancer.local_addr().ok_or("nothing is listened on")?;
     println!("listening on {address}");

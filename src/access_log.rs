@@ -5,6 +5,7 @@
 //! and counted; requests are not held.
 
 use crate::backend::Backend;
+use crate::edge::Exchange;
 use crate::edge::wire::refusal_text;
 use crate::error::{Refusal, StartError};
 use crate::threads::Crew;
@@ -65,6 +66,42 @@ impl<'a> Outcome<'a> {
             tries: 0,
             queued: arrived.elapsed(),
             upstream: Duration::ZERO,
+        }
+    }
+}
+
+/// How far a worker has come with a request: what is recorded of it.
+#[derive(Debug, Default)]
+pub struct Progress<'a> {
+    /// How long it waited for a worker.
+    pub queued: Duration,
+    /// Backends that were tried.
+    pub tries: u32,
+    /// The backend that was chosen last.
+    pub backend: Option<&'a Backend>,
+    /// From the last try's beginning to its reply's head.
+    pub upstream: Duration,
+}
+
+impl<'a> Progress<'a> {
+    /// It goes to this backend now.
+    pub fn tries(&mut self, backend: &'a Backend) {
+        self.tries += 1;
+        self.backend = Some(backend);
+    }
+
+    /// What became of it.
+    pub fn outcome(&self, exchange: &'a Exchange, status: StatusCode, bytes: u64) -> Outcome<'a> {
+        Outcome {
+            head: Some(&exchange.head),
+            peer: exchange.peer,
+            arrived: exchange.arrived,
+            status,
+            bytes,
+            backend: self.backend,
+            tries: self.tries,
+            queued: self.queued,
+            upstream: self.upstream,
         }
     }
 }

@@ -1,169 +1,164 @@
-//! One backend: where it is, and how many requests it is serving now.
+//! One backend: where it is, how many requests it is serving, and whether it may get another one.
 
-use crate::error::StartError;
-use std::fmt;
-use std::net::{SocketAddr, ToSocketAddrs};
-use std::str::FromStr;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+mod member;
+mod standing;
 
-/// A backend's address as a person writes it: `http://host:port`.
-///
-/// ```
-/// use turnwheel::backend::BackendUrl;
-///
-/// let url: BackendUrl = "http://127.0.0.1:8081".parse().unwrap();
-/// assert_eq!(url.to_string(), "http://127.0.0.1:8081");
-/// assert!("https://127.0.0.1:8081".parse::<BackendUrl>().is_err());
-/// assert!("http://127.0.0.1:8081/path".parse::<BackendUrl>().is_err());
-/// ```
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub struct BackendUrl {
-    host: String,
-    port: u16,
+use crate::limit::{Slots, WaitingRoom};
+use http::uri::Authority;
+pub use member::{BackendUrl, BadBackendUrl, BadMember, MOST_WEIGHT, Member};
+pub use standing::{Change, Report, Standing, Usable};
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering::Relaxed};
+use std::time::Instant;
+
+/// The next backend's [id](Backend::id).
+static NEXT_ID: AtomicU64 = AtomicU64::new(0);
+
+/// Where a backend is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Place {
+    /// Host and port, as they stand in a URL: what the backend is called.
+    pub authority: Authority,
+    /// Its addresses; never empty. A connection is tried on each in turn.
+    pub addresses: Vec<SocketAddr>,
 }
 
-/// Why a text is no backend URL.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{text:?} is no backend URL: {reason}; write it as http://host:port")]
-pub struct BadBackendUrl {
-    text: String,
-    reason: &'static str,
-}
-
-impl FromStr for BackendUrl {
-    type Err = BadBackendUrl;
-
-    fn from_str(text: &str) -> Result<Self, BadBackendUrl> {
-        let bad = |reason| BadBackendUrl { text: text.to_owned(), reason };
-        if text.starts_with("https://") {
-            return Err(bad("TLS to a backend is not supported yet"));
-        }
-        if !text.starts_with("http://") {
-            return Err(bad("it does not begin with http://"));
-        }
-        if text.contains('#') {
-            return Err(bad("it has a fragment"));
-        }
-        let uri: http::Uri = text.parse().map_err(|_| bad("it cannot be read"))?;
-        let authority = uri.authority().ok_or_else(|| bad("it names no host"))?;
-        if authority.as_str().contains('@') {
-            return Err(bad("it has a user name"));
-        }
-        if uri.query().is_some() {
-            return Err(bad("it has a query"));
-        }
-        if uri.path() != "/" {
-            return Err(bad("it has a path"));
-        }
-        let port = match authority.port() {
-            Some(port) => port.as_u16(),
-            None if authority.as_str() == authority.host() => 80,
-            None => return Err(bad("its port cannot be read")),
-        };
-        if port == 0 {
-            return Err(bad("its port is 0"));
-        }
-        let host = authority.host().to_ascii_lowercase();
-        if host.is_empty() {
-            return Err(bad("it names no host"));
-        }
-        Ok(BackendUrl { host, port })
-    }
-}
-
-impl BackendUrl {
-    /// Host and port as they stand in a URL: `host:port`, an IPv6 address in brackets.
-    pub fn authority(&self) -> String {
-        format!("{}:{}", self.host, self.port)
-    }
-
-    /// All addresses of this host, in the resolver's order.
-    fn resolve(&self) -> std::io::Result<Vec<SocketAddr>> {
-        let host = self.host.trim_start_matches('[').trim_end_matches(']');
-        (host, self.port).to_socket_addrs().map(Iterator::collect)
-    }
-}
-
-impl fmt::Display for BackendUrl {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "http://{}:{}", self.host, self.port)
-    }
-}
-
-impl From<SocketAddr> for BackendUrl {
+impl From<SocketAddr> for Place {
     fn from(address: SocketAddr) -> Self {
-        let host = match address {
-            SocketAddr::V4(v4) => v4.ip().to_string(),
-            SocketAddr::V6(v6) => format!("[{}]", v6.ip()),
+        let text = match address.ip() {
+            IpAddr::V4(ip) => format!("{ip}:{}", address.port()),
+            IpAddr::V6(ip) => format!("[{ip}]:{}", address.port()),
         };
-        BackendUrl { host, port: address.port() }
+        // Always one: digits, dots, and colons in brackets.
+        let authority = text.parse().unwrap_or_else(|_| Authority::from_static("localhost"));
+        Place { authority, addresses: vec![address] }
     }
 }
 
 /// A backend that requests are sent to.
 #[derive(Debug)]
 pub struct Backend {
-    authority: http::uri::Authority,
-    addresses: Vec<SocketAddr>,
-    in_flight: AtomicUsize,
-    failing: AtomicBool,
+    id: u64,
+    place: Place,
+    weight: AtomicU32,
+    backup: AtomicBool,
+    slots: Slots,
+    standing: Standing,
+    tries: AtomicU64,
+    failures: AtomicU64,
 }
 
 impl Backend {
-    /// Looks up the backend's addresses.
-    ///
-    /// # Errors
-    /// When its name cannot be resolved, or has no address.
-    pub fn resolve(url: &BackendUrl) -> Result<Self, StartError> {
-        let failed = |cause| StartError::Resolve { backend: url.to_string(), cause };
-        let addresses = url.resolve().map_err(failed)?;
-        if addresses.is_empty() {
-            return Err(failed(std::io::Error::other("the name has no address")));
+    /// A backend that nothing is known of yet, with any number of slots. Who finds them taken waits in this room.
+    pub fn new(place: Place, weight: u32, backup: bool, room: &Arc<WaitingRoom>) -> Self {
+        Backend {
+            id: NEXT_ID.fetch_add(1, Relaxed),
+            place,
+            weight: AtomicU32::new(weight),
+            backup: AtomicBool::new(backup),
+            slots: Slots::new(Arc::clone(room), usize::MAX),
+            standing: Standing::new(Instant::now()),
+            tries: AtomicU64::new(0),
+            failures: AtomicU64::new(0),
         }
-        let authority = url
-            .authority()
-            .parse()
-            .map_err(|_| failed(std::io::Error::other("the name cannot stand in a URL")))?;
-        Ok(Backend { authority, addresses, in_flight: AtomicUsize::new(0), failing: AtomicBool::new(false) })
+    }
+
+    /// A number that no other backend of this process has or had.
+    pub fn id(&self) -> u64 {
+        self.id
     }
 
     /// Host and port, as they stand in a URL.
-    pub fn authority(&self) -> &http::uri::Authority {
-        &self.authority
+    pub fn authority(&self) -> &Authority {
+        &self.place.authority
     }
 
-    /// Its addresses; never empty. A connection is tried on each in turn.
-    pub fn addresses(&self) -> &[SocketAddr] {
-        &self.addresses
+    /// Where it is.
+    pub fn place(&self) -> &Place {
+        &self.place
+    }
+
+    /// Its share relative to the others', before any ramp.
+    pub fn weight(&self) -> u32 {
+        self.weight.load(Relaxed)
+    }
+
+    /// Is it used only when no other is usable?
+    pub fn is_backup(&self) -> bool {
+        self.backup.load(Relaxed)
+    }
+
+    /// Gives it another part to play.
+    pub fn set_part(&self, weight: u32, backup: bool) {
+        self.weight.store(weight, Relaxed);
+        self.backup.store(backup, Relaxed);
+    }
+
+    /// Its slots: how many requests it is serving now, and how many those may be.
+    pub fn slots(&self) -> &Slots {
+        &self.slots
     }
 
     /// How many requests it is serving now.
     pub fn in_flight(&self) -> usize {
-        self.in_flight.load(Ordering::Relaxed)
+        self.slots.taken()
     }
 
-    /// Remembers how a try ended. True if the one before had ended otherwise: a log says so once, and
-    /// not with each request.
-    fn has_changed(&self, failed: bool) -> bool {
-        self.failing.load(Ordering::Relaxed) != failed
-            && self.failing.swap(failed, Ordering::Relaxed) != failed
+    /// What is known of how it does.
+    pub fn standing(&self) -> &Standing {
+        &self.standing
     }
 
-    /// Notes how a try ended, and says so when the backend begins to fail and when it is back.
-    pub fn report(&self, failure: Option<&str>) {
-        if self.has_changed(failure.is_some()) {
-            let name = self.authority.as_str();
-            match failure {
-                Some(cause) => tracing::warn!("backend {name} fails: {cause}"),
-                None => tracing::info!("backend {name} answers again"),
-            }
+    /// How many tries it has got, and how many of them failed.
+    pub fn tries(&self) -> (u64, u64) {
+        (self.tries.load(Relaxed), self.failures.load(Relaxed))
+    }
+
+    /// Counts a try that failed.
+    pub fn count_failure(&self) {
+        self.failures.fetch_add(1, Relaxed);
+    }
+
+    /// Has it been asked to finish what it has and take nothing more?
+    pub fn is_draining(&self) -> bool {
+        self.slots.is_closed()
+    }
+
+    /// Sends it nothing more, until it is resumed.
+    pub fn drain(&self) {
+        if !self.is_draining() {
+            self.slots.close();
+            self.standing.turned(Instant::now());
+            tracing::info!("backend {} is draining", self.authority());
+            self.tell_if_drained();
         }
     }
 
-    /// Counts one request in, until the guard is dropped.
-    pub fn enter(&self) -> InFlight<'_> {
-        self.in_flight.fetch_add(1, Ordering::Relaxed);
+    /// Lets it take requests again.
+    pub fn resume(&self) {
+        if self.is_draining() {
+            self.standing.turned(Instant::now());
+            self.slots.open();
+            tracing::info!("backend {} is used again", self.authority());
+        }
+    }
+
+    /// Takes one of its slots if there is one for this request; at most so many may be taken.
+    pub fn enter(&self, most: usize) -> Option<InFlight<'_>> {
+        self.slots.try_enter_within(most).then(|| self.entered())
+    }
+
+    /// Stands for a slot that has been taken.
+    pub fn entered(&self) -> InFlight<'_> {
+        self.tries.fetch_add(1, Relaxed);
         InFlight(self)
+    }
+
+    fn tell_if_drained(&self) {
+        if self.is_draining() && self.in_flight() == 0 {
+            tracing::info!("backend {} is drained: it serves no request any more", self.authority());
+        }
     }
 }
 
@@ -171,9 +166,17 @@ impl Backend {
 #[derive(Debug)]
 pub struct InFlight<'a>(&'a Backend);
 
+impl<'a> InFlight<'a> {
+    /// The backend that is serving it.
+    pub fn backend(&self) -> &'a Backend {
+        self.0
+    }
+}
+
 impl Drop for InFlight<'_> {
     fn drop(&mut self) {
-        self.0.in_flight.fetch_sub(1, Ordering::Relaxed);
+        self.0.slots.leave();
+        self.0.tell_if_drained();
     }
 }
 
@@ -181,52 +184,40 @@ impl Drop for InFlight<'_> {
 mod tests {
     use super::*;
 
+    fn backend() -> Backend {
+        Backend::new("127.0.0.1:1".parse::<SocketAddr>().unwrap().into(), 1, false, &Arc::default())
+    }
+
     #[test]
-    fn urls_that_are_refused_say_why() {
-        for (text, reason) in [
-            ("https://a:1", "TLS"),
-            ("a:1", "does not begin with http://"),
-            ("", "does not begin with http://"),
-            ("ftp://a:1", "does not begin with http://"),
-            ("http://", "cannot be read"),
-            ("http://a:1/x", "a path"),
-            ("http://a:1?x", "a query"),
-            ("http://a:1#x", "a fragment"),
-            ("http://u:p@a:1", "a user name"),
-            ("http://a:0", "port is 0"),
-            ("http://a:99999", "port cannot be read"),
-            ("http://a:", "port cannot be read"),
-            ("http://a b:1", "cannot be read"),
-        ] {
-            let error = text.parse::<BackendUrl>().unwrap_err().to_string();
-            assert!(error.contains(reason), "{text}: {error}");
+    fn an_address_is_called_what_stands_in_a_url() {
+        for (address, name) in [("127.0.0.1:80", "127.0.0.1:80"), ("[::1]:81", "[::1]:81")] {
+            let place = Place::from(address.parse::<SocketAddr>().unwrap());
+            assert_eq!(place.authority, name);
         }
     }
 
     #[test]
-    fn urls_are_compared_as_they_are_meant() {
-        let url = |text: &str| text.parse::<BackendUrl>().unwrap();
-        assert_eq!(url("http://Example:80/"), url("http://example"));
-        assert_eq!(url("http://[::1]:8081").authority(), "[::1]:8081");
-        assert_eq!(url("http://[::1]:8081").resolve().unwrap(), ["[::1]:8081".parse().unwrap()]);
-    }
-
-    #[test]
-    fn a_series_of_failures_is_news_once() {
-        let backend = Backend::resolve(&"http://127.0.0.1:1".parse().unwrap()).unwrap();
-        let news = [false, true, true, false, false, true].map(|failed| backend.has_changed(failed));
-        assert_eq!(news, [false, true, false, true, false, true]);
-    }
-
-    #[test]
     fn a_request_counts_itself_out_on_a_panic_too() {
-        let backend = Backend::resolve(&"http://127.0.0.1:1".parse().unwrap()).unwrap();
-        let outcome = std::panic::catch_unwind(|| {
-            let _guard = backend.enter();
+        let backend = backend();
+        let outcome = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+            let _guard = backend.enter(usize::MAX).unwrap();
             assert_eq!(backend.in_flight(), 1);
             std::panic::resume_unwind(Box::new("on purpose"));
-        });
+        }));
         assert!(outcome.is_err());
         assert_eq!(backend.in_flight(), 0);
+    }
+
+    #[test]
+    fn a_draining_backend_finishes_what_it_has_and_gets_nothing_new() {
+        let backend = backend();
+        let request = backend.enter(usize::MAX).unwrap();
+        backend.drain();
+        assert!(backend.enter(usize::MAX).is_none());
+        assert_eq!(backend.in_flight(), 1);
+        drop(request);
+        assert_eq!(backend.in_flight(), 0);
+        backend.resume();
+        assert!(backend.enter(usize::MAX).is_some());
     }
 }

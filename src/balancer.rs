@@ -1,12 +1,14 @@
 //! Builds everything, starts the threads, and ends them in the right order.
 
 use crate::access_log::AccessLog;
-use crate::backend::Backend;
-use crate::chooser::Chooser;
+use crate::admin::{Admin, RunningAdmin};
 use crate::config::Config;
 use crate::edge::lifecycle::{self, Edge, Running};
 use crate::error::StartError;
 use crate::forward::{self, Forwarder};
+use crate::health::prober::Prober;
+use crate::membership::Membership;
+use crate::membership::names::{Lookup, System};
 use crate::queue;
 use crate::shutdown::Stop;
 use crate::threads::Crew;
@@ -30,7 +32,8 @@ const CUT_OFF: Duration = Duration::from_millis(500);
 pub struct Balancer {
     config: Config,
     edges: Vec<Box<dyn Edge>>,
-    backends: Arc<[Arc<Backend>]>,
+    admin: Option<Admin>,
+    members: Arc<Membership>,
 }
 
 impl Balancer {
@@ -39,11 +42,20 @@ impl Balancer {
     /// # Errors
     /// When a backend has no address, or an address cannot be bound.
     pub fn bind(config: Config) -> Result<Self, StartError> {
-        let backends: Result<Vec<_>, _> = config.backends.iter().map(Backend::resolve).collect();
-        let backends = backends?.into_iter().map(Arc::new).collect();
+        Balancer::with_lookup(config, Arc::new(System))
+    }
+
+    /// The same, with names looked up in another way than the system's.
+    ///
+    /// # Errors
+    /// When a backend has no address, or an address cannot be bound.
+    pub fn with_lookup(mut config: Config, lookup: Arc<dyn Lookup>) -> Result<Self, StartError> {
+        let upstream = std::mem::take(&mut config.upstream);
+        let members = Membership::found(upstream, config.workers, lookup, config.reread.take())?;
         let waiting = (config.workers / 2).max(1); // workers that may wait for slow clients
         let edges = lifecycle::bind(config.edge_kind, &config.listen, &config.edge, waiting)?;
-        Ok(Balancer { config, edges, backends })
+        let admin = config.admin.take().map(Admin::bind).transpose()?;
+        Ok(Balancer { config, edges, admin, members: Arc::new(members) })
     }
 
     /// The addresses that were bound, in the order of the configuration.
@@ -54,6 +66,11 @@ impl Balancer {
     /// The first address that was bound.
     pub fn local_addr(&self) -> Option<SocketAddr> {
         self.local_addrs().first().copied()
+    }
+
+    /// The admin listener's address, if there is one.
+    pub fn admin_addr(&self) -> Option<SocketAddr> {
+        self.admin.as_ref().map(Admin::local_addr)
     }
 
     /// Serves until the signal to stop, then finishes what is under way and returns.
@@ -71,7 +88,7 @@ impl Balancer {
     }
 
     fn start(self) -> Result<Serving, StartError> {
-        let Balancer { config, edges, backends } = self;
+        let Balancer { config, edges, admin, members } = self;
         let crew = Crew::default();
         let log = match config.access_log {
             Some((format, sink)) => AccessLog::to(format, sink, &crew)?,
@@ -79,27 +96,26 @@ impl Balancer {
         };
         let log = Arc::new(log);
         let (door, seats, foreman) = queue::open(config.workers, config.queue, Arc::clone(&log));
-        let shared = Arc::new(worker::Shared {
-            chooser: Chooser::new(Arc::clone(&backends), config.strategy),
-            log,
-            retries: config.forward.retries,
-            queue_timeout: config.queue.timeout,
-            upstream_idle_timeout: config.forward.upstream_idle_timeout,
-        });
-        let trusted_proxies: Arc<[_]> = config.trusted_proxies.into();
+        let shared = Arc::new(worker::Shared { log, queue_timeout: config.queue.timeout });
         let mut agents = Vec::with_capacity(seats.len());
         for (number, seat) in seats.into_iter().enumerate() {
-            let (backends, trusted) = (Arc::clone(&backends), Arc::clone(&trusted_proxies));
-            let forwarder = Forwarder::new(&config.forward, backends, trusted, config.edge.limits.head);
+            let mut plan = members.plan().view();
+            let forwarder = Forwarder::new(&plan.get().forward, config.edge.limits.head);
             agents.push(forwarder.handle());
-            let worker = Worker::new(Arc::clone(&shared), forwarder);
+            let worker = Worker::new(Arc::clone(&shared), plan, forwarder);
             crew.start(format!("worker-{number}"), move || worker.run(seat))?;
         }
         crew.start("foreman", move || foreman.run())?;
-        let mut serving = Serving { edges: Vec::new(), agents, crew };
+        let checks = Arc::new(Crew::default());
+        let prober = Prober::new(Arc::clone(&members), Arc::clone(&checks));
+        crew.start("probe", move || prober.run())?;
+        let mut serving = Serving { edges: Vec::new(), admin: None, members, agents, crew, checks };
         for edge in edges {
             serving.edges.push(edge.start(door.clone())?);
         }
+        serving.members.set_serving(true);
+        let control = Arc::clone(&serving.members);
+        serving.admin = admin.map(|admin| admin.start(control)).transpose()?;
         Ok(serving)
     }
 }
@@ -107,14 +123,18 @@ impl Balancer {
 /// A balancer at work.
 struct Serving {
     edges: Vec<Box<dyn Running>>,
+    admin: Option<RunningAdmin>,
+    members: Arc<Membership>,
     agents: Vec<forward::Handle>,
     crew: Crew,
+    checks: Arc<Crew>,
 }
 
 impl Serving {
     /// Stops accepting after the delay, finishes what is queued and under way until the deadline at
     /// most, and ends the threads.
     fn drain(mut self, delay: Duration, deadline: Instant) {
+        self.members.set_serving(false);
         self.edges.iter().for_each(|edge| edge.announce_stop());
         thread::sleep(delay);
         self.edges.iter_mut().for_each(|edge| edge.stop_accepting());
@@ -124,11 +144,15 @@ impl Serving {
             self.agents.iter().for_each(forward::Handle::shutdown);
         }
         let deadline = Instant::now() + CUT_OFF;
+        self.members.close();
         let mut left: usize = self.edges.drain(..).map(|edge| edge.finish(deadline)).sum();
+        left += self.admin.take().map_or(0, |admin| admin.finish(deadline));
         left += self.crew.join(deadline);
         if left > 0 {
             tracing::warn!(threads = left, "threads that wait for a client are left behind");
         }
+        // A check that waits for its connection ends by itself, and nobody hears what it says.
+        self.checks.join(deadline);
         tracing::info!("stopped");
     }
 

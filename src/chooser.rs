@@ -1,32 +1,38 @@
 //! Step 4: which backend? The strategy chooses the first; where a try fails, the others get their
-//! turn.
+//! turn. Who may be chosen at all is [`candidates`]' business.
 
-use crate::backend::Backend;
+use crate::backend::{Backend, InFlight};
+use crate::candidates::{Chance, Options, candidates, seen};
+use crate::error::Refusal;
+use crate::limit::{self, Slots, Waited, WaitingRoom};
 use crate::rotation::SecondChoice;
-use crate::strategy::{Candidate, ClientKey, Strategy};
+use crate::sticky::Homes;
+use crate::strategy::{ClientKey, Strategy};
+use http::HeaderMap;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 /// The backends, and who decides between them.
 pub struct Chooser {
-    backends: Arc<[Arc<Backend>]>,
-    strategy: Box<dyn Strategy>,
-    second: SecondChoice,
+    /// All of them.
+    pub backends: Vec<Arc<Backend>>,
+    /// Who makes the first choice.
+    pub strategy: Arc<dyn Strategy>,
+    /// How clients are made to stay, if they are.
+    pub homes: Option<Homes>,
+    /// Which of the backends may be chosen.
+    pub options: Options,
+    /// Where requests wait while all that could serve them are full.
+    pub room: Arc<WaitingRoom>,
+    /// Whose turn it is where a try has failed.
+    pub second: SecondChoice,
 }
 
 impl Chooser {
-    /// Chooses among these backends by this strategy.
-    pub fn new(backends: Arc<[Arc<Backend>]>, strategy: Box<dyn Strategy>) -> Self {
-        Chooser { backends, strategy, second: SecondChoice::default() }
-    }
-
-    /// The backends that may be chosen now.
-    fn candidates(&self) -> Vec<Candidate<'_>> {
-        self.backends.iter().map(|backend| Candidate { backend, weight: 1.0 }).collect()
-    }
-
-    /// The order in which one request tries backends, each once at the most.
-    pub fn tour(&self, client: ClientKey) -> Tour<'_> {
-        Tour { chooser: self, client, left: None }
+    /// The order in which one request tries backends, each once at the most. It waits so long for one that is not full.
+    pub fn tour(&self, client: ClientKey, headers: &HeaderMap, patience: Duration) -> Tour<'_> {
+        let home = self.homes.as_ref().and_then(|homes| homes.home(headers));
+        Tour { chooser: self, client, home, patience, tried: Vec::new() }
     }
 }
 
@@ -34,25 +40,84 @@ impl Chooser {
 pub struct Tour<'a> {
     chooser: &'a Chooser,
     client: ClientKey,
-    /// Those not tried yet; nothing before the first choice.
-    left: Option<Vec<usize>>,
+    home: Option<usize>,
+    patience: Duration,
+    tried: Vec<usize>,
 }
 
-impl<'a> Iterator for Tour<'a> {
-    type Item = &'a Backend;
-
-    fn next(&mut self) -> Option<&'a Backend> {
-        let choice = match &mut self.left {
-            None => {
-                let candidates = self.chooser.candidates();
-                let last = candidates.len().checked_sub(1)?;
-                let first = self.chooser.strategy.pick(&candidates, &self.client).min(last);
-                self.left = Some((0..=last).filter(|&other| other != first).collect());
-                first
+impl<'a> Tour<'a> {
+    /// The next backend to try, with a slot in it; nothing if none is left.
+    ///
+    /// # Errors
+    /// When all were full for too long.
+    pub fn next_stop(&mut self) -> Result<Option<InFlight<'a>>, Refusal> {
+        let Chooser { backends, options, room, .. } = self.chooser;
+        let (began, mut place) = (Instant::now(), room.place());
+        loop {
+            let now = Instant::now();
+            let chances = candidates(backends, &self.tried, options.fail_open, now);
+            if chances.is_empty() {
+                return Ok(None);
             }
-            Some(left) if left.is_empty() => return None,
-            Some(left) => left.remove(self.chooser.second.turn(left)),
-        };
-        self.chooser.backends.get(choice).map(Arc::as_ref)
+            if let Some(entered) = self.enter(&chances, now) {
+                return Ok(Some(entered));
+            }
+            match self.wait(&chances, &mut place, began + self.patience) {
+                Waited::Entered(index) => {
+                    self.tried.push(index);
+                    return Ok(Some(backends[index].entered()));
+                }
+                Waited::LookAgain => {}
+                Waited::TooLate => return Err(Refusal::AllFull),
+            }
+        }
+    }
+
+    /// Takes a slot of the one that is chosen, or of the others in turn if it has none.
+    fn enter(&mut self, chances: &[Chance], now: Instant) -> Option<InFlight<'a>> {
+        let mut left = chances.to_vec();
+        let first = if self.tried.is_empty() { self.first(&left, now) } else { self.turn(&left) };
+        let mut choice = left.remove(first);
+        loop {
+            if let Some(entered) = self.chooser.backends[choice.index].enter(choice.most()) {
+                self.tried.push(choice.index);
+                return Some(entered);
+            }
+            if left.is_empty() {
+                return None;
+            }
+            choice = left.remove(self.turn(&left));
+        }
+    }
+
+    /// All are full: waits for a slot. Returns whose it is.
+    fn wait(&self, chances: &[Chance], place: &mut limit::Place, deadline: Instant) -> Waited {
+        // One on trial has a limit of its own, and is not waited for.
+        let wanted: Vec<usize> = chances.iter().filter(|one| !one.on_trial).map(|one| one.index).collect();
+        let slots: Vec<&Slots> = wanted.iter().map(|&index| self.chooser.backends[index].slots()).collect();
+        let waited = self.chooser.room.wait(place, &slots, deadline);
+        if let Waited::Entered(at) = waited { Waited::Entered(wanted[at]) } else { waited }
+    }
+
+    /// The first choice: the backend that the client is to stay with, or else the strategy's.
+    fn first(&self, chances: &[Chance], now: Instant) -> usize {
+        if let Some(home) = chances.iter().position(|chance| Some(chance.index) == self.home) {
+            return home;
+        }
+        let usable = seen(self.chooser, chances, now);
+        self.chooser.strategy.pick(&usable, &self.client).min(usable.len() - 1)
+    }
+
+    /// Second choices have turns of their own.
+    fn turn(&self, left: &[Chance]) -> usize {
+        let indices: Vec<usize> = left.iter().map(|chance| chance.index).collect();
+        self.chooser.second.turn(&indices)
+    }
+
+    /// Has the client come back to this backend, if it is to, and has not been told so yet.
+    pub fn settle(&self, backend: &Backend, reply: &mut HeaderMap) {
+        if let Some(homes) = &self.chooser.homes {
+            homes.settle(self.home, backend, reply);
+        }
     }
 }

@@ -1,5 +1,6 @@
 //! The command line: what a person can ask for.
 
+use crate::admin;
 use crate::settings::Settings;
 use clap::{Parser, Subcommand};
 use std::net::SocketAddr;
@@ -61,5 +62,14 @@ pub enum Command {
         /// The file to look at
         #[arg(long, value_name = "FILE")]
         config: PathBuf,
+    },
+    /// Ask a running balancer to read its configuration again
+    Reload {
+        /// Where its admin listener is
+        #[arg(long, value_name = "ADDR", default_value_t = admin::LISTEN)]
+        admin: SocketAddr,
+        /// File with the admin token, if one is needed
+        #[arg(long, value_name = "FILE")]
+        admin_token_file: Option<PathBuf>,
     },
 }

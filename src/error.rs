@@ -52,6 +52,9 @@ pub enum Refusal {
     /// No worker was free for this request in time. 503.
     #[error("no worker was free in time: try again shortly")]
     QueuedTooLong,
+    /// Every backend that could serve it was full for too long. 503.
+    #[error("every server is busy: try again shortly")]
+    AllFull,
     /// There is no backend to choose. 503.
     #[error("no server is available: try again shortly")]
     NoBackend,
@@ -79,6 +82,7 @@ impl Refusal {
             Refusal::TooManyConnections
             | Refusal::QueueFull
             | Refusal::QueuedTooLong
+            | Refusal::AllFull
             | Refusal::NoBackend => StatusCode::SERVICE_UNAVAILABLE,
             Refusal::BadGateway => StatusCode::BAD_GATEWAY,
             Refusal::BackendTooSlow => StatusCode::GATEWAY_TIMEOUT,
@@ -95,6 +99,12 @@ impl Refusal {
             }
             _ => None,
         }
+    }
+
+    /// What the client did wrong when its body could not be read: its edge wraps that in the error.
+    pub fn of_upload(error: &io::Error) -> Self {
+        let refusal = error.get_ref().and_then(|inner| inner.downcast_ref::<Refusal>());
+        refusal.copied().unwrap_or(Refusal::ClientGone)
     }
 
     /// Is the client's own message at fault, so that nothing more of its connection can be trusted?
@@ -121,6 +131,14 @@ pub enum StartError {
         backend: String,
         /// What the resolver said.
         cause: io::Error,
+    },
+    /// The admin listener would be open to whoever reaches it.
+    #[error(
+        "the admin listener on {address} could be used by anybody who reaches it; set admin_token_file or listen on 127.0.0.1"
+    )]
+    OpenAdmin {
+        /// The address as configured.
+        address: SocketAddr,
     },
     /// The operating system gave no thread.
     #[error("cannot start thread {name}: {cause}; fewer workers may help")]

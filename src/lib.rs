@@ -45,22 +45,34 @@
 //! `turnwheel` program does. Without the default feature `cli` the command line is not built.
 
 pub mod access_log;
+pub mod admin;
 pub mod backend;
 pub mod balancer;
+pub mod budget;
+pub mod candidates;
 pub mod chooser;
 #[cfg(feature = "cli")]
 pub mod cli;
 pub mod config;
+pub mod current;
 pub mod demo;
 pub mod edge;
 pub mod error;
 pub mod forward;
 pub mod headers;
+pub mod health;
+pub mod limit;
+pub mod membership;
+pub mod plan;
 pub mod queue;
+#[cfg(feature = "cli")]
+pub mod reload;
 pub mod rotation;
 #[cfg(feature = "cli")]
 pub mod settings;
 pub mod shutdown;
+pub mod sticky;
 pub mod strategy;
+mod sync;
 mod threads;
 pub mod worker;

@@ -3,19 +3,21 @@
 use anyhow::{Context, Result};
 use clap::Parser;
 use std::io::{IsTerminal, Write};
-use std::net::{Ipv4Addr, SocketAddr};
-use std::path::Path;
+use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
 use tracing_subscriber::filter::Targets;
 use tracing_subscriber::prelude::*;
+use turnwheel::admin::{self, Token};
 use turnwheel::backend::BackendUrl;
 use turnwheel::balancer::Balancer;
 use turnwheel::cli::{Cli, Command};
-use turnwheel::config::Config;
+use turnwheel::config::{Config, Reread};
 use turnwheel::demo::DemoBackend;
 use turnwheel::edge::lifecycle::Kind;
-use turnwheel::settings::{Edge, Settings};
+use turnwheel::settings::choices::Edge;
+use turnwheel::settings::{Problems, Settings};
 use turnwheel::shutdown::{self, Stop};
 
 /// A second Ctrl-C leaves at once, with what a shell calls "ended by SIGINT".
@@ -43,8 +45,9 @@ fn main() -> ExitCode {
 fn run(command: Command) -> Result<()> {
     match command {
         Command::Check { config } => check(&config),
+        Command::Reload { admin, admin_token_file } => reload(admin, admin_token_file.as_deref()),
         Command::Backend { listen, name, delay } => backend(listen, name.as_deref(), delay),
-        Command::Serve { backends, config, settings } => serve(backends, config.as_deref(), settings),
+        Command::Serve { backends, config, settings } => serve(&backends, config, settings),
         Command::Demo { backend_ports, delay, settings } => demo(&backend_ports, delay, settings),
     }
 }
@@ -52,6 +55,12 @@ fn run(command: Command) -> Result<()> {
 fn check(path: &Path) -> Result<()> {
     Settings::from_file(path)?.validate()?;
     say(format_args!("{} is valid", path.display()));
+    Ok(())
+}
+
+fn reload(admin: SocketAddr, token_file: Option<&Path>) -> Result<()> {
+    let token = token_file.map(Token::from_file).transpose()?;
+    say(format_args!("reloaded: {}", turnwheel::reload::ask(admin, token.as_ref())?));
     Ok(())
 }
 
@@ -66,43 +75,85 @@ fn backend(listen: SocketAddr, name: Option<&str>, delay: Duration) -> Result<()
     Ok(())
 }
 
-fn serve(backends: Vec<String>, file: Option<&Path>, mut flags: Settings) -> Result<()> {
-    flags.backend = backends;
-    let settings = match file {
-        Some(path) => flags.or(Settings::from_file(path)?),
-        None => flags,
-    };
-    let mut config = settings.validate()?;
+fn serve(backends: &[String], file: Option<PathBuf>, mut flags: Settings) -> Result<()> {
+    flags.backend = backends.iter().map(|text| text.as_str().into()).collect();
+    let settings = read(&flags, file.as_deref())?;
+    let mut config = settings.clone().validate()?;
+    config.reread = file.map(|file| reread(flags, file, settings));
     fit_descriptors(&mut config);
     let balancer = Balancer::bind(config)?;
     let stop = stop_on_signals()?;
     for address in balancer.local_addrs() {
         say(format_args!("Load balancer is listening on {address}"));
     }
+    if let Some(address) = balancer.admin_addr() {
+        say(format_args!("Admin is listening on {address}"));
+    }
     Ok(balancer.run(&stop)?)
+}
+
+/// What flags and the file say together.
+fn read(flags: &Settings, file: Option<&Path>) -> Result<Settings, Problems> {
+    match file {
+        Some(path) => Ok(flags.clone().or(Settings::from_file(path)?)),
+        None => Ok(flags.clone()),
+    }
+}
+
+/// How a reload finds out what the file says by then.
+fn reread(flags: Settings, file: PathBuf, started_with: Settings) -> Box<Reread> {
+    Box::new(move || {
+        let settings = read(&flags, Some(&file)).map_err(|Problems(all)| all)?;
+        started_with.reloaded(settings).map_err(|Problems(all)| all)
+    })
 }
 
 fn demo(ports: &[u16], delay: Duration, mut settings: Settings) -> Result<()> {
     let ports = if ports.is_empty() { &DEMO_PORTS } else { ports };
     let bind = |port: &u16| DemoBackend::bind((Ipv4Addr::LOCALHOST, *port).into(), None, delay);
     let backends = ports.iter().map(bind).collect::<Result<Vec<_>, _>>()?;
-    let backend_ports: Vec<u16> = backends.iter().map(|backend| backend.local_addr().port()).collect();
+    let addresses: Vec<SocketAddr> = backends.iter().map(DemoBackend::local_addr).collect();
     settings.edge = settings.edge.or(Some(Edge::TinyHttp)); // the one to read first
-    settings.backend = backends.iter().map(|b| BackendUrl::from(b.local_addr()).to_string()).collect();
+    settings.backend =
+        addresses.iter().map(|address| BackendUrl::from(*address).to_string().as_str().into()).collect();
+    let asked_for_admin = settings.admin.is_some();
     let mut config = settings.validate()?;
+    if !asked_for_admin {
+        config.admin = admin_unless_taken();
+    }
     fit_descriptors(&mut config);
     let balancer = Balancer::bind(config)?;
     let stop = stop_on_signals()?;
     let running = backends.into_iter().map(DemoBackend::start).collect::<Result<Vec<_>, _>>()?;
-    for port in backend_ports {
-        say(format_args!("Backend is listening on :{port}"));
+    for address in addresses {
+        say(format_args!("Backend is listening on :{}", address.port()));
     }
     for address in balancer.local_addrs() {
         say(format_args!("Load balancer is listening on :{}", address.port()));
     }
+    match balancer.admin_addr() {
+        Some(address) if asked_for_admin => say(format_args!("Admin is listening on :{}", address.port())),
+        Some(address) => tracing::info!("the admin listener is on {address}"),
+        None => {}
+    }
     let outcome = balancer.run(&stop);
     running.into_iter().for_each(turnwheel::demo::RunningBackend::stop);
     Ok(outcome?)
+}
+
+/// The demo's admin listener. Nobody has asked for it, so a port that somebody else has does not keep the demo from
+/// starting.
+fn admin_unless_taken() -> Option<admin::Options> {
+    match TcpListener::bind(admin::LISTEN) {
+        Ok(_) => Some(admin::Options { listen: admin::LISTEN, token: None }),
+        Err(error) => {
+            tracing::warn!(
+                "there is no admin listener on {}: {error}; choose another one with --admin",
+                admin::LISTEN
+            );
+            None
+        }
+    }
 }
 
 /// A line on standard output. If nobody reads it (a closed pipe), the work goes on.
@@ -134,7 +185,7 @@ fn fit_descriptors(config: &mut Config) {
         rlimit::Resource::NOFILE.get_soft().unwrap_or(u64::MAX)
     });
     let limit = usize::try_from(limit).unwrap_or(usize::MAX);
-    let others = config.workers * config.backends.len() + OTHER_DESCRIPTORS;
+    let others = config.workers * config.upstream.backends.len() + OTHER_DESCRIPTORS;
     let fitting = limit.saturating_sub(others).max(limit / 4).max(1);
     let wanted = config.edge.max_connections;
     if config.edge_kind == Kind::Parked && wanted > fitting {

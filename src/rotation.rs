@@ -45,6 +45,10 @@ impl Strategy for Rotation {
     fn pick(&self, usable: &[Candidate<'_>], _client: &ClientKey) -> usize {
         self.turn(usable.len())
     }
+
+    fn uses_weights(&self) -> bool {
+        false
+    }
 }
 
 /// Second choices: whose turn is it when a try has failed?

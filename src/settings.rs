@@ -3,50 +3,19 @@
 //! One struct serves both, so that a flag and its key always have the same name: `--queue-timeout 5s`
 //! and `queue_timeout = "5s"`. A flag overrides the file.
 
+pub mod backends;
+pub mod choices;
+mod reload;
+mod upstream;
 mod validate;
 
 use bytesize::ByteSize;
-use clap::{Args, ValueEnum};
-use serde::Deserialize;
+use choices::{AccessLog, AllDown, Edge, Health, Strategy};
+use clap::Args;
+use serde::{Deserialize, Serialize};
 use std::fmt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
-
-/// Which edge takes requests in.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Edge {
-    /// A thread for each connection: the one to read first
-    TinyHttp,
-    /// A fixed number of threads, however many connections: the one for real traffic
-    Parked,
-}
-
-/// Who chooses the backend that a request is tried on first.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Strategy {
-    /// Each in turn
-    RoundRobin,
-    /// Whoever has the fewest requests under way
-    LeastConnections,
-    /// Of two drawn by lot, whoever has fewer
-    PowerOfTwo,
-    /// The same client address, the same backend
-    ClientHash,
-}
-
-/// How access log lines look.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum AccessLog {
-    /// None
-    Off,
-    /// The combined format, then backend, tries and times
-    Text,
-    /// One JSON object a line
-    Json,
-}
 
 /// One value or several: `listen = "127.0.0.1:80"` or `listen = ["127.0.0.1:80", "[::1]:80"]`.
 #[derive(Deserialize)]
@@ -68,7 +37,7 @@ fn duration(text: &str) -> Result<Duration, humantime::DurationError> {
 }
 
 /// Everything that can be set, where it has been set.
-#[derive(Args, Clone, Debug, Default, Deserialize)]
+#[derive(Args, Clone, Debug, Default, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Settings {
     /// Address to listen on; repeatable, port 0 lets the system choose [default: 127.0.0.1:8080]
@@ -76,10 +45,10 @@ pub struct Settings {
     #[serde(deserialize_with = "one_or_many")]
     pub listen: Vec<String>,
 
-    /// Backend as http://host:port; repeatable
+    /// Backends; `serve` alone has a flag for them
     #[arg(skip)]
-    #[serde(deserialize_with = "one_or_many")]
-    pub backend: Vec<String>,
+    #[serde(deserialize_with = "backends::one_or_many")]
+    pub backend: Vec<backends::Backend>,
 
     /// How requests are taken in [default: parked; demo: tiny-http]
     #[arg(long, help_heading = "Traffic")]
@@ -106,6 +75,40 @@ pub struct Settings {
     #[arg(long, value_name = "N", help_heading = "Backends")]
     pub retries: Option<u32>,
 
+    /// Requests that one backend may be serving at a time [default: three quarters of the workers; all if it is the only one]
+    #[arg(long, value_name = "N", help_heading = "Backends")]
+    pub max_in_flight: Option<usize>,
+
+    /// Retries that are allowed, in percent of the requests of the last ten seconds [default: 20]
+    #[arg(long, value_name = "PERCENT", help_heading = "Backends")]
+    pub retry_budget: Option<u32>,
+
+    /// Retries a second that are allowed however few requests there are [default: 10]
+    #[arg(long, value_name = "N", help_heading = "Backends")]
+    pub retry_floor: Option<u32>,
+
+    /// What happens when no backend is usable [default: try]
+    #[arg(long, value_name = "WHAT", help_heading = "Backends")]
+    pub all_down: Option<AllDown>,
+
+    /// Time in which a backend that has returned gets its full share again [default: 0s]
+    #[arg(long, value_name = "TIME", value_parser = duration, help_heading = "Backends")]
+    #[serde(with = "humantime_serde")]
+    pub slow_start: Option<Duration>,
+
+    /// Cookie that keeps a client with the backend that it had [default: none]
+    #[arg(long, value_name = "COOKIE", help_heading = "Backends")]
+    pub sticky: Option<String>,
+
+    /// File with the secret behind that cookie's values, for several balancers to share [default: one made at the start]
+    #[arg(long, value_name = "FILE", help_heading = "Backends")]
+    pub sticky_secret_file: Option<PathBuf>,
+
+    /// How often the addresses behind a name are looked up again [default: 30s]
+    #[arg(long, value_name = "TIME", value_parser = duration, help_heading = "Backends")]
+    #[serde(with = "humantime_serde")]
+    pub resolve_interval: Option<Duration>,
+
     /// Time for one connection attempt to a backend [default: 2s]
     #[arg(long, value_name = "TIME", value_parser = duration, help_heading = "Backends")]
     #[serde(with = "humantime_serde")]
@@ -125,6 +128,50 @@ pub struct Settings {
     #[arg(long, value_name = "TIME", value_parser = duration, help_heading = "Backends")]
     #[serde(with = "humantime_serde")]
     pub upstream_idle_timeout: Option<Duration>,
+
+    /// Ask backends how they are [default: on]
+    #[arg(long, value_name = "SWITCH", help_heading = "Health")]
+    pub health: Option<Health>,
+
+    /// Path that is fetched; without one, a connection is proof enough [default: none]
+    #[arg(long, value_name = "PATH", help_heading = "Health")]
+    pub health_path: Option<String>,
+
+    /// Statuses that are good, as 200-399 or 200,204 [default: 200-399]
+    #[arg(long, value_name = "STATUSES", help_heading = "Health")]
+    pub health_status: Option<String>,
+
+    /// Time between two checks of a backend, give or take a tenth [default: 5s]
+    #[arg(long, value_name = "TIME", value_parser = duration, help_heading = "Health")]
+    #[serde(with = "humantime_serde")]
+    pub health_interval: Option<Duration>,
+
+    /// Time for one check [default: 2s]
+    #[arg(long, value_name = "TIME", value_parser = duration, help_heading = "Health")]
+    #[serde(with = "humantime_serde")]
+    pub health_timeout: Option<Duration>,
+
+    /// Good checks in a row that bring a backend back [default: 2]
+    #[arg(long, value_name = "N", help_heading = "Health")]
+    pub rise: Option<u32>,
+
+    /// Bad checks in a row that take it out [default: 3]
+    #[arg(long, value_name = "N", help_heading = "Health")]
+    pub fall: Option<u32>,
+
+    /// Requests that fail in a row and take a backend out; 0: none do [default: 3]
+    #[arg(long, value_name = "N", help_heading = "Health")]
+    pub max_fails: Option<u32>,
+
+    /// Time within which they count, and for which it is out at first [default: 10s]
+    #[arg(long, value_name = "TIME", value_parser = duration, help_heading = "Health")]
+    #[serde(with = "humantime_serde")]
+    pub fail_timeout: Option<Duration>,
+
+    /// Longest time for which it is out without another try [default: 5m]
+    #[arg(long, value_name = "TIME", value_parser = duration, help_heading = "Health")]
+    #[serde(with = "humantime_serde")]
+    pub longest_ejection: Option<Duration>,
 
     /// Time for a client's whole request head, from its first byte [default: 10s]
     #[arg(long, value_name = "TIME", value_parser = duration, help_heading = "Clients")]
@@ -183,6 +230,14 @@ pub struct Settings {
     #[serde(deserialize_with = "one_or_many")]
     pub trusted_proxies: Vec<String>,
 
+    /// Address of the admin listener, or off [default: off; demo: 127.0.0.1:8090]
+    #[arg(long, value_name = "ADDR", help_heading = "Running")]
+    pub admin: Option<String>,
+
+    /// File with the token that the admin listener asks for; needed beyond loopback [default: none]
+    #[arg(long, value_name = "FILE", help_heading = "Running")]
+    pub admin_token_file: Option<PathBuf>,
+
     /// Log each request on standard output [default: off]
     #[arg(long, value_name = "FORMAT", help_heading = "Running")]
     pub access_log: Option<AccessLog>,
@@ -222,40 +277,26 @@ impl Settings {
 
     /// These values where they are set, and the others' elsewhere.
     pub fn or(self, other: Settings) -> Settings {
-        fn list<T>(ours: Vec<T>, theirs: Vec<T>) -> Vec<T> {
-            if ours.is_empty() { theirs } else { ours }
+        macro_rules! or {
+            (lists: $($list:ident)*; values: $($value:ident)*) => {
+                Settings {
+                    $($list: if self.$list.is_empty() { other.$list } else { self.$list },)*
+                    $($value: self.$value.or(other.$value),)*
+                }
+            };
         }
-        Settings {
-            listen: list(self.listen, other.listen),
-            backend: list(self.backend, other.backend),
-            edge: self.edge.or(other.edge),
-            workers: self.workers.or(other.workers),
-            queue: self.queue.or(other.queue),
-            queue_timeout: self.queue_timeout.or(other.queue_timeout),
-            strategy: self.strategy.or(other.strategy),
-            retries: self.retries.or(other.retries),
-            connect_timeout: self.connect_timeout.or(other.connect_timeout),
-            reply_head_timeout: self.reply_head_timeout.or(other.reply_head_timeout),
-            upstream_timeout: self.upstream_timeout.or(other.upstream_timeout),
-            upstream_idle_timeout: self.upstream_idle_timeout.or(other.upstream_idle_timeout),
-            client_head_timeout: self.client_head_timeout.or(other.client_head_timeout),
-            client_body_timeout: self.client_body_timeout.or(other.client_body_timeout),
-            client_write_timeout: self.client_write_timeout.or(other.client_write_timeout),
-            idle_timeout: self.idle_timeout.or(other.idle_timeout),
-            min_body_rate: self.min_body_rate.or(other.min_body_rate),
-            max_connections: self.max_connections.or(other.max_connections),
-            max_connections_per_client: self.max_connections_per_client.or(other.max_connections_per_client),
-            max_requests_per_connection: self
-                .max_requests_per_connection
-                .or(other.max_requests_per_connection),
-            max_head: self.max_head.or(other.max_head),
-            max_uri: self.max_uri.or(other.max_uri),
-            max_headers: self.max_headers.or(other.max_headers),
-            max_body: self.max_body.or(other.max_body),
-            trusted_proxies: list(self.trusted_proxies, other.trusted_proxies),
-            access_log: self.access_log.or(other.access_log),
-            drain_delay: self.drain_delay.or(other.drain_delay),
-            grace: self.grace.or(other.grace),
+        or! {
+            lists: listen backend trusted_proxies;
+            values: edge workers queue queue_timeout
+                strategy retries retry_budget retry_floor max_in_flight all_down slow_start sticky
+                sticky_secret_file resolve_interval
+                connect_timeout reply_head_timeout upstream_timeout upstream_idle_timeout
+                health health_path health_status health_interval health_timeout rise fall
+                max_fails fail_timeout longest_ejection
+                client_head_timeout client_body_timeout client_write_timeout idle_timeout min_body_rate
+                max_connections max_connections_per_client max_requests_per_connection
+                max_head max_uri max_headers max_body
+                admin admin_token_file access_log drain_delay grace
         }
     }
 }
@@ -295,7 +336,7 @@ mod tests {
             "backend = ['http://a:1', 'http://b:2']\nworkers = 3\nqueue_timeout = '250ms'\nmax_body = '2KiB'",
         )
         .unwrap();
-        assert_eq!(config.backends.len(), 2);
+        assert_eq!(config.upstream.backends.len(), 2);
         assert_eq!(config.workers, 3);
         assert_eq!(config.queue.timeout, Duration::from_millis(250));
         assert_eq!(config.edge.limits.body, 2048);
@@ -336,7 +377,7 @@ mod tests {
         }
         let config =
             file("backend = 'http://a:1'\ntrusted_proxies = ['::1', '10.0.0.0/8']\ngrace = '0s'").unwrap();
-        assert_eq!(config.trusted_proxies.len(), 2);
+        assert_eq!(config.upstream.trusted_proxies.len(), 2);
     }
 
     #[test]

@@ -5,6 +5,7 @@
 pub mod client_hash;
 pub mod least_connections;
 pub mod power_of_two;
+pub mod weighted_round_robin;
 
 use crate::backend::Backend;
 use std::net::IpAddr;
@@ -14,7 +15,7 @@ use std::net::IpAddr;
 pub struct Candidate<'a> {
     /// The backend and its counters.
     pub backend: &'a Backend,
-    /// Its share relative to the others', now. Until backends have weights it is 1 for each.
+    /// Its share relative to the others', now: less than usual while it starts slowly.
     pub weight: f64,
 }
 
@@ -40,6 +41,11 @@ pub trait Strategy: Send + Sync {
     /// Index of the chosen one in `usable`, which is never empty. An index beyond its end counts
     /// as the last one.
     fn pick(&self, usable: &[Candidate<'_>], client: &ClientKey) -> usize;
+
+    /// Does it look at weights? Where it does not, setting one is a mistake, and is refused.
+    fn uses_weights(&self) -> bool {
+        true
+    }
 }
 
 #[cfg(test)]
@@ -49,8 +55,9 @@ mod tests {
 
     /// Backends that are nowhere.
     pub fn backends(count: u16) -> Vec<Backend> {
-        let url = |port| format!("http://127.0.0.1:{port}").parse().unwrap();
-        (1..=count).map(|port| Backend::resolve(&url(port)).unwrap()).collect()
+        let place = |port| std::net::SocketAddr::from(([127, 0, 0, 1], port)).into();
+        let room = std::sync::Arc::default();
+        (1..=count).map(|port| Backend::new(place(port), 1, false, &room)).collect()
     }
 
     /// All of them, with the same weight.
@@ -73,7 +80,7 @@ mod tests {
         for (now, client) in clients(1000).enumerate() {
             under_way.retain(|(until, _)| *until > now);
             let choice = strategy.pick(&candidates(&backends), &client);
-            under_way.push((now + ticks[choice], backends[choice].enter()));
+            under_way.push((now + ticks[choice], backends[choice].enter(usize::MAX).unwrap()));
             served[choice] += 1;
         }
         served

@@ -2,8 +2,8 @@
 
 use super::Options;
 use super::connector::{self, Trace, TracingConnector};
-use crate::backend::Backend;
 use http::Uri;
+use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 use ureq::Agent;
 use ureq::config::Config;
@@ -14,17 +14,12 @@ use ureq::unversioned::transport::NextTimeout;
 pub struct Recipe {
     config: Config,
     connector: TracingConnector,
-    backends: Arc<[Arc<Backend>]>,
+    target: Arc<Target>,
 }
 
 impl Recipe {
     /// `longest_line` is the longest request target that may come, in bytes.
-    pub fn new(
-        options: &Options,
-        backends: Arc<[Arc<Backend>]>,
-        longest_line: u64,
-        trace: Arc<Trace>,
-    ) -> Self {
+    pub fn new(options: &Options, target: Arc<Target>, longest_line: u64, trace: Arc<Trace>) -> Self {
         let connector = TracingConnector {
             trace,
             connect_timeout: options.connect_timeout,
@@ -48,13 +43,12 @@ impl Recipe {
             .max_idle_connections(usize::MAX)
             .max_idle_connections_per_host(1) // a worker makes one call at a time
             .build();
-        Recipe { config, connector, backends }
+        Recipe { config, connector, target }
     }
 
     /// An agent without any connection.
     pub fn agent(&self) -> Agent {
-        let known = Known(Arc::clone(&self.backends));
-        Agent::with_parts(self.config.clone(), self.connector.clone(), known)
+        Agent::with_parts(self.config.clone(), self.connector.clone(), Known(Arc::clone(&self.target)))
     }
 }
 
@@ -84,16 +78,28 @@ impl Handle {
     }
 }
 
+/// Where the call that is under way goes. A worker makes one at a time.
+#[derive(Debug, Default)]
+pub struct Target(Mutex<Vec<SocketAddr>>);
+
+impl Target {
+    /// The next call goes to these addresses.
+    pub fn set(&self, addresses: &[SocketAddr]) {
+        let mut target = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        target.clear();
+        target.extend_from_slice(addresses);
+    }
+}
+
 /// Gives ureq the addresses that are known already: it asks before each request, even for a pooled
 /// connection.
 #[derive(Debug)]
-struct Known(Arc<[Arc<Backend>]>);
+struct Known(Arc<Target>);
 
 impl Resolver for Known {
-    fn resolve(&self, uri: &Uri, _: &Config, _: NextTimeout) -> Result<ResolvedSocketAddrs, ureq::Error> {
-        let backend = self.0.iter().find(|backend| uri.authority() == Some(backend.authority()));
+    fn resolve(&self, _: &Uri, _: &Config, _: NextTimeout) -> Result<ResolvedSocketAddrs, ureq::Error> {
         let mut addresses = self.empty(); // has room for 16
-        for address in backend.ok_or(ureq::Error::HostNotFound)?.addresses().iter().take(16) {
+        for address in self.0.0.lock().unwrap_or_else(PoisonError::into_inner).iter().take(16) {
             addresses.push(*address);
         }
         Ok(addresses)

@@ -5,6 +5,7 @@
 
 mod agent;
 mod connector;
+mod options;
 pub mod retry;
 
 use crate::backend::Backend;
@@ -13,47 +14,18 @@ use crate::edge::head::Body;
 use crate::error::Refusal;
 use crate::headers::{self, Origin};
 pub use agent::Handle;
-use agent::Recipe;
+use agent::{Recipe, Target};
 use connector::{Trace, timeout_in};
 use http::header::{CONTENT_LENGTH, TRANSFER_ENCODING};
 use http::uri::{PathAndQuery, Scheme};
 use http::{Request, StatusCode, Uri, Version, response};
 use ipnet::IpNet;
+pub use options::Options;
 use retry::Failure;
 use std::io::{self, Read};
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
-use std::time::Duration;
 use ureq::{BodyReader, SendBody};
-
-/// How long backends are waited for.
-#[derive(Clone, Copy, Debug)]
-pub struct Options {
-    /// For one connection attempt. 2 s.
-    pub connect_timeout: Duration,
-    /// From the end of the request to the end of the reply's head. 30 s.
-    pub reply_head_timeout: Duration,
-    /// For the next bytes of a reply's body, and for the backend to take the next bytes of a
-    /// request's. 30 s.
-    pub upstream_timeout: Duration,
-    /// How long a connection to a backend is kept without use. 4 s: less than the 5 s after which
-    /// common servers close theirs.
-    pub upstream_idle_timeout: Duration,
-    /// Further backends that are tried when one fails. 2.
-    pub retries: u32,
-}
-
-impl Default for Options {
-    fn default() -> Self {
-        Options {
-            connect_timeout: Duration::from_secs(2),
-            reply_head_timeout: Duration::from_secs(30),
-            upstream_timeout: Duration::from_secs(30),
-            upstream_idle_timeout: Duration::from_secs(4),
-            retries: 2,
-        }
-    }
-}
 
 /// A reply whose head has arrived.
 pub struct Reply {
@@ -78,24 +50,32 @@ pub struct Failed {
 
 /// Sends requests to backends. One for each worker.
 pub struct Forwarder {
+    options: Options,
+    longest_line: u64,
     recipe: Recipe,
     agent: Handle,
     trace: Arc<Trace>,
-    trusted_proxies: Arc<[IpNet]>,
+    target: Arc<Target>,
 }
 
 impl Forwarder {
     /// A forwarder with no connection open. `longest_line` is the longest request target that may
     /// come, in bytes.
-    pub fn new(
-        options: &Options,
-        backends: Arc<[Arc<Backend>]>,
-        trusted_proxies: Arc<[IpNet]>,
-        longest_line: u64,
-    ) -> Self {
-        let trace = Arc::new(Trace::default());
-        let recipe = Recipe::new(options, backends, longest_line, Arc::clone(&trace));
-        Forwarder { agent: Handle::new(recipe.agent()), recipe, trace, trusted_proxies }
+    pub fn new(options: &Options, longest_line: u64) -> Self {
+        let (trace, target) = (Arc::new(Trace::default()), Arc::new(Target::default()));
+        let recipe = Recipe::new(options, Arc::clone(&target), longest_line, Arc::clone(&trace));
+        let agent = Handle::new(recipe.agent());
+        Forwarder { options: *options, longest_line, recipe, agent, trace, target }
+    }
+
+    /// Goes by these options from now on. If they are others, that takes new connections.
+    pub fn adopt(&mut self, options: &Options) {
+        if self.options != *options {
+            self.options = *options;
+            let (trace, target) = (Arc::clone(&self.trace), Arc::clone(&self.target));
+            self.recipe = Recipe::new(options, target, self.longest_line, trace);
+            self.close_idle();
+        }
     }
 
     /// Something that ends this forwarder's calls from another thread.
@@ -113,14 +93,17 @@ impl Forwarder {
     ///
     /// # Errors
     /// With what is needed to decide about another try.
-    pub fn send(&self, backend: &Backend, exchange: &mut Exchange) -> Result<Reply, Failed> {
+    pub fn send(
+        &self,
+        backend: &Backend,
+        trusted_proxies: &[IpNet],
+        exchange: &mut Exchange,
+    ) -> Result<Reply, Failed> {
         self.trace.reset();
+        self.target.set(&backend.place().addresses);
         let (method, body) = (exchange.head.method.clone(), exchange.body);
-        let origin = Origin {
-            peer: exchange.peer.ip(),
-            version: exchange.head.version,
-            trusted: &self.trusted_proxies,
-        };
+        let origin =
+            Origin { peer: exchange.peer.ip(), version: exchange.head.version, trusted: trusted_proxies };
         let mut request = Request::new(());
         *request.headers_mut() = headers::to_backend(&method, &exchange.head.headers, body, origin);
         *request.uri_mut() = upstream_uri(backend, &exchange.head.uri);
@@ -203,7 +186,8 @@ impl Read for Upload<'_> {
         if self.trace.send_failed.load(Relaxed) {
             return Ok(self.pretend(buf.len()));
         }
-        let n = self.exchange.read(buf).inspect_err(|error| self.failure = Some(why(error)))?;
+        let n =
+            self.exchange.read(buf).inspect_err(|error| self.failure = Some(Refusal::of_upload(error)))?;
         if let Body::Sized(left) = &mut self.left {
             *left = left.saturating_sub(n as u64);
         }
@@ -220,10 +204,4 @@ impl Upload<'_> {
         *left -= n as u64;
         n
     }
-}
-
-/// What the client did wrong: its edge wraps that in the error.
-fn why(error: &io::Error) -> Refusal {
-    let refusal = error.get_ref().and_then(|inner| inner.downcast_ref::<Refusal>());
-    refusal.copied().unwrap_or(Refusal::ClientGone)
 }

@@ -1,19 +1,16 @@
 //! Checks raw values, and fills in a [`Config`]. Everything that is wrong is said at once.
 
-use super::{AccessLog, Edge, Problems, Settings, Strategy};
+use super::choices::{AccessLog, Edge};
+use super::{Problems, Settings};
 use crate::access_log;
-use crate::backend::BackendUrl;
+use crate::admin::{self, Token};
 use crate::config::{Config, LISTEN};
 use crate::edge::head::MOST_HEADERS;
 use crate::edge::lifecycle::Kind;
-use crate::rotation::Rotation;
-use crate::strategy;
-use crate::strategy::client_hash::ClientHash;
-use crate::strategy::least_connections::LeastConnections;
-use crate::strategy::power_of_two::PowerOfTwo;
 use bytesize::ByteSize;
 use ipnet::IpNet;
 use std::net::{IpAddr, SocketAddr};
+use std::path::Path;
 use std::time::Duration;
 
 /// Each is a thread with a stack of its own: beyond this somebody has mistyped.
@@ -32,7 +29,10 @@ const LARGEST_HEAD: ByteSize = ByteSize::mib(1);
 const LONGEST_WAIT: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// Below this a timeout ends what is only on its way.
-const SHORTEST_TIMEOUT: Duration = Duration::from_millis(10);
+pub(super) const SHORTEST_TIMEOUT: Duration = Duration::from_millis(10);
+
+/// Less can be guessed.
+const SHORTEST_SECRET: usize = 16;
 
 impl Settings {
     /// Checks all values together.
@@ -41,7 +41,7 @@ impl Settings {
     /// With every reason why not.
     pub fn validate(self) -> Result<Config, Problems> {
         let mut check = Check(Vec::new());
-        let mut config = Config::new(check.backends(&self.backend));
+        let mut config = Config::with(self.validate_upstream(&mut check));
         config.listen = check.listen(&self.listen);
         check.count("workers", self.workers, 1..=MOST_WORKERS, &mut config.workers);
         check.count("queue", self.queue, 1..=MOST_QUEUED, &mut config.queue.capacity);
@@ -51,23 +51,17 @@ impl Settings {
         check.size("max_body", self.max_body, ByteSize(u64::MAX), &mut config.edge.limits.body);
         for (name, value, target) in [
             ("queue_timeout", self.queue_timeout, &mut config.queue.timeout),
-            ("connect_timeout", self.connect_timeout, &mut config.forward.connect_timeout),
-            ("reply_head_timeout", self.reply_head_timeout, &mut config.forward.reply_head_timeout),
-            ("upstream_timeout", self.upstream_timeout, &mut config.forward.upstream_timeout),
-            ("upstream_idle_timeout", self.upstream_idle_timeout, &mut config.forward.upstream_idle_timeout),
             ("client_head_timeout", self.client_head_timeout, &mut config.edge.client_head_timeout),
             ("client_body_timeout", self.client_body_timeout, &mut config.edge.client_body_timeout),
             ("client_write_timeout", self.client_write_timeout, &mut config.edge.client_write_timeout),
             ("idle_timeout", self.idle_timeout, &mut config.edge.idle_timeout),
         ] {
-            check.timeout(name, value, target);
+            check.wait(name, value, SHORTEST_TIMEOUT, target);
         }
         self.validate_edge(&mut check, &mut config);
-        config.strategy = self.strategy.unwrap_or(Strategy::RoundRobin).build();
-        config.forward.retries = self.retries.unwrap_or(config.forward.retries);
         check.wait("drain_delay", self.drain_delay, Duration::ZERO, &mut config.drain_delay);
         check.wait("grace", self.grace, Duration::ZERO, &mut config.grace);
-        config.trusted_proxies = check.networks(&self.trusted_proxies);
+        config.admin = self.validate_admin(&mut check);
         config.access_log = match self.access_log {
             None | Some(AccessLog::Off) => None,
             Some(AccessLog::Text) => Some((access_log::Format::Text, Box::new(std::io::stdout()))),
@@ -102,40 +96,36 @@ impl Settings {
         edge.max_requests_per_connection =
             self.max_requests_per_connection.unwrap_or(edge.max_requests_per_connection);
     }
-}
 
-impl Strategy {
-    fn build(self) -> Box<dyn strategy::Strategy> {
-        match self {
-            Strategy::RoundRobin => Box::new(Rotation::default()),
-            Strategy::LeastConnections => Box::new(LeastConnections::default()),
-            Strategy::PowerOfTwo => Box::new(PowerOfTwo),
-            Strategy::ClientHash => Box::new(ClientHash),
+    fn validate_admin(&self, check: &mut Check) -> Option<admin::Options> {
+        let token = self.admin_token_file.as_ref().and_then(|path| {
+            Token::from_file(path).map_err(|error| check.0.push(format!("admin_token_file: {error}"))).ok()
+        });
+        let listen = match self.admin.as_deref() {
+            None | Some("off") => return None,
+            Some(text) => match text.parse() {
+                Ok(listen) => listen,
+                Err(_) => {
+                    check.0.push(format!("admin is {text:?}; write it as 127.0.0.1:8090, or off"));
+                    return None;
+                }
+            },
+        };
+        let options = admin::Options { listen, token };
+        // Where the file is there but of no use, that has been said.
+        if self.admin_token_file.is_none()
+            && let Err(error) = options.check()
+        {
+            check.0.push(error.to_string());
         }
+        Some(options)
     }
 }
 
 /// Collects what is wrong.
-struct Check(Vec<String>);
+pub(super) struct Check(pub(super) Vec<String>);
 
 impl Check {
-    fn backends(&mut self, texts: &[String]) -> Vec<BackendUrl> {
-        let mut urls: Vec<BackendUrl> = Vec::new();
-        for text in texts {
-            match text.parse() {
-                Ok(url) if urls.contains(&url) => {
-                    self.0.push(format!("backend {url} is named twice; name each backend once"));
-                }
-                Ok(url) => urls.push(url),
-                Err(error) => self.0.push(error.to_string()),
-            }
-        }
-        if texts.is_empty() {
-            self.0.push("no backend is named; name at least one with --backend http://host:port".into());
-        }
-        urls
-    }
-
     fn listen(&mut self, texts: &[String]) -> Vec<SocketAddr> {
         let mut addresses: Vec<SocketAddr> = Vec::new();
         for text in texts {
@@ -152,7 +142,7 @@ impl Check {
         if texts.is_empty() { vec![LISTEN] } else { addresses }
     }
 
-    fn count(
+    pub(super) fn count(
         &mut self,
         name: &str,
         value: Option<usize>,
@@ -180,11 +170,13 @@ impl Check {
         }
     }
 
-    fn timeout(&mut self, name: &str, value: Option<Duration>, target: &mut Duration) {
-        self.wait(name, value, SHORTEST_TIMEOUT, target);
-    }
-
-    fn wait(&mut self, name: &str, value: Option<Duration>, least: Duration, target: &mut Duration) {
+    pub(super) fn wait(
+        &mut self,
+        name: &str,
+        value: Option<Duration>,
+        least: Duration,
+        target: &mut Duration,
+    ) {
         let written = humantime::format_duration;
         match value {
             None => {}
@@ -198,7 +190,25 @@ impl Check {
         }
     }
 
-    fn networks(&mut self, texts: &[String]) -> Vec<IpNet> {
+    /// What a file holds that nobody else should read.
+    pub(super) fn secret(&mut self, name: &str, path: &Path) -> Option<String> {
+        match std::fs::read_to_string(path) {
+            Ok(text) if text.trim().len() >= SHORTEST_SECRET => Some(text.trim().to_owned()),
+            Ok(_) => {
+                self.0.push(format!(
+                    "{name}: {} holds less than {SHORTEST_SECRET} characters; make one with: openssl rand -hex 32",
+                    path.display()
+                ));
+                None
+            }
+            Err(error) => {
+                self.0.push(format!("{name}: cannot read {}: {error}", path.display()));
+                None
+            }
+        }
+    }
+
+    pub(super) fn networks(&mut self, texts: &[String]) -> Vec<IpNet> {
         let mut networks = Vec::new();
         for text in texts {
             match text.parse::<IpNet>().or_else(|_| text.parse::<IpAddr>().map(IpNet::from)) {

@@ -40,9 +40,13 @@ mod tests {
         let backends = backends(3);
         let strategy = LeastConnections::default();
         let client = clients(1).next().unwrap();
-        let _busy = [backends[0].enter(), backends[0].enter(), backends[2].enter()];
+        let _busy = [
+            backends[0].enter(usize::MAX).unwrap(),
+            backends[0].enter(usize::MAX).unwrap(),
+            backends[2].enter(usize::MAX).unwrap(),
+        ];
         assert_eq!(strategy.pick(&candidates(&backends), &client), 1);
-        let _busier = [backends[1].enter(), backends[1].enter()];
+        let _busier = [backends[1].enter(usize::MAX).unwrap(), backends[1].enter(usize::MAX).unwrap()];
         let mut weighted = candidates(&backends);
         assert_eq!(strategy.pick(&weighted, &client), 2);
         weighted[0].weight = 4.0; // two requests for a weight of four: half a request each

@@ -31,7 +31,7 @@ mod tests {
     #[test]
     fn the_busier_of_two_is_never_chosen() {
         let backends = backends(2);
-        let _busy = backends[0].enter();
+        let _busy = backends[0].enter(usize::MAX).unwrap();
         for client in clients(100) {
             assert_eq!(PowerOfTwo.pick(&candidates(&backends), &client), 1);
         }
@@ -40,7 +40,12 @@ mod tests {
     #[test]
     fn the_busiest_of_many_is_never_chosen_and_the_idlest_most_often() {
         let backends = backends(4);
-        let _busy = [backends[0].enter(), backends[0].enter(), backends[1].enter(), backends[2].enter()];
+        let _busy = [
+            backends[0].enter(usize::MAX).unwrap(),
+            backends[0].enter(usize::MAX).unwrap(),
+            backends[1].enter(usize::MAX).unwrap(),
+            backends[2].enter(usize::MAX).unwrap(),
+        ];
         let mut chosen = [0; 4];
         for client in clients(2000) {
             chosen[PowerOfTwo.pick(&candidates(&backends), &client)] += 1;

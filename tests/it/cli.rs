@@ -95,7 +95,7 @@ fn a_backend_says_its_port_or_its_name() {
     assert!(began.elapsed() >= Duration::from_millis(200));
 }
 
-const SETTINGS: [&str; 27] = [
+const SETTINGS: &[&str] = &[
     "--listen",
     "--edge",
     "--workers",
@@ -103,6 +103,26 @@ const SETTINGS: [&str; 27] = [
     "--queue-timeout",
     "--strategy",
     "--retries",
+    "--retry-budget",
+    "--retry-floor",
+    "--max-in-flight",
+    "--all-down",
+    "--slow-start",
+    "--sticky",
+    "--sticky-secret-file",
+    "--resolve-interval",
+    "--health",
+    "--health-path",
+    "--health-status",
+    "--health-interval",
+    "--health-timeout",
+    "--rise",
+    "--fall",
+    "--max-fails",
+    "--fail-timeout",
+    "--longest-ejection",
+    "--admin",
+    "--admin-token-file",
     "--connect-timeout",
     "--reply-head-timeout",
     "--upstream-timeout",
@@ -127,13 +147,14 @@ const SETTINGS: [&str; 27] = [
 
 #[test]
 fn help_names_every_flag_and_none_that_does_nothing() {
-    let demo = [&SETTINGS[..], &["--backend-port", "--delay"]].concat();
-    let serve = [&SETTINGS[..], &["--backend", "--config"]].concat();
+    let demo = [SETTINGS, &["--backend-port", "--delay"]].concat();
+    let serve = [SETTINGS, &["--backend", "--config"]].concat();
     for (command, flags) in [
         ("demo", &demo[..]),
         ("serve", &serve),
         ("backend", &["--listen", "--name", "--delay"]),
         ("check", &["--config"]),
+        ("reload", &["--admin", "--admin-token-file"]),
     ] {
         let help = run(&[command, "--help"]);
         assert_eq!((help.code, &*help.stderr), (0, ""), "{command}");
@@ -158,7 +179,7 @@ fn help_names_every_flag_and_none_that_does_nothing() {
 fn help_and_version_go_to_standard_output() {
     let help = run(&["--help"]);
     assert_eq!(help.code, 0);
-    for command in ["demo", "serve", "backend", "check"] {
+    for command in ["demo", "serve", "backend", "check", "reload"] {
         assert!(help.stdout.contains(&format!("\n  {command} ")), "{command}:\n{}", help.stdout);
     }
     let version = run(&["--version"]);
@@ -175,9 +196,9 @@ fn wrong_usage_ends_with_2() {
         &["demo", "--grace=soon"],
         &["demo", "--backend-port=70000"],
         &["serve", "--strategy=random"],
-        &["demo", "--admin=127.0.0.1:0"],
         &["check"],
         &["backend"],
+        &["reload", "--admin=nowhere"],
     ] {
         let run = run(args);
         assert_eq!((run.code, &*run.stdout), (2, ""), "{args:?}: {}", run.stderr);
@@ -221,6 +242,22 @@ fn check_gives_every_reason_at_once() {
         assert!(run.stderr.contains(reason), "{reason} is missing:\n{}", run.stderr);
     }
     assert_eq!(run.stderr.lines().count(), reasons.len(), "a line each:\n{}", run.stderr);
+}
+
+#[test]
+fn a_reload_that_reaches_nobody_says_what_to_do() {
+    let nobody = dead_port();
+    let flag = format!("--admin={}", nobody.addr);
+    let sentence =
+        format!("nobody listens on {0}; is the admin listener on? start it with --admin {0}\n", nobody.addr);
+    refuses_to_start(&["reload", &flag], &sentence);
+    refuses_to_start(
+        &["reload", &flag, "--admin-token-file=/no/such"],
+        "cannot read the admin token in /no/such",
+    );
+    let (_folder, short) = file("short\n");
+    let short = format!("--admin-token-file={}", short.display());
+    refuses_to_start(&["reload", &flag, &short], "the admin token is too short");
 }
 
 #[test]

@@ -82,7 +82,7 @@ fn a_panic_costs_one_request_and_no_worker() {
     let mut config = Config::new(vec![backend.addr.into()]);
     config.listen = vec!["127.0.0.1:0".parse().unwrap()];
     config.workers = 1; // if it were gone, nobody would serve
-    config.strategy = Box::new(PanicsOnce(AtomicBool::new(false)));
+    config.upstream.strategy = Arc::new(PanicsOnce(AtomicBool::new(false)));
     let balancer = balancer::Balancer::bind(config).unwrap();
     let addr = balancer.local_addr().unwrap();
     let (handle, stop) = shutdown::pair();

@@ -11,7 +11,7 @@ const PATH_LINES: usize = 1800;
 /// beside the path is not counted: a request meets neither tiny_http's heartbeat, nor the foreman, nor ureq's
 /// settings, and only a refused one what ends its connection.
 const PATH: [&str; 7] = ["edge/", "queue", "worker", "rotation", "chooser", "forward/", "headers"];
-const BESIDE_THE_PATH: [&str; 9] = [
+const BESIDE_THE_PATH: [&str; 10] = [
     "edge/lifecycle",
     "edge/options",
     "edge/parked/",
@@ -20,6 +20,7 @@ const BESIDE_THE_PATH: [&str; 9] = [
     "edge/tiny/severed",
     "edge/tiny/upgrade",
     "forward/agent",
+    "forward/options",
     "queue/foreman",
 ];
 

@@ -18,12 +18,11 @@ use cli::{Cli, Command, Runtime, Serve};
 use proxy::Proxy;
 use std::io::{IsTerminal, Write};
 use std::process::ExitCode;
-use std::sync::Arc;
 use tokio::runtime::{self, Builder};
 use tokio::signal::unix::{SignalKind, signal};
 use tracing_subscriber::filter::Targets;
 use tracing_subscriber::prelude::*;
-use turnwheel::backend::Backend;
+use turnwheel::membership::names::{self, System};
 use turnwheel::{edge, forward};
 
 /// What a shell calls "ended by SIGINT".
@@ -68,8 +67,8 @@ async fn serve(settings: Serve) -> Result<()> {
         retries: settings.retries,
         ..forward::Options::default()
     };
-    let backends = settings.backends.iter().map(|url| Backend::resolve(url).map(Arc::new));
-    let backends = backends.collect::<Result<Vec<_>, _>>()?;
+    let backends = settings.backends.iter().map(|url| names::places(url, &System));
+    let backends = backends.collect::<Result<Vec<_>, _>>()?.concat();
     let stop = stop_signal()?;
     let mut listeners = Vec::new();
     for address in settings.listen {

@@ -11,23 +11,40 @@ use hyper::client::conn::TrySendError;
 use std::error::Error;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use turnwheel::backend::Backend;
-use turnwheel::chooser::Chooser;
+use turnwheel::backend::Place;
 use turnwheel::edge;
 use turnwheel::edge::head::{self, Body, RawHead};
 use turnwheel::error::Refusal;
 use turnwheel::forward::retry::{self, Failure, Next};
 use turnwheel::forward::{Failed, Options};
 use turnwheel::headers::{self, Origin};
-use turnwheel::rotation::Rotation;
-use turnwheel::strategy::ClientKey;
+use turnwheel::rotation::{Rotation, SecondChoice};
 
 /// What all requests share.
 pub struct Proxy {
-    chooser: Chooser,
+    wheels: Wheels,
     upstreams: Vec<Arc<Upstream>>,
     forward: Options,
     edge: edge::Options,
+}
+
+/// Whose turn it is: turnwheel's own two wheels.
+#[derive(Default)]
+struct Wheels {
+    first: Rotation,
+    second: SecondChoice,
+}
+
+impl Wheels {
+    /// The order in which one request tries so many backends, each once at the most.
+    fn tour(&self, count: usize) -> impl Iterator<Item = usize> {
+        let mut left: Vec<usize> = (0..count).collect();
+        std::iter::from_fn(move || match left.len() {
+            0 => None,
+            all if all == count => Some(left.remove(self.first.turn(count))),
+            _ => Some(left.remove(self.second.turn(&left))),
+        })
+    }
 }
 
 /// One request on its way.
@@ -54,15 +71,9 @@ impl Lost {
 
 impl Proxy {
     /// Round robin over these backends.
-    pub fn new(backends: Vec<Arc<Backend>>, forward: Options, edge: edge::Options) -> Self {
-        let upstreams =
-            backends.iter().map(|backend| Arc::new(Upstream::new(Arc::clone(backend), forward))).collect();
-        Proxy {
-            chooser: Chooser::new(backends.into(), Box::new(Rotation::default())),
-            upstreams,
-            forward,
-            edge,
-        }
+    pub fn new(backends: Vec<Place>, forward: Options, edge: edge::Options) -> Self {
+        let upstreams = backends.into_iter().map(|place| Arc::new(Upstream::new(place, forward))).collect();
+        Proxy { wheels: Wheels::default(), upstreams, forward, edge }
     }
 
     /// Closes connections to backends that have not been used for too long.
@@ -103,11 +114,9 @@ impl Proxy {
 
     /// Tries backends until one has begun a reply.
     async fn forward(&self, exchange: &mut Exchange) -> Result<Response<Reply>, Refusal> {
-        let client = ClientKey { address: exchange.peer.ip() };
         let mut refusal = Refusal::NoBackend;
-        for backend in self.chooser.tour(client).take(1 + self.forward.retries as usize) {
-            let Some(upstream) = self.upstream(backend) else { continue };
-            match self.try_backend(upstream, exchange).await {
+        for index in self.wheels.tour(self.upstreams.len()).take(1 + self.forward.retries as usize) {
+            match self.try_backend(&self.upstreams[index], exchange).await {
                 Ok(reply) => return Ok(reply),
                 Err((failed, next)) => {
                     refusal = failed.refusal;
@@ -120,10 +129,6 @@ impl Proxy {
         Err(refusal)
     }
 
-    fn upstream(&self, backend: &Backend) -> Option<&Arc<Upstream>> {
-        self.upstreams.iter().find(|upstream| std::ptr::eq(upstream.backend(), backend))
-    }
-
     /// One backend, and a second time over a new connection if the first was stale.
     async fn try_backend(
         &self,
@@ -133,7 +138,7 @@ impl Proxy {
         loop {
             let lost = match self.send(upstream, exchange).await {
                 Ok(reply) => {
-                    upstream.backend().report(None);
+                    upstream.report(None);
                     return Ok(reply);
                 }
                 Err(lost) => lost,
@@ -147,7 +152,7 @@ impl Proxy {
             // A stale connection leaves the pool by failing, so this comes to an end.
             if next != Next::Redial {
                 if !lost.failed.failure.client {
-                    upstream.backend().report(Some(&lost.failed.cause));
+                    upstream.report(Some(&lost.failed.cause));
                 }
                 return Err((lost.failed, next));
             }
@@ -166,7 +171,7 @@ impl Proxy {
                 Lost::new(failure, Refusal::BadGateway, error.to_string())
             })?,
         };
-        let request = self.request(exchange, upstream.backend());
+        let request = self.request(exchange, upstream);
         match link.call(request, self.forward.reply_head_timeout).await {
             Some(Ok(reply)) => {
                 reply::relay(reply, link, upstream, self.forward.upstream_timeout).map_err(|cause| {
@@ -183,7 +188,7 @@ impl Proxy {
     }
 
     /// The request as the backend gets it.
-    fn request(&self, exchange: &mut Exchange, backend: &Backend) -> Request<Upload> {
+    fn request(&self, exchange: &mut Exchange, upstream: &Upstream) -> Request<Upload> {
         let Exchange { head, body, incoming, peer } = exchange;
         let upload = match incoming.take() {
             Some(body) => Upload::stream(body, self.edge.limits.body, self.edge.client_body_timeout),
@@ -197,7 +202,7 @@ impl Proxy {
             headers.insert(header::TRANSFER_ENCODING, HeaderValue::from_static("chunked"));
         }
         if !headers.contains_key(header::HOST)
-            && let Ok(host) = HeaderValue::from_str(backend.authority().as_str())
+            && let Ok(host) = HeaderValue::from_str(upstream.authority())
         {
             headers.insert(header::HOST, host);
         }

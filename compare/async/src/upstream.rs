@@ -2,28 +2,41 @@
 
 use crate::link::Link;
 use std::io;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
-use turnwheel::backend::Backend;
+use turnwheel::backend::Place;
 use turnwheel::forward::Options;
 
 /// A backend, and the connections to it that nobody uses now.
 pub struct Upstream {
-    backend: Arc<Backend>,
+    place: Place,
     options: Options,
+    failing: AtomicBool,
     /// The one used last is at the end, and taken first: those that are not needed grow old.
     idle: Mutex<Vec<(Instant, Link)>>,
 }
 
 impl Upstream {
     /// No connection yet.
-    pub fn new(backend: Arc<Backend>, options: Options) -> Self {
-        Upstream { backend, options, idle: Mutex::default() }
+    pub fn new(place: Place, options: Options) -> Self {
+        Upstream { place, options, failing: AtomicBool::new(false), idle: Mutex::default() }
     }
 
-    /// The backend.
-    pub fn backend(&self) -> &Backend {
-        &self.backend
+    /// Host and port, as they stand in a URL.
+    pub fn authority(&self) -> &str {
+        self.place.authority.as_str()
+    }
+
+    /// Notes how a try ended, and says so when the backend begins to fail and when it is back.
+    pub fn report(&self, failure: Option<&str>) {
+        let name = self.authority();
+        if self.failing.swap(failure.is_some(), Relaxed) != failure.is_some() {
+            match failure {
+                Some(cause) => tracing::warn!("backend {name} fails: {cause}"),
+                None => tracing::info!("backend {name} answers again"),
+            }
+        }
     }
 
     /// The connection that was used last, if it is not too old.
@@ -44,7 +57,7 @@ impl Upstream {
     /// The last address's.
     pub async fn connect(&self) -> io::Result<Link> {
         let mut failure = io::ErrorKind::AddrNotAvailable.into();
-        for address in self.backend.addresses() {
+        for address in &self.place.addresses {
             let link = Link::open(*address, self.options.upstream_timeout);
             match tokio::time::timeout(self.options.connect_timeout, link).await {
                 Ok(Ok(link)) => return Ok(link),

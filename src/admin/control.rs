@@ -1,0 +1,169 @@
+//! What the admin listener may ask of the balancer, and nothing else of the balancer does it know.
+
+use http::StatusCode;
+use serde_json::Value;
+
+/// The balancer as its operator sees it. Backends are called by their authority, `127.0.0.1:8081`, and
+/// shown as JSON objects that say it under `"name"`.
+pub trait Control: Send + Sync {
+    /// All backends, an object each.
+    fn backends(&self) -> Vec<Value>;
+
+    /// Adds what a URL stands for, and returns what was added.
+    ///
+    /// # Errors
+    /// When the URL cannot be used, or is there already.
+    fn add(&self, url: &str, weight: u32, backup: bool) -> Result<Vec<Value>, Rejected>;
+
+    /// Takes a backend out for good, and returns it as it was.
+    ///
+    /// # Errors
+    /// When there is none of that name, or it cannot be spared.
+    fn remove(&self, name: &str) -> Result<Value, Rejected>;
+
+    /// Sends a backend no further requests; those that it has are finished.
+    ///
+    /// # Errors
+    /// When there is none of that name.
+    fn drain(&self, name: &str) -> Result<Value, Rejected>;
+
+    /// Sends a backend requests again.
+    ///
+    /// # Errors
+    /// When there is none of that name.
+    fn resume(&self, name: &str) -> Result<Value, Rejected>;
+
+    /// Changes how large a share of the requests a backend gets.
+    ///
+    /// # Errors
+    /// When there is none of that name, or the weight is none.
+    fn set_weight(&self, name: &str, weight: u32) -> Result<Value, Rejected>;
+
+    /// Reads the configuration again and does what it says now.
+    ///
+    /// # Errors
+    /// With every reason why not, a sentence each; then nothing has changed.
+    fn reload(&self) -> Result<Reloaded, Vec<String>>;
+
+    /// Would a request be served?
+    ///
+    /// # Errors
+    /// With the reason why not, in a few words.
+    fn ready(&self) -> Result<(), &'static str>;
+}
+
+/// What a reload has changed: names of backends.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Reloaded {
+    /// Those that are new.
+    pub added: Vec<String>,
+    /// Those that are gone.
+    pub removed: Vec<String>,
+    /// Those that were there before.
+    pub kept: Vec<String>,
+}
+
+/// Why a change was not made: one sentence for the operator.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Rejected {
+    /// There is no such backend. 404.
+    #[error("{0}")]
+    Unknown(String),
+    /// There is such a backend already. 409.
+    #[error("{0}")]
+    Twice(String),
+    /// It was understood, and makes no sense. 422.
+    #[error("{0}")]
+    Bad(String),
+}
+
+impl Rejected {
+    /// The status code of the answer.
+    pub fn status(&self) -> StatusCode {
+        match self {
+            Rejected::Unknown(_) => StatusCode::NOT_FOUND,
+            Rejected::Twice(_) => StatusCode::CONFLICT,
+            Rejected::Bad(_) => StatusCode::UNPROCESSABLE_ENTITY,
+        }
+    }
+}
+
+/// A balancer that is none, for the tests of whoever talks to one.
+#[cfg(test)]
+pub(crate) mod fake {
+    use super::*;
+    use serde_json::json;
+    use std::sync::Mutex;
+
+    /// Knows `127.0.0.1:8081` and `[::1]:8081`, and remembers what it was asked to do.
+    #[derive(Default)]
+    pub struct Fake {
+        pub asked: Mutex<Vec<String>>,
+        pub problems: Vec<String>,
+        pub not_ready: Option<&'static str>,
+    }
+
+    impl Fake {
+        fn note(&self, what: String) {
+            self.asked.lock().unwrap().push(what);
+        }
+
+        /// What it was asked since the last time.
+        pub fn asked(&self) -> Vec<String> {
+            std::mem::take(&mut *self.asked.lock().unwrap())
+        }
+
+        fn known(&self, verb: &str, name: &str) -> Result<Value, Rejected> {
+            self.note(format!("{verb} {name}"));
+            match name {
+                "127.0.0.1:8081" | "[::1]:8081" => Ok(json!({ "name": name })),
+                _ => Err(Rejected::Unknown(format!("there is no backend {name}"))),
+            }
+        }
+    }
+
+    impl Control for Fake {
+        fn backends(&self) -> Vec<Value> {
+            vec![json!({ "name": "127.0.0.1:8081", "weight": 1 })]
+        }
+
+        fn add(&self, url: &str, weight: u32, backup: bool) -> Result<Vec<Value>, Rejected> {
+            self.note(format!("add {url} {weight} {backup}"));
+            match url {
+                "http://twice" => Err(Rejected::Twice("it is there already".into())),
+                "nonsense" => Err(Rejected::Bad("this is no URL".into())),
+                "http://panic" => panic!("on purpose"),
+                _ => Ok(vec![json!({ "name": url })]),
+            }
+        }
+
+        fn remove(&self, name: &str) -> Result<Value, Rejected> {
+            self.known("remove", name)
+        }
+
+        fn drain(&self, name: &str) -> Result<Value, Rejected> {
+            self.known("drain", name)
+        }
+
+        fn resume(&self, name: &str) -> Result<Value, Rejected> {
+            self.known("resume", name)
+        }
+
+        fn set_weight(&self, name: &str, weight: u32) -> Result<Value, Rejected> {
+            self.known(&format!("weight {weight}"), name)
+        }
+
+        fn reload(&self) -> Result<Reloaded, Vec<String>> {
+            self.note("reload".into());
+            if !self.problems.is_empty() {
+                return Err(self.problems.clone());
+            }
+            let names = |names: &[&str]| names.iter().map(ToString::to_string).collect();
+            Ok(Reloaded { added: names(&["c:1"]), removed: names(&["d:1"]), kept: names(&["a:1", "b:1"]) })
+        }
+
+        fn ready(&self) -> Result<(), &'static str> {
+            self.not_ready.map_or(Ok(()), Err)
+        }
+    }
+}

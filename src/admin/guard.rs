@@ -1,0 +1,302 @@
+//! Who may ask what: one pure function over a request's head.
+//!
+//! A listener on loopback is not reached by strangers, but by every web page that the operator's
+//! browser shows: the browser is on this machine, and the page's script asks it. A page can do that in
+//! two ways, and each rule here is against one of them.
+//!
+//! * **Across origins.** A browser sends what any form could send without asking first; for anything
+//!   else it sends a preflight, an OPTIONS that must be answered with CORS headers. Nobody answers it
+//!   here. So what changes something must have `Content-Type: application/json`, which no form can
+//!   send, and what only reads is safe, since the page is not given the reply.
+//! * **By a name of its own that is rebound.** The page's name at first leads to its server and then to
+//!   127.0.0.1; the browser takes this listener for the page's own origin, and no preflight is needed.
+//!   But such a request says the page's name in `Host`. An IP address cannot be rebound, and browsers
+//!   know by themselves where `localhost` is: so those are answered to, with the listener's own port,
+//!   and no other name is.
+//!
+//! The token is against everybody else. Where the listener can be reached from other machines there
+//! has to be one; on loopback it keeps out other users of this machine.
+
+use super::token::Token;
+use http::header::{AUTHORIZATION, CONTENT_TYPE, HOST, HeaderMap, HeaderName};
+use http::{Method, StatusCode};
+use std::net::{IpAddr, Ipv6Addr, SocketAddr};
+
+/// What anybody may ask: whether the balancer is up, and whether it would serve.
+pub const OPEN: [&str; 2] = ["/healthz", "/readyz"];
+
+/// A browser leaves this port out of `Host`.
+const DEFAULT_PORT: u16 = 80;
+
+/// A request that is not served.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Refused {
+    /// The status code of the answer.
+    pub status: StatusCode,
+    /// What to do about it, in one sentence.
+    pub reason: &'static str,
+}
+
+/// May this request be served? Whatever is not [`OPEN`] needs a Host that is the listener's own (403),
+/// the token if there is one (401), and to change anything, a type that no form can send (415). `bound`
+/// is the address that was bound.
+///
+/// # Errors
+/// With what the client is told.
+pub fn check(
+    method: &Method,
+    path: &str,
+    headers: &HeaderMap,
+    bound: SocketAddr,
+    token: Option<&Token>,
+) -> Result<(), Refused> {
+    let refused = |status, reason| Err(Refused { status, reason });
+    if OPEN.contains(&path) {
+        return Ok(());
+    }
+    if !only(headers, &HOST).is_some_and(|host| is_ours(host, bound)) {
+        return refused(
+            StatusCode::FORBIDDEN,
+            "the Host header is not this listener's; ask for it by the IP address and the port that it has",
+        );
+    }
+    if token.is_some_and(|token| !has_token(headers, token)) {
+        return refused(
+            StatusCode::UNAUTHORIZED,
+            "this needs the admin token; send it as Authorization: Bearer TOKEN",
+        );
+    }
+    let reads = [Method::GET, Method::HEAD].contains(method);
+    if !reads && !only(headers, &CONTENT_TYPE).is_some_and(is_json) {
+        return refused(
+            StatusCode::UNSUPPORTED_MEDIA_TYPE,
+            "what changes something must be sent with Content-Type: application/json",
+        );
+    }
+    Ok(())
+}
+
+/// A header's value, unless there are several: then nobody knows which of them counts.
+fn only<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Option<&'a str> {
+    let mut values = headers.get_all(name).iter();
+    let value = values.next()?.to_str().ok()?;
+    values.next().is_none().then_some(value)
+}
+
+/// Is this host the listener, and a name that nobody else can give it?
+fn is_ours(host: &str, bound: SocketAddr) -> bool {
+    let is_default = bound.port() == DEFAULT_PORT;
+    // A mapped address, ::ffff:127.0.0.1, is what it stands for.
+    let ours = bound.ip().to_canonical();
+    if let Some((ip, port)) = literal(host) {
+        let same_port = port.map_or(is_default, |port| port == bound.port());
+        return same_port && (ours.is_unspecified() || ip.to_canonical() == ours);
+    }
+    let same_port = match host.split_once(':') {
+        Some((_, port)) => port.parse() == Ok(bound.port()),
+        None => is_default,
+    };
+    let name = host.split(':').next().unwrap_or(host);
+    ours.is_loopback() && same_port && name.eq_ignore_ascii_case("localhost")
+}
+
+/// An IP address as it stands in a URL, IPv6 in brackets, and a port if there is one.
+fn literal(host: &str) -> Option<(IpAddr, Option<u16>)> {
+    if let Ok(address) = host.parse::<SocketAddr>() {
+        return Some((address.ip(), Some(address.port())));
+    }
+    let bare = match host.strip_prefix('[').and_then(|host| host.strip_suffix(']')) {
+        Some(host) => IpAddr::from(host.parse::<Ipv6Addr>().ok()?),
+        None => host.parse::<IpAddr>().ok().filter(IpAddr::is_ipv4)?,
+    };
+    Some((bare, None))
+}
+
+/// `Bearer` and the token (RFC 6750 §2.1; the scheme in any case, RFC 9110 §11.1).
+fn has_token(headers: &HeaderMap, token: &Token) -> bool {
+    let credentials = only(headers, &AUTHORIZATION).and_then(|value| value.split_once(' '));
+    credentials.is_some_and(|(scheme, offered)| {
+        scheme.eq_ignore_ascii_case("bearer") && token.is(offered.trim_start_matches(' ').as_bytes())
+    })
+}
+
+/// The same, whatever parameters follow: a browser looks at no more than this either.
+fn is_json(value: &str) -> bool {
+    let kind = value.split(';').next().unwrap_or(value);
+    kind.trim().eq_ignore_ascii_case("application/json")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    const SECRET: &str = "sixteen-letters!";
+    const JSON: (&str, &str) = ("content-type", "application/json");
+
+    /// The status that it is refused with, or 200.
+    fn status(
+        method: &str,
+        path: &str,
+        fields: &[(&'static str, &str)],
+        bound: &str,
+        token: Option<&Token>,
+    ) -> u16 {
+        let mut headers = HeaderMap::new();
+        for (name, value) in fields {
+            headers.append(*name, value.parse().unwrap());
+        }
+        let method = method.parse().unwrap();
+        let outcome = check(&method, path, &headers, bound.parse().unwrap(), token);
+        outcome.map_or_else(|refused| refused.status.as_u16(), |()| 200)
+    }
+
+    #[test]
+    fn hosts() {
+        for (bound, host, expected) in [
+            ("127.0.0.1:8090", "127.0.0.1:8090", 200),
+            ("127.0.0.1:8090", "localhost:8090", 200),
+            ("127.0.0.1:8090", "LocalHost:8090", 200),
+            ("127.0.0.1:8090", "127.0.0.1", 403),
+            ("127.0.0.1:8090", "localhost", 403),
+            ("127.0.0.1:8090", "127.0.0.1:8091", 403),
+            ("127.0.0.1:8090", "localhost:80", 403),
+            ("127.0.0.1:8090", "localhost:", 403),
+            ("127.0.0.1:8090", "127.0.0.2:8090", 403),
+            ("127.0.0.1:8090", "[::1]:8090", 403),
+            ("127.0.0.1:8090", "[::ffff:127.0.0.1]:8090", 200),
+            ("127.0.0.1:8090", "evil.example:8090", 403),
+            ("127.0.0.1:8090", "localhost.evil.example:8090", 403),
+            ("127.0.0.1:8090", "127.0.0.1.evil.example:8090", 403),
+            ("127.0.0.1:8090", "0x7f000001:8090", 403),
+            ("127.0.0.1:8090", "2130706433:8090", 403),
+            ("127.0.0.1:8090", "127.1:8090", 403),
+            ("127.0.0.1:8090", "", 403),
+            ("127.0.0.1:80", "127.0.0.1", 200),
+            ("127.0.0.1:80", "localhost", 200),
+            ("127.0.0.1:80", "127.0.0.1:80", 200),
+            ("[::1]:8090", "[::1]:8090", 200),
+            ("[::1]:8090", "[0:0:0:0:0:0:0:1]:8090", 200),
+            ("[::1]:8090", "localhost:8090", 200),
+            ("[::1]:8090", "127.0.0.1:8090", 403),
+            ("[::1]:8090", "::1", 403),
+            ("[::1]:80", "[::1]", 200),
+            ("[::1]:80", "::1", 403),
+            ("[::ffff:127.0.0.1]:8090", "127.0.0.1:8090", 200),
+            ("[::ffff:127.0.0.1]:8090", "localhost:8090", 200),
+            ("192.0.2.1:8090", "192.0.2.1:8090", 200),
+            ("192.0.2.1:8090", "192.0.2.2:8090", 403),
+            ("192.0.2.1:8090", "localhost:8090", 403),
+            ("0.0.0.0:8090", "192.0.2.1:8090", 200),
+            ("0.0.0.0:8090", "127.0.0.1:8090", 200),
+            ("0.0.0.0:8090", "192.0.2.1:8091", 403),
+            ("0.0.0.0:8090", "192.0.2.1", 403),
+            ("0.0.0.0:8090", "localhost:8090", 403),
+            ("0.0.0.0:8090", "admin.example:8090", 403),
+            ("0.0.0.0:80", "192.0.2.1", 200),
+            ("[::]:8090", "[2001:db8::1]:8090", 200),
+            ("[::]:8090", "192.0.2.1:8090", 200),
+            ("[::]:8090", "admin.example:8090", 403),
+        ] {
+            let fields = [("host", host)];
+            assert_eq!(status("GET", "/api/backends", &fields, bound, None), expected, "{host} at {bound}");
+        }
+    }
+
+    #[test]
+    fn a_host_that_is_missing_or_said_twice_is_nobodys() {
+        let host = ("host", "127.0.0.1:8090");
+        for fields in [&[][..], &[host, host]] {
+            assert_eq!(status("GET", "/api/backends", fields, "127.0.0.1:8090", None), 403);
+        }
+    }
+
+    #[test]
+    fn the_probes_are_open_and_nothing_else_is() {
+        let token = Token::from_text(SECRET).unwrap();
+        for (path, expected) in [
+            ("/healthz", 200),
+            ("/readyz", 200),
+            ("/healthz/", 403),
+            ("//healthz", 403),
+            ("/HEALTHZ", 403),
+            ("/api/backends", 403),
+            ("/api/../healthz", 403),
+            ("/%61pi/backends", 403),
+            ("/", 403),
+        ] {
+            let fields = [("host", "evil.example")];
+            assert_eq!(status("GET", path, &fields, "127.0.0.1:8090", Some(&token)), expected, "{path}");
+        }
+    }
+
+    #[test]
+    fn tokens() {
+        let token = Token::from_text(SECRET).unwrap();
+        for (credentials, expected) in [
+            ("Bearer sixteen-letters!", 200),
+            ("bEARER sixteen-letters!", 200),
+            ("Bearer   sixteen-letters!", 200),
+            ("Bearer sixteen-letters", 401),
+            ("Bearer sixteen-letters!!", 401),
+            ("Bearer ", 401),
+            ("Bearer", 401),
+            ("sixteen-letters!", 401),
+            ("Basic sixteen-letters!", 401),
+            ("", 401),
+        ] {
+            let fields = [("host", "127.0.0.1:8090"), ("authorization", credentials)];
+            let path = "/api/backends";
+            assert_eq!(
+                status("GET", path, &fields, "127.0.0.1:8090", Some(&token)),
+                expected,
+                "{credentials}"
+            );
+            let twice = [fields[0], fields[1], fields[1]];
+            assert_eq!(status("GET", path, &twice, "127.0.0.1:8090", Some(&token)), 401, "{credentials}");
+        }
+        assert_eq!(
+            status("GET", "/api/x", &[("host", "127.0.0.1:8090")], "127.0.0.1:8090", Some(&token)),
+            401
+        );
+        let stranger = [("host", "a.example"), ("authorization", "Bearer wrong"), JSON];
+        assert_eq!(status("POST", "/api/x", &stranger, "127.0.0.1:8090", Some(&token)), 403, "Host is first");
+    }
+
+    #[test]
+    fn types() {
+        let host = ("host", "127.0.0.1:8090");
+        for (kind, expected) in [
+            ("application/json", 200),
+            ("Application/JSON; charset=utf-8", 200),
+            ("application/json ;x", 200),
+            ("text/plain", 415),
+            ("text/plain; application/json", 415),
+            ("text/plain, application/json", 415),
+            ("application/json, text/plain", 415),
+            ("application/x-www-form-urlencoded", 415),
+            ("multipart/form-data", 415),
+            ("application/json5", 415),
+            ("", 415),
+        ] {
+            for method in ["POST", "PUT", "DELETE", "PATCH", "OPTIONS", "ODD"] {
+                let fields = [host, ("content-type", kind)];
+                let got = status(method, "/api/reload", &fields, "127.0.0.1:8090", None);
+                assert_eq!(got, expected, "{method} {kind}");
+            }
+        }
+        assert_eq!(status("DELETE", "/api/backends/a:1", &[host], "127.0.0.1:8090", None), 415);
+        assert_eq!(status("HEAD", "/api/backends", &[host], "127.0.0.1:8090", None), 200);
+        let twice = [host, JSON, ("content-type", "text/plain")];
+        assert_eq!(status("POST", "/api/reload", &twice, "127.0.0.1:8090", None), 415);
+    }
+
+    proptest! {
+        #[test]
+        fn no_name_but_localhost_is_answered_to(name in "[a-z][a-z0-9.-]{0,20}", any_address: bool) {
+            let bound = if any_address { "0.0.0.0:8090" } else { "127.0.0.1:8090" }.parse().unwrap();
+            let ours = is_ours(&format!("{name}:8090"), bound);
+            prop_assert_eq!(ours, name == "localhost" && !any_address);
+        }
+    }
+}

@@ -1,0 +1,237 @@
+//! May a backend be chosen now? What checks and requests have shown, in one word that every worker reads.
+
+use crate::health;
+use crate::health::checks::{Checks, State};
+use crate::health::ejection::{self, Cause, Ejection};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
+use std::sync::{LazyLock, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+/// Moments are counted from here, in nanoseconds, so that a word can hold one.
+static BEGINNING: LazyLock<Instant> = LazyLock::new(Instant::now);
+
+/// It is in.
+const IN: u64 = 0;
+
+/// It is out until a check shows that it is back.
+const UNTIL_SHOWN: u64 = u64::MAX;
+
+/// The least share of its weight that a backend begins its slow start with.
+const FIRST_SHARE: f64 = 0.1;
+
+/// May it be chosen?
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Usable {
+    /// Like any other.
+    Yes,
+    /// It was taken out, its time is over, and nothing but a request can show whether it is back.
+    OnTrial,
+    /// Not while there is another.
+    No,
+}
+
+/// How a backend does.
+#[derive(Debug)]
+pub struct Standing {
+    /// [`IN`], [`UNTIL_SHOWN`], or the moment from which it is on trial.
+    out_until: AtomicU64,
+    /// When it came back last; 0 if it never was away.
+    returned: AtomicU64,
+    /// The last try failed.
+    failing: AtomicBool,
+    facts: Mutex<Facts>,
+}
+
+#[derive(Debug)]
+struct Facts {
+    checks: Checks,
+    ejection: Ejection,
+    /// Somebody checks it: then it is back when a check says so, not when a time is over.
+    watched: bool,
+    /// When it began, or ceased, to drain.
+    turned: Option<Instant>,
+}
+
+/// What a check can change.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Change {
+    /// It is down.
+    Down,
+    /// It is up.
+    Up,
+    /// It was taken out for requests that failed, and has shown that it is back.
+    Back,
+}
+
+/// What is known of it, for people.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Report {
+    /// `checking`, `up` or `down`.
+    pub state: State,
+    /// Since when.
+    pub since: Instant,
+    /// The last error or status, or what was seen.
+    pub why: String,
+    /// When it began to drain, or was resumed.
+    pub turned: Option<Instant>,
+}
+
+fn moment(at: Instant) -> u64 {
+    let nanos = at.saturating_duration_since(*BEGINNING).as_nanos();
+    u64::try_from(nanos).unwrap_or(UNTIL_SHOWN - 1).max(1)
+}
+
+impl Standing {
+    /// Nothing is known of it: it counts as usable, so that the first request need not wait.
+    pub fn new(now: Instant) -> Self {
+        LazyLock::force(&BEGINNING);
+        let facts =
+            Facts { checks: Checks::new(now), ejection: Ejection::default(), watched: false, turned: None };
+        Standing {
+            out_until: AtomicU64::new(IN),
+            returned: AtomicU64::new(0),
+            failing: AtomicBool::new(false),
+            facts: Mutex::new(facts),
+        }
+    }
+
+    /// May it be chosen?
+    pub fn usable(&self, now: Instant) -> Usable {
+        match self.out_until.load(Relaxed) {
+            IN => Usable::Yes,
+            until if until <= moment(now) => Usable::OnTrial,
+            _ => Usable::No,
+        }
+    }
+
+    /// The part of its weight that counts now: less than 1 for a while after it has returned.
+    pub fn ramp(&self, now: Instant, slow_start: Duration) -> f64 {
+        let returned = self.returned.load(Relaxed);
+        if returned == 0 || slow_start.is_zero() {
+            return 1.0;
+        }
+        let back_for = Duration::from_nanos(moment(now).saturating_sub(returned));
+        (back_for.as_secs_f64() / slow_start.as_secs_f64()).clamp(FIRST_SHARE, 1.0)
+    }
+
+    /// Somebody checks it from now on, or nobody does any more: what checks have shown is forgotten.
+    pub fn watch(&self, watched: bool, now: Instant) {
+        let mut facts = self.lock();
+        if facts.watched != watched {
+            facts.watched = watched;
+            facts.checks = Checks::new(now);
+            self.publish(&facts, now);
+        }
+    }
+
+    /// A check has ended. What that changes, if anything.
+    pub fn checked(
+        &self,
+        result: Result<String, String>,
+        health: &health::Options,
+        now: Instant,
+    ) -> Option<Change> {
+        let mut facts = self.lock();
+        let good = result.is_ok();
+        let state = facts.checks.note(result, health.thresholds(), now);
+        let back = facts.ejection.probed(good, health.rise, now, &health.ejection);
+        self.publish(&facts, now);
+        match state {
+            Some(State::Down) => Some(Change::Down),
+            Some(State::Up) if facts.ejection.out().is_none() => Some(Change::Up),
+            _ => back.then_some(Change::Back),
+        }
+    }
+
+    /// What checks have to show of it, if requests took it out.
+    pub fn wants_proof(&self) -> Option<Cause> {
+        self.lock().ejection.out().map(|out| out.cause)
+    }
+
+    /// A request that was begun then has got its reply. True if that is news: the one before had failed, or it had been
+    /// taken out.
+    pub fn succeeded(&self, began: Instant, now: Instant) -> bool {
+        if !self.failing.load(Relaxed) {
+            return false; // nothing to take back: this is all that a good request costs
+        }
+        let mut facts = self.lock();
+        match facts.ejection.out() {
+            None => facts.ejection.succeeded(now),
+            Some(out) if began > out.since => facts.ejection.readmit(now),
+            Some(_) => return false, // it was under way already when the others failed
+        }
+        self.failing.store(false, Relaxed);
+        self.publish(&facts, now);
+        true
+    }
+
+    /// A request that was begun then has failed. Is that news, and is the backend to be taken out for it?
+    pub fn failed(
+        &self,
+        cause: Cause,
+        began: Instant,
+        now: Instant,
+        options: &ejection::Options,
+    ) -> (bool, bool) {
+        let mut facts = self.lock();
+        let news = !self.failing.swap(true, Relaxed);
+        let on_trial = self.usable(now) == Usable::OnTrial;
+        let due = match facts.ejection.out() {
+            None => facts.ejection.failed(cause, now, options),
+            Some(out) => on_trial && began > out.since,
+        };
+        (news, due)
+    }
+
+    /// Takes it out, for what its last request has met.
+    pub fn eject(&self, why: &str, now: Instant, options: &ejection::Options) -> Duration {
+        let mut facts = self.lock();
+        if facts.ejection.out().is_some() {
+            facts.ejection.readmit(now); // for a moment: its trial is over, and it goes out again for longer
+        }
+        facts.ejection.eject(why, now, options);
+        self.publish(&facts, now);
+        facts.ejection.out().map_or(Duration::ZERO, |out| out.until.saturating_duration_since(now))
+    }
+
+    /// It begins to drain, or ceases to.
+    pub fn turned(&self, now: Instant) {
+        self.lock().turned = Some(now);
+    }
+
+    /// What is known of it.
+    pub fn report(&self) -> Report {
+        let facts = self.lock();
+        let (checks, turned) = (&facts.checks, facts.turned);
+        match facts.ejection.out() {
+            Some(out) if checks.state() != State::Down => Report {
+                state: State::Down,
+                since: out.since,
+                why: format!("taken out: {}", out.why),
+                turned,
+            },
+            _ => {
+                Report { state: checks.state(), since: checks.since(), why: checks.why().to_owned(), turned }
+            }
+        }
+    }
+
+    /// Writes what follows from the facts where workers look.
+    fn publish(&self, facts: &Facts, now: Instant) {
+        let until = match facts.ejection.out() {
+            _ if facts.checks.state() == State::Down => UNTIL_SHOWN,
+            None => IN,
+            Some(_) if facts.watched => UNTIL_SHOWN,
+            Some(out) => moment(out.until),
+        };
+        let before = self.out_until.swap(until, Relaxed);
+        if before != IN && until == IN {
+            self.returned.store(moment(now), Relaxed);
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Facts> {
+        // Each change is whole before anything could panic.
+        self.facts.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

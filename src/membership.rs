@@ -1,0 +1,338 @@
+//! Who belongs to it: the backends, and how they come and go while requests are served.
+//!
+//! Every change, whoever asks for it, goes the same way: a list of who is wanted, and `settle`, which keeps those that are
+//! there, with all that is known of them, and puts a new [`Plan`] in place of the old one.
+
+mod control;
+pub mod names;
+
+use crate::admin::Rejected;
+use crate::backend::{Backend, Member, Place};
+use crate::budget::RetryBudget;
+use crate::chooser::Chooser;
+use crate::config::{Reread, Upstream};
+use crate::current::Current;
+use crate::error::StartError;
+use crate::plan::{Common, Plan};
+use crate::rotation::SecondChoice;
+use crate::sticky::{Homes, Key, Sticky};
+use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
+use names::Lookup;
+use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+/// The backends of a balancer.
+pub struct Membership {
+    plan: Arc<Current<Plan>>,
+    books: Mutex<Books>,
+    common: Arc<Common>,
+    workers: usize,
+    lookup: Arc<dyn Lookup>,
+    reread: Option<Box<Reread>>,
+    /// For cookies, where no secret is given.
+    key: Key,
+    serving: AtomicBool,
+    /// Rings when there is another plan. Without it, this is the end.
+    bell: Mutex<Option<Sender<()>>>,
+    rung: Receiver<()>,
+}
+
+/// What the plan is made from. Whoever holds the lock makes the next one.
+struct Books {
+    /// All but its list of backends, which `entries` has.
+    upstream: Upstream,
+    budget: Arc<RetryBudget>,
+    entries: Vec<Entry>,
+}
+
+/// A member, and the backends that it stands for.
+struct Entry {
+    member: Member,
+    backends: Vec<Arc<Backend>>,
+}
+
+/// A member, and where it is.
+type Wanted = (Member, Vec<Place>);
+
+/// What a change has brought, by the backends' names.
+#[derive(Debug, Default)]
+struct Changes {
+    added: Vec<Arc<Backend>>,
+    removed: Vec<String>,
+    kept: Vec<String>,
+}
+
+impl Membership {
+    /// Looks up where the backends are. For so many workers.
+    ///
+    /// # Errors
+    /// When a name has no address.
+    pub fn found(
+        mut upstream: Upstream,
+        workers: usize,
+        lookup: Arc<dyn Lookup>,
+        reread: Option<Box<Reread>>,
+    ) -> Result<Self, StartError> {
+        let wanted = find(std::mem::take(&mut upstream.backends), lookup.as_ref())
+            .map_err(|(member, cause)| StartError::Resolve { backend: member.url.to_string(), cause })?;
+        let (common, key) = (Arc::new(Common::default()), Key::random());
+        let budget = Arc::new(RetryBudget::new(upstream.budget, Instant::now()));
+        let mut books = Books { upstream, budget, entries: Vec::new() };
+        enter(&mut books, wanted, &common, true);
+        let plan = Arc::new(Current::new(make_plan(&books, &common, workers, &key)));
+        let (bell, rung) = bounded(1);
+        let (books, bell) = (Mutex::new(books), Mutex::new(Some(bell)));
+        let serving = AtomicBool::new(false);
+        Ok(Membership { plan, books, common, workers, lookup, reread, key, serving, bell, rung })
+    }
+
+    /// What workers go by.
+    pub fn plan(&self) -> &Arc<Current<Plan>> {
+        &self.plan
+    }
+
+    /// Waits until there is another plan, so long at most. False when there will be no other.
+    pub fn wait_for_change(&self, patience: Duration) -> bool {
+        self.rung.recv_timeout(patience) != Err(RecvTimeoutError::Disconnected)
+    }
+
+    /// This is the end: whoever watches backends may go.
+    pub fn close(&self) {
+        self.bell.lock().unwrap_or_else(PoisonError::into_inner).take();
+    }
+
+    /// From now on, or no more, requests are taken.
+    pub fn set_serving(&self, serving: bool) {
+        self.serving.store(serving, SeqCst);
+    }
+
+    /// Puts a plan with these backends in place of the one before. Those that are there already are kept as they are; `anew`: with
+    /// the weight and the part that the list gives them.
+    fn settle(&self, books: &mut Books, wanted: Vec<Wanted>, anew: bool) -> Changes {
+        let changes = enter(books, wanted, &self.common, anew);
+        self.plan.replace(make_plan(books, &self.common, self.workers, &self.key));
+        self.common.room.look_again();
+        if let Some(bell) = &*self.bell.lock().unwrap_or_else(PoisonError::into_inner) {
+            let _ = bell.try_send(()); // full: it has not been heard yet, and will be
+        }
+        for backend in &changes.added {
+            tracing::info!("backend {} joins", backend.authority());
+        }
+        for name in &changes.removed {
+            tracing::info!("backend {name} leaves");
+        }
+        changes
+    }
+
+    /// Reads the configuration again and goes by it.
+    fn reread(&self) -> Result<Changes, Vec<String>> {
+        let reread = self
+            .reread
+            .as_ref()
+            .ok_or("there is no configuration file to read again")
+            .map_err(|problem| vec![problem.to_owned()])?;
+        let mut upstream = reread()?;
+        let wanted = find(std::mem::take(&mut upstream.backends), self.lookup.as_ref()).map_err(
+            |(member, cause)| vec![format!("cannot find the address of backend {}: {cause}", member.url)],
+        )?;
+        let mut books = self.lock();
+        if books.upstream.budget != upstream.budget {
+            books.budget = Arc::new(RetryBudget::new(upstream.budget, Instant::now()));
+        }
+        books.upstream = upstream;
+        Ok(self.settle(&mut books, wanted, true))
+    }
+
+    /// Looks up again where the names among the backends lead. A lookup that fails changes nothing.
+    pub fn look_up_names(&self) {
+        let members: Vec<Member> = self
+            .lock()
+            .entries
+            .iter()
+            .map(|entry| entry.member.clone())
+            .filter(|member| names::is_name(&member.url))
+            .collect();
+        for member in members {
+            match names::places(&member.url, self.lookup.as_ref()) {
+                Ok(places) => self.moved(&member, places),
+                Err(error) => {
+                    tracing::warn!("cannot look up {} again, its addresses stay: {error}", member.url)
+                }
+            }
+        }
+    }
+
+    /// A name leads there now.
+    fn moved(&self, member: &Member, places: Vec<Place>) {
+        let mut books = self.lock();
+        let mut wanted = books.wanted();
+        // It may have been removed while it was looked up.
+        let Some((_, before)) = wanted.iter_mut().find(|(one, _)| one.url == member.url) else { return };
+        if *before != places {
+            *before = places;
+            self.settle(&mut books, wanted, false);
+        }
+    }
+
+    /// How often names are looked up; nothing if there are none.
+    pub fn resolve_interval(&self) -> Option<Duration> {
+        let books = self.lock();
+        let has_names = books.entries.iter().any(|entry| names::is_name(&entry.member.url));
+        has_names.then_some(books.upstream.resolve_interval)
+    }
+
+    fn join(&self, member: Member) -> Result<Changes, Rejected> {
+        let url = member.url.clone();
+        let places = names::places(&url, self.lookup.as_ref())
+            .map_err(|error| Rejected::Bad(format!("cannot find the address of backend {url}: {error}")))?;
+        let mut books = self.lock();
+        let there: Vec<_> = books.backends().map(|backend| backend.place().clone()).collect();
+        if books.entries.iter().any(|entry| entry.member.url == url)
+            || places.iter().all(|place| there.contains(place))
+        {
+            return Err(Rejected::Twice(format!("backend {url} is there already")));
+        }
+        let mut wanted = books.wanted();
+        wanted.push((member, places));
+        Ok(self.settle(&mut books, wanted, false))
+    }
+
+    fn part(&self, name: &str) -> Result<Changes, Rejected> {
+        let mut books = self.lock();
+        let url = books.entry_of(name)?.member.url.clone();
+        let mut wanted = books.wanted();
+        wanted.retain(|(member, _)| member.url != url);
+        if wanted.is_empty() {
+            return Err(Rejected::Bad(format!("backend {name} is the only one; add another one first")));
+        }
+        Ok(self.settle(&mut books, wanted, false))
+    }
+
+    fn backend(&self, name: &str) -> Result<Arc<Backend>, Rejected> {
+        let books = self.lock();
+        let found = books.backends().find(|backend| backend.authority() == name).map(Arc::clone);
+        found.ok_or_else(|| Rejected::Unknown(format!("there is no backend {name}")))
+    }
+
+    /// Is there anybody to send a request to?
+    fn has_usable(&self) -> bool {
+        let (plan, now) = (self.plan.get(), Instant::now());
+        let mut backends = plan.chooser.backends.iter();
+        backends.any(|backend| {
+            !backend.is_draining() && backend.standing().usable(now) != crate::backend::Usable::No
+        })
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Books> {
+        // The books are changed once all that can fail is done.
+        self.books.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Books {
+    fn backends(&self) -> impl Iterator<Item = &Arc<Backend>> {
+        self.entries.iter().flat_map(|entry| &entry.backends)
+    }
+
+    /// Those that are there.
+    fn wanted(&self) -> Vec<Wanted> {
+        let places = |entry: &Entry| entry.backends.iter().map(|backend| backend.place().clone()).collect();
+        self.entries.iter().map(|entry| (entry.member.clone(), places(entry))).collect()
+    }
+
+    /// The member with this name, or with a backend of this name that is all it stands for.
+    fn entry_of(&self, name: &str) -> Result<&Entry, Rejected> {
+        let is_it = |entry: &&Entry| {
+            entry.member.url.authority() == name
+                || entry.backends.iter().any(|backend| backend.authority() == name)
+        };
+        let entry = self.entries.iter().find(is_it);
+        let entry = entry.ok_or_else(|| Rejected::Unknown(format!("there is no backend {name}")))?;
+        let url = &entry.member.url;
+        if url.authority() != name && names::is_name(url) {
+            let of = url.authority();
+            return Err(Rejected::Bad(format!(
+                "{name} is one of the addresses of {of}; drain it, or remove {of}"
+            )));
+        }
+        Ok(entry)
+    }
+}
+
+/// Where members are.
+fn find(members: Vec<Member>, lookup: &dyn Lookup) -> Result<Vec<Wanted>, (Member, std::io::Error)> {
+    let place = |member: Member| match names::places(&member.url, lookup) {
+        Ok(places) => Ok((member, places)),
+        Err(error) => Err((member, error)),
+    };
+    members.into_iter().map(place).collect()
+}
+
+/// Writes down who is wanted: whoever is there already stays.
+fn enter(books: &mut Books, wanted: Vec<Wanted>, common: &Common, anew: bool) -> Changes {
+    let mut changes = Changes::default();
+    let mut before: Vec<Arc<Backend>> = books.entries.drain(..).flat_map(|entry| entry.backends).collect();
+    let mut taken: Vec<Place> = Vec::new();
+    for (member, places) in wanted {
+        let mut backends = Vec::new();
+        for place in places {
+            if taken.contains(&place) {
+                tracing::warn!("backend {} leads to {}, which is there already", member.url, place.authority);
+                continue;
+            }
+            taken.push(place.clone());
+            let backend = match before.iter().position(|backend| *backend.place() == place) {
+                Some(at) => {
+                    let backend = before.swap_remove(at);
+                    changes.kept.push(backend.authority().to_string());
+                    if anew {
+                        backend.set_part(member.weight, member.backup);
+                    }
+                    backend
+                }
+                None => {
+                    let backend = Arc::new(Backend::new(place, member.weight, member.backup, &common.room));
+                    changes.added.push(Arc::clone(&backend));
+                    backend
+                }
+            };
+            backends.push(backend);
+        }
+        books.entries.push(Entry { member, backends });
+    }
+    changes.removed = before.iter().map(|backend| backend.authority().to_string()).collect();
+    changes
+}
+
+/// The plan that the books make.
+fn make_plan(books: &Books, common: &Arc<Common>, workers: usize, key: &Key) -> Plan {
+    let backends: Vec<_> = books.backends().map(Arc::clone).collect();
+    let Upstream { strategy, choice, sticky, health, forward, trusted_proxies, .. } = &books.upstream;
+    let most = choice.most_in_flight(workers, backends.len());
+    let now = Instant::now();
+    for backend in &backends {
+        backend.slots().set_most(most);
+        backend.standing().watch(health.on, now);
+    }
+    let homes = sticky.as_ref().map(|options| {
+        let key = options.secret.as_deref().map_or_else(|| key.clone(), Key::from_secret);
+        Homes::new(Sticky::new(options.cookie.clone(), key), &backends)
+    });
+    let chooser = Chooser {
+        backends,
+        strategy: Arc::clone(strategy),
+        homes,
+        options: *choice,
+        room: Arc::clone(&common.room),
+        second: SecondChoice::default(),
+    };
+    Plan {
+        chooser,
+        forward: *forward,
+        trusted_proxies: trusted_proxies.as_slice().into(),
+        health: health.clone(),
+        budget: Arc::clone(&books.budget),
+        common: Arc::clone(common),
+    }
+}

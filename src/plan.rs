@@ -1,0 +1,83 @@
+//! What workers go by. A change replaces the plan as a whole: whoever has begun a request by the old one ends it by that.
+
+use crate::backend::Backend;
+use crate::budget::RetryBudget;
+use crate::candidates::has_another;
+use crate::chooser::Chooser;
+use crate::forward::{self, retry::Failure};
+use crate::health::{self, ejection::Cause};
+use crate::limit::WaitingRoom;
+use http::StatusCode;
+use ipnet::IpNet;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Instant;
+
+/// Everything about backends that a worker needs for a request.
+pub struct Plan {
+    /// Who is next.
+    pub chooser: Chooser,
+    /// How backends are waited for.
+    pub forward: forward::Options,
+    /// Proxies whose word on the client's address is believed.
+    pub trusted_proxies: Arc<[IpNet]>,
+    /// How backends are watched.
+    pub health: health::Options,
+    /// How many retries there may be.
+    pub budget: Arc<RetryBudget>,
+    /// What stays when the plan is replaced.
+    pub common: Arc<Common>,
+}
+
+/// What all plans share, one after the other.
+#[derive(Default)]
+pub struct Common {
+    /// Where requests wait while all backends are full.
+    pub room: Arc<WaitingRoom>,
+    /// Held while a backend is taken out: two that fail at the same moment must not both count on the other.
+    ejecting: Mutex<()>,
+}
+
+impl Plan {
+    /// This backend has replied to a request that was begun then. A gateway that says that nobody is behind it is as good as gone.
+    pub fn replied(&self, backend: &Backend, began: Instant, status: StatusCode) {
+        if matches!(status, StatusCode::BAD_GATEWAY | StatusCode::GATEWAY_TIMEOUT) {
+            return self.blame(backend, Cause::Reply, began, &format!("it replied {status}"));
+        }
+        if backend.standing().succeeded(began, Instant::now()) {
+            tracing::info!("backend {} answers again", backend.authority());
+            self.common.room.look_again();
+        }
+    }
+
+    /// This backend has failed a request that was begun then.
+    pub fn failed(&self, backend: &Backend, failure: Failure, began: Instant, why: &str) {
+        self.blame(backend, if failure.connected { Cause::Reply } else { Cause::Connect }, began, why);
+    }
+
+    /// May one more backend be tried? Where nothing was sent it costs nobody anything. Otherwise retries have
+    /// a budget, or an outage would be answered with three times the load.
+    pub fn may_retry(&self, failure: Failure) -> bool {
+        !failure.connected || self.budget.may_retry(Instant::now())
+    }
+
+    fn blame(&self, backend: &Backend, cause: Cause, began: Instant, why: &str) {
+        let (now, name) = (Instant::now(), backend.authority());
+        backend.count_failure();
+        let (news, due) = backend.standing().failed(cause, began, now, &self.health.ejection);
+        if news {
+            tracing::warn!("backend {name} fails: {why}");
+        }
+        if !due {
+            return;
+        }
+        let _one_at_a_time = self.common.ejecting.lock().unwrap_or_else(PoisonError::into_inner);
+        if has_another(&self.chooser.backends, backend, now) {
+            let time = backend.standing().eject(why, now, &self.health.ejection);
+            let time = time.as_secs_f64();
+            tracing::warn!(
+                "backend {name} is taken out for {time:.1} s: too many failures in a row, the last: {why}"
+            );
+            self.common.room.look_again();
+        }
+    }
+}
