@@ -6,7 +6,7 @@ harness = $(or $(CARGO_TARGET_DIR),compare/target)/release/turnwheel-compare
 # What there is no use in running against the other edge.
 of_the_parked_edge = --skip parked:: --skip attacks:: --skip scale::
 
-.PHONY: help run demo curl test lint check test-heavy compare lesson build-compare test-compare fuzz build install clean
+.PHONY: help run demo curl test lint check test-heavy compare lesson build-compare test-compare fuzz model build install clean
 
 help: ## List these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -67,6 +67,9 @@ fuzz: ## Fuzz the parsers of the parked edge, for SECONDS=60 each; needs a C++ c
 		cargo run --locked --release --quiet --bin $$target -- -dict=http.dict -artifact_prefix=artifacts/$$target/ \
 			-max_total_time=$(SECONDS) -print_final_stats=1 corpus/$$target seeds/$$target || exit; \
 	done
+
+model: ## Model-check the in-flight limit and the swap of configuration
+	cd models && cargo fmt --check && cargo clippy --locked -- -D warnings && cargo run --locked --release
 
 build: ## Build in release
 	cargo build --locked --release

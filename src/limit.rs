@@ -246,8 +246,12 @@ impl WaitingRoom {
         line.tickets.insert(number, Ticket { wanted: ids, outcome: None, bell: Arc::clone(&bell) });
         self.waiting.fetch_add(1, SeqCst);
         // Counted first, tried second: a slot that comes free in between is seen here or there.
-        wanted.iter().for_each(|slots| _ = slots.wanted.fetch_add(1, SeqCst));
-        wanted.iter().for_each(|slots| slots.let_in(&mut line));
+        for slots in wanted {
+            slots.wanted.fetch_add(1, SeqCst);
+        }
+        for slots in wanted {
+            slots.let_in(&mut line);
+        }
 
         let mut late = false;
         while !late && line.is_waiting(number) {
@@ -255,11 +259,18 @@ impl WaitingRoom {
             let woken = bell.wait_timeout(line, left).unwrap_or_else(PoisonError::into_inner);
             (line, late) = (woken.0, woken.1.timed_out());
         }
-        wanted.iter().for_each(|slots| _ = slots.wanted.fetch_sub(1, SeqCst));
+        for slots in wanted {
+            slots.wanted.fetch_sub(1, SeqCst);
+        }
         self.waiting.fetch_sub(1, SeqCst);
-        place.seen = self.changes.load(SeqCst);
         // What the ticket says comes first: who was let in while time ran out is in.
-        line.tickets.remove(&number).and_then(|ticket| ticket.outcome).unwrap_or(Waited::TooLate)
+        let outcome =
+            line.tickets.remove(&number).and_then(|ticket| ticket.outcome).unwrap_or(Waited::TooLate);
+        // Who is let in has not been told to look. If it comes back for another try, it is to be told then.
+        if outcome == Waited::LookAgain {
+            place.seen = self.changes.load(SeqCst);
+        }
+        outcome
     }
 
     /// Sends everybody who waits to look again, because other backends are to be had than before. To be
@@ -286,5 +297,203 @@ impl WaitingRoom {
     fn lock(&self) -> MutexGuard<'_, Line> {
         // Nothing that is done with the lock held can panic half-way and leave the line in disorder.
         self.line.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::mpsc;
+    use std::thread;
+    use std::time::Duration;
+
+    fn backends<const N: usize>(limits: [usize; N]) -> (Arc<WaitingRoom>, [Slots; N]) {
+        let room = Arc::new(WaitingRoom::default());
+        let slots = limits.map(|most| Slots::new(Arc::clone(&room), most));
+        (room, slots)
+    }
+
+    /// Long enough for any machine.
+    fn patiently() -> Instant {
+        Instant::now() + Duration::from_secs(60)
+    }
+
+    fn until(what: impl Fn() -> bool) {
+        let deadline = patiently();
+        while !what() {
+            assert!(Instant::now() < deadline, "it did not come to pass");
+            thread::yield_now();
+        }
+    }
+
+    /// One waits for each of these, in this order of tickets, while `body` runs; whoever enters is heard
+    /// of, and stays in.
+    fn in_line(room: &WaitingRoom, wanted: &[&[&Slots]], body: impl FnOnce(&mpsc::Receiver<usize>)) {
+        thread::scope(|scope| {
+            let (entered, heard) = mpsc::channel();
+            for (who, wanted) in wanted.iter().enumerate() {
+                let entered = entered.clone();
+                scope.spawn(move || {
+                    let waited = room.wait(&mut room.place(), wanted, patiently());
+                    assert!(matches!(waited, Waited::Entered(_)), "{waited:?}");
+                    entered.send(who).unwrap();
+                });
+                until(|| room.len() == who + 1);
+            }
+            body(&heard);
+        });
+    }
+
+    #[test]
+    fn no_more_enter_than_there_are_slots_however_many_try() {
+        let (room, [slots]) = backends([3]);
+        let (inside, highest) = (AtomicUsize::new(0), AtomicUsize::new(0));
+        thread::scope(|scope| {
+            for _ in 0..8 {
+                scope.spawn(|| {
+                    for _ in 0..5000 {
+                        if !slots.try_enter() {
+                            let waited = room.wait(&mut room.place(), &[&slots], patiently());
+                            assert_eq!(waited, Waited::Entered(0));
+                        }
+                        highest.fetch_max(inside.fetch_add(1, SeqCst) + 1, SeqCst);
+                        assert!(slots.taken() <= 3);
+                        inside.fetch_sub(1, SeqCst);
+                        slots.leave();
+                    }
+                });
+            }
+        });
+        assert!(highest.load(SeqCst) <= 3);
+        assert_eq!((slots.taken(), room.len(), slots.wanted.load(SeqCst)), (0, 0, 0));
+    }
+
+    #[test]
+    fn who_came_first_is_served_first_and_nobody_jumps_the_line() {
+        let (room, [slots]) = backends([1]);
+        assert!(slots.try_enter());
+        in_line(&room, &[&[&slots], &[&slots], &[&slots]], |heard| {
+            for who in 0..3 {
+                assert!(!slots.try_enter(), "somebody waits");
+                slots.leave();
+                assert_eq!(heard.recv(), Ok(who));
+                assert_eq!(slots.taken(), 1);
+            }
+        });
+        assert!(room.is_empty());
+    }
+
+    #[test]
+    fn who_wants_another_backend_is_passed() {
+        let (room, [one, other]) = backends([1, 1]);
+        assert!(one.try_enter() && other.try_enter());
+        in_line(&room, &[&[&one], &[&other], &[&one, &other]], |heard| {
+            for (backend, who) in [(&other, 1), (&other, 2), (&one, 0)] {
+                backend.leave();
+                assert_eq!(heard.recv(), Ok(who));
+            }
+        });
+    }
+
+    #[test]
+    fn a_backend_that_nobody_waits_for_is_entered_past_a_line_for_another() {
+        let (room, [full, idle]) = backends([1, 2]);
+        assert!(full.try_enter());
+        in_line(&room, &[&[&full]], |heard| {
+            assert!(idle.try_enter());
+            assert_eq!(room.wait(&mut room.place(), &[&full, &idle], Instant::now()), Waited::Entered(1));
+            full.leave();
+            assert_eq!(heard.recv(), Ok(0));
+        });
+    }
+
+    #[test]
+    fn who_is_too_late_leaves_the_line() {
+        let (room, [slots]) = backends([1]);
+        assert!(slots.try_enter());
+        let soon = Instant::now() + Duration::from_millis(20);
+        assert_eq!(room.wait(&mut room.place(), &[&slots], soon), Waited::TooLate);
+        assert!(Instant::now() >= soon && room.is_empty());
+        slots.leave();
+        assert_eq!(slots.taken(), 0, "nobody was let in for whom nobody waits");
+        assert!(slots.try_enter());
+    }
+
+    #[test]
+    fn who_looks_again_keeps_the_place_in_line() {
+        let (room, [slots]) = backends([1]);
+        let (room, slots) = (&*room, &slots);
+        assert!(slots.try_enter());
+        thread::scope(|scope| {
+            let looking = scope.spawn(|| {
+                let mut place = room.place();
+                assert_eq!(room.wait(&mut place, &[slots], patiently()), Waited::LookAgain);
+                place
+            });
+            until(|| room.len() == 1);
+            room.look_again();
+            let mut place = looking.join().unwrap();
+            assert!(room.is_empty());
+            in_line(room, &[&[slots]], |heard| {
+                let again = scope.spawn(move || room.wait(&mut place, &[slots], patiently()));
+                until(|| room.len() == 2);
+                slots.leave();
+                assert_eq!(again.join().unwrap(), Waited::Entered(0));
+                assert!(heard.try_recv().is_err(), "who came later is not in");
+                slots.leave();
+                assert_eq!(heard.recv(), Ok(0));
+            });
+        });
+    }
+
+    #[test]
+    fn a_change_before_the_wait_is_not_missed() {
+        let (room, []) = backends([]);
+        let mut place = room.place();
+        room.look_again();
+        assert_eq!(room.wait(&mut place, &[], patiently()), Waited::LookAgain);
+        assert_eq!(room.wait(&mut place, &[], Instant::now()), Waited::TooLate);
+    }
+
+    #[test]
+    fn nobody_enters_what_is_closed_until_it_is_opened() {
+        let (room, [slots]) = backends([2]);
+        assert!(slots.try_enter());
+        slots.close();
+        assert!(!slots.try_enter());
+        assert_eq!(room.wait(&mut room.place(), &[&slots], Instant::now()), Waited::TooLate);
+        in_line(&room, &[&[&slots]], |heard| {
+            slots.leave();
+            slots.set_most(5);
+            assert_eq!((slots.taken(), slots.most(), heard.try_recv().is_err()), (0, 5, true));
+            slots.open();
+            assert_eq!(heard.recv(), Ok(0));
+        });
+        assert_eq!(slots.taken(), 1);
+    }
+
+    #[test]
+    fn another_limit_holds_at_once_and_lets_in_who_waits() {
+        let (room, [slots]) = backends([2]);
+        assert!(slots.try_enter() && slots.try_enter());
+        slots.set_most(1);
+        slots.leave();
+        assert!(!slots.try_enter(), "one is in, and one may be");
+        in_line(&room, &[&[&slots], &[&slots]], |heard| {
+            slots.set_most(usize::MAX);
+            let mut both = [heard.recv().unwrap(), heard.recv().unwrap()];
+            both.sort();
+            assert_eq!((both, slots.taken(), slots.most()), ([0, 1], 3, HIGHEST));
+        });
+        slots.set_most(0);
+        assert!(!slots.try_enter());
+    }
+
+    #[test]
+    fn a_backend_on_trial_lets_one_in() {
+        let (_room, [slots]) = backends([10]);
+        assert!(slots.try_enter_within(1));
+        assert!(!slots.try_enter_within(1));
+        assert!(slots.try_enter());
     }
 }
