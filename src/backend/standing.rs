@@ -235,3 +235,145 @@ impl Standing {
         self.facts.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const OPTIONS: ejection::Options = ejection::Options {
+        max_fails: 2,
+        fail_timeout: Duration::from_secs(10),
+        longest: Duration::from_secs(60),
+    };
+
+    /// A backend's standing, on a clock of its own.
+    struct Watch {
+        standing: Standing,
+        start: Instant,
+        health: health::Options,
+    }
+
+    impl Watch {
+        fn new(watched: bool) -> Self {
+            let start = Instant::now();
+            let standing = Standing::new(start);
+            standing.watch(watched, start);
+            let health = health::Options { ejection: OPTIONS, ..health::Options::default() };
+            Watch { standing, start, health }
+        }
+
+        fn at(&self, second: u64) -> Instant {
+            self.start + Duration::from_secs(second)
+        }
+
+        /// A request fails at once. Is the backend to be taken out?
+        fn fails(&self, cause: Cause, second: u64) -> bool {
+            self.standing.failed(cause, self.at(second), self.at(second), &OPTIONS).1
+        }
+
+        fn eject(&self, cause: Cause, second: u64) {
+            assert!(!self.fails(cause, second));
+            assert!(self.fails(cause, second));
+            self.standing.eject("on purpose", self.at(second), &OPTIONS);
+        }
+
+        fn check(&self, good: bool, second: u64) -> Option<Change> {
+            let result = if good { Ok("connected".to_owned()) } else { Err("refused".to_owned()) };
+            self.standing.checked(result, &self.health, self.at(second))
+        }
+
+        fn usable(&self, second: u64) -> Usable {
+            self.standing.usable(self.at(second))
+        }
+
+        fn state(&self) -> (State, String) {
+            let report = self.standing.report();
+            (report.state, report.why)
+        }
+    }
+
+    #[test]
+    fn checks_take_it_down_and_bring_it_up() {
+        let watch = Watch::new(true);
+        assert_eq!((watch.usable(0), watch.state().0), (Usable::Yes, State::Checking));
+        let changes = [1, 2, 3].map(|second| watch.check(false, second));
+        assert_eq!(changes, [None, None, Some(Change::Down)]);
+        assert_eq!(watch.usable(1000), Usable::No);
+        assert_eq!(watch.state(), (State::Down, "refused".to_owned()));
+        assert_eq!([4, 5].map(|second| watch.check(true, second)), [None, Some(Change::Up)]);
+        assert_eq!((watch.usable(5), watch.state().0), (Usable::Yes, State::Up));
+    }
+
+    #[test]
+    fn a_request_that_succeeds_between_two_failures_keeps_it_in() {
+        let watch = Watch::new(true);
+        for second in 0..10 {
+            assert!(!watch.fails(Cause::Reply, 2 * second));
+            assert!(watch.standing.succeeded(watch.at(2 * second + 1), watch.at(2 * second + 1)), "news");
+            assert!(!watch.standing.succeeded(watch.at(2 * second + 1), watch.at(2 * second + 1)), "no news");
+        }
+        assert_eq!(watch.usable(20), Usable::Yes);
+    }
+
+    #[test]
+    fn who_was_taken_out_comes_back_when_checks_prove_it() {
+        let watch = Watch::new(true);
+        watch.eject(Cause::Reply, 0);
+        assert_eq!((watch.usable(1), watch.usable(1000)), (Usable::No, Usable::No), "time alone is no proof");
+        assert_eq!(watch.standing.wants_proof(), Some(Cause::Reply));
+        assert_eq!(watch.state(), (State::Down, "taken out: on purpose".to_owned()));
+        assert_eq!([watch.check(true, 1), watch.check(false, 2), watch.check(true, 3)], [None; 3]);
+        assert_eq!(watch.check(true, 4), Some(Change::Up));
+        assert_eq!((watch.usable(4), watch.standing.wants_proof()), (Usable::Yes, None));
+        watch.eject(Cause::Connect, 100);
+        assert_eq!([101, 102].map(|second| watch.check(true, second)), [None, Some(Change::Back)]);
+    }
+
+    #[test]
+    fn where_nobody_checks_time_puts_it_on_trial() {
+        let watch = Watch::new(false);
+        watch.eject(Cause::Reply, 0);
+        assert_eq!([5, 9, 10].map(|second| watch.usable(second)), [Usable::No, Usable::No, Usable::OnTrial]);
+        // One request fails: out again, for twice as long.
+        assert!(watch.fails(Cause::Reply, 11));
+        watch.standing.eject("again", watch.at(11), &OPTIONS);
+        assert_eq!([30, 31].map(|second| watch.usable(second)), [Usable::No, Usable::OnTrial]);
+        // One succeeds: it is back.
+        assert!(watch.standing.succeeded(watch.at(32), watch.at(32)));
+        assert_eq!(watch.usable(32), Usable::Yes);
+    }
+
+    #[test]
+    fn what_was_under_way_before_it_was_taken_out_changes_nothing() {
+        let watch = Watch::new(false);
+        watch.eject(Cause::Connect, 5);
+        assert!(!watch.standing.succeeded(watch.at(4), watch.at(6)), "it had been begun before");
+        assert_eq!(watch.usable(6), Usable::No);
+        assert!(!watch.fails(Cause::Connect, 7), "it is out already");
+        assert!(watch.standing.succeeded(watch.at(8), watch.at(8)), "all were sick, and it served");
+        assert_eq!(watch.usable(8), Usable::Yes);
+    }
+
+    #[test]
+    fn who_is_not_checked_any_more_is_believed_again() {
+        let watch = Watch::new(true);
+        (1..4).for_each(|second| _ = watch.check(false, second));
+        assert_eq!(watch.usable(5), Usable::No);
+        watch.standing.watch(false, watch.at(5));
+        assert_eq!((watch.usable(5), watch.state().0), (Usable::Yes, State::Checking));
+    }
+
+    #[test]
+    fn a_backend_that_is_back_gets_its_share_bit_by_bit() {
+        let watch = Watch::new(true);
+        let slow_start = Duration::from_secs(20);
+        assert!((watch.standing.ramp(watch.at(0), slow_start) - 1.0).abs() < 1e-9, "it never was away");
+        (1..4).for_each(|second| _ = watch.check(false, second));
+        (4..6).for_each(|second| _ = watch.check(true, second));
+        let ramp = |second| watch.standing.ramp(watch.at(second), slow_start);
+        for (second, share) in [(5, 0.1), (10, 0.25), (15, 0.5), (25, 1.0), (100, 1.0)] {
+            assert!((ramp(second) - share).abs() < 1e-6, "{second}: {}", ramp(second));
+        }
+        assert!((watch.standing.ramp(watch.at(5), Duration::ZERO) - 1.0).abs() < 1e-9, "it is off");
+    }
+}
