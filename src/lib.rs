@@ -16,14 +16,16 @@
 //! 2. [`queue`]: it waits in a bounded queue, or is told at once that there is no room.
 //! 3. [`worker`]: one of a pool of threads takes it: choose, forward, relay, record.
 //! 4. [`rotation`]: a mutex-guarded index says whose turn it is; [`strategy`] is the seam for other
-//!    answers, and [`chooser`] asks it.
+//!    answers, and [`chooser`] asks it, about those that [`candidates`] lets it choose from.
 //! 5. [`forward`]: ureq takes the request to the backend, with the [`headers`] that a gateway adds;
 //!    [`forward::retry`] says what happens if that fails.
 //! 6. [`edge::wire`]: the reply goes back to the client, framed, as it arrives.
 //!
-//! Beside the path: [`backend`] (where one is, how much it is doing), [`error`] (what can go wrong,
-//! and what the client is told), [`access_log`], [`demo`] (the demo backends), [`shutdown`],
-//! [`balancer`] (builds it all and takes it down again), [`config`].
+//! Beside the path: [`backend`] (where one is, how much it is doing, whether it is well), [`limit`] (how much it may be
+//! doing, and who is next), [`sticky`] (clients that stay), [`budget`] (how many retries there may be), [`health`] (who is
+//! well), [`plan`] (what workers go by), [`membership`] (who belongs to it, and how that changes), [`admin`] (a listener
+//! for whoever looks after it), [`error`] (what can go wrong, and what the client is told), [`access_log`], [`demo`]
+//! (the demo backends), [`shutdown`], [`balancer`] (builds it all and takes it down again), [`config`].
 //!
 //! # Embedding it
 //!

@@ -408,4 +408,35 @@ mod tests {
         }
         assert!(problems("").contains("no backend is named"));
     }
+
+    const EXAMPLE: &str = include_str!("../examples/turnwheel.toml");
+
+    #[test]
+    fn the_example_is_valid_as_it_is() {
+        let config = file(EXAMPLE).unwrap();
+        let parts: Vec<_> = config.upstream.backends.iter().map(|one| (one.weight, one.backup)).collect();
+        assert_eq!(parts, [(1, false), (3, false), (1, true)]);
+    }
+
+    #[test]
+    fn the_example_names_every_setting_with_a_value_that_is_valid() {
+        let folder = tempfile::tempdir().unwrap();
+        let secret = folder.path().join("secret");
+        std::fs::write(&secret, "0123456789abcdef0123456789abcdef").unwrap();
+        let is_setting = |line: &str| line.split_once(" = ").is_some_and(|(key, _)| !key.contains(' '));
+        let all_set: Vec<String> = EXAMPLE
+            .lines()
+            .map(|line| line.strip_prefix("# ").filter(|rest| is_setting(rest)).unwrap_or(line))
+            .map(|line| match line.split_once("_file = ") {
+                Some((name, _)) => format!("{name}_file = '{}'", secret.display()),
+                None => line.to_owned(),
+            })
+            .collect();
+        let settings: Settings = toml::from_str(&all_set.join("\n")).unwrap();
+        let named = serde_json::to_value(&settings).unwrap();
+        for (name, value) in named.as_object().unwrap() {
+            assert!(!value.is_null() && *value != serde_json::json!([]), "{name} is not in the example");
+        }
+        assert_eq!(settings.validate().err().map(|problems| problems.to_string()), None);
+    }
 }
