@@ -26,6 +26,8 @@ pub struct Cell {
     pub workers: Option<usize>,
     /// Requests that may wait for a worker, for those that have a queue. Nothing: as by default.
     pub queue: Option<usize>,
+    /// Does turnwheel notice who fails, as it does by default?
+    pub notices: bool,
     /// What else is connected meanwhile.
     pub beside: Beside,
     /// What happens meanwhile.
@@ -93,6 +95,7 @@ impl Cell {
             body: 64,
             workers: None,
             queue: None,
+            notices: true,
             beside: Beside::Nobody,
             event: Event::None,
             patience: Duration::from_secs(30),

@@ -153,10 +153,12 @@ fn freeze() -> Plan {
         connections: 32,
         delay: Delay::Fixed(10 * MILLISECOND),
         workers: Some(count),
+        notices: false,
         event,
         patience: Duration::from_secs(1),
         ..Cell::base()
     };
+    let notices = Cell { notices: true, ..cell(Event::Stall, "one freezes, and is taken out", 32) };
     (
         "32 clients, two backends that take 10 ms; one freezes a third into the run, and is waited for for a second:",
         vec![
@@ -164,6 +166,7 @@ fn freeze() -> Plan {
             (Parked, cell(Event::Stall, "one freezes", 32)),
             (Parked, cell(Event::Stall, "one freezes", 128)),
             (Async, cell(Event::Stall, "one freezes", 32)),
+            (Parked, notices),
         ],
     )
 }

@@ -194,6 +194,9 @@ fn own_arguments(
         Variant::AsyncOne => command.args(["--runtime", "current-thread"]),
         _ => command,
     };
+    if !cell.notices && variant.has_workers() {
+        command.args(["--health=off", "--max-fails=0"]);
+    }
     for (flag, value) in [("--workers", cell.workers), ("--queue", cell.queue)] {
         if let Some(value) = value.filter(|_| variant.has_workers()) {
             command.args([flag, &value.to_string()]);
