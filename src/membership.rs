@@ -29,7 +29,8 @@ pub struct Membership {
     common: Arc<Common>,
     workers: usize,
     lookup: Arc<dyn Lookup>,
-    reread: Option<Box<Reread>>,
+    /// Held while the configuration is read again: of two who ask, the one who reads last must settle last.
+    reread: Mutex<Option<Box<Reread>>>,
     /// For cookies, where no secret is given.
     key: Key,
     serving: AtomicBool,
@@ -82,7 +83,7 @@ impl Membership {
         enter(&mut books, wanted, &common, true);
         let plan = Arc::new(Current::new(make_plan(&books, &common, workers, &key)));
         let (bell, rung) = bounded(1);
-        let (books, bell) = (Mutex::new(books), Mutex::new(Some(bell)));
+        let (books, bell, reread) = (Mutex::new(books), Mutex::new(Some(bell)), Mutex::new(reread));
         let serving = AtomicBool::new(false);
         Ok(Membership { plan, books, common, workers, lookup, reread, key, serving, bell, rung })
     }
@@ -127,12 +128,11 @@ impl Membership {
 
     /// Reads the configuration again and goes by it.
     fn reread(&self) -> Result<Changes, Vec<String>> {
-        let reread = self
-            .reread
-            .as_ref()
-            .ok_or("there is no configuration file to read again")
-            .map_err(|problem| vec![problem.to_owned()])?;
-        let mut upstream = reread()?;
+        let reread = self.reread.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(read) = &*reread else {
+            return Err(vec!["there is no configuration file to read again".to_owned()]);
+        };
+        let mut upstream = read()?;
         let wanted = find(std::mem::take(&mut upstream.backends), self.lookup.as_ref()).map_err(
             |(member, cause)| vec![format!("cannot find the address of backend {}: {cause}", member.url)],
         )?;
