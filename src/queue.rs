@@ -12,31 +12,18 @@
 //! are more of them.
 
 mod foreman;
+mod options;
 
 use crate::access_log::{AccessLog, Outcome};
 use crate::edge::Exchange;
 use crate::error::Refusal;
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, TrySendError, bounded};
 pub use foreman::{Foreman, Pressure};
+pub use options::Options;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::*};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
-
-/// What the queue holds.
-#[derive(Clone, Copy, Debug)]
-pub struct Options {
-    /// Requests that may wait for a worker; a further one is refused. 1024.
-    pub capacity: usize,
-    /// How long one may wait before it is refused. 10 s.
-    pub timeout: Duration,
-}
-
-impl Default for Options {
-    fn default() -> Self {
-        Options { capacity: 1024, timeout: Duration::from_secs(10) }
-    }
-}
 
 /// Core workers for each processor. Measured on two processors with 64 workers: see the changelog.
 const CORE_PER_PROCESSOR: usize = 4;

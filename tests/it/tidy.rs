@@ -11,7 +11,7 @@ const PATH_LINES: usize = 1800;
 /// beside the path is not counted: a request meets neither tiny_http's heartbeat, nor the foreman, nor ureq's
 /// settings, and only a refused one what ends its connection.
 const PATH: [&str; 7] = ["edge/", "queue", "worker", "rotation", "chooser", "forward/", "headers"];
-const BESIDE_THE_PATH: [&str; 10] = [
+const BESIDE_THE_PATH: [&str; 11] = [
     "edge/lifecycle",
     "edge/options",
     "edge/parked/",
@@ -22,6 +22,7 @@ const BESIDE_THE_PATH: [&str; 10] = [
     "forward/agent",
     "forward/options",
     "queue/foreman",
+    "queue/options",
 ];
 
 /// One file of `src`, without its tests.

@@ -1,0 +1,18 @@
+//! What the queue holds, and for how long.
+
+use std::time::Duration;
+
+/// What the queue holds.
+#[derive(Clone, Copy, Debug)]
+pub struct Options {
+    /// Requests that may wait for a worker; a further one is refused. 1024.
+    pub capacity: usize,
+    /// How long one may wait before it is refused. 10 s.
+    pub timeout: Duration,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Options { capacity: 1024, timeout: Duration::from_secs(10) }
+    }
+}
