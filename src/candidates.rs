@@ -66,7 +66,13 @@ pub fn candidates(backends: &[Arc<Backend>], tried: &[usize], fail_open: bool, n
         };
         tiers[tier].push(Chance { index, on_trial: standing == Usable::OnTrial });
     }
-    let mut best = tiers.into_iter().find(|tier| !tier.is_empty()).unwrap_or_default();
+    let [mut best, backups, others] = tiers;
+    if best.iter().all(|chance| chance.on_trial) {
+        best.extend(backups); // who is on trial gets one request at a time: somebody has to serve the others
+    }
+    if best.is_empty() {
+        best = others;
+    }
     if best.iter().all(|chance| chance.on_trial) {
         best.iter_mut().for_each(|chance| chance.on_trial = false); // there is nobody to take over
     }
@@ -102,7 +108,7 @@ mod tests {
             let backend = Backend::new(place, 1, part.contains("backup"), &Arc::default());
             if part.contains("out") {
                 backend.standing().failed(Cause::Connect, now, now, &ejection::Options::default());
-                backend.standing().eject("on purpose", now, &ejection::Options::default());
+                backend.standing().eject("on purpose", now, now, &ejection::Options::default());
             }
             if part.contains("draining") {
                 backend.drain();

@@ -73,6 +73,12 @@ impl<'a> Tour<'a> {
         }
     }
 
+    /// Is there a backend left to try?
+    pub fn goes_on(&self) -> bool {
+        let Chooser { backends, options, .. } = self.chooser;
+        !candidates(backends, &self.tried, options.fail_open, Instant::now()).is_empty()
+    }
+
     /// Takes a slot of the one that is chosen, or of the others in turn if it has none.
     fn enter(&mut self, chances: &[Chance], now: Instant) -> Option<InFlight<'a>> {
         let mut left = chances.to_vec();

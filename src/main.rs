@@ -3,7 +3,7 @@
 use anyhow::{Context, Result};
 use clap::Parser;
 use std::io::{IsTerminal, Write};
-use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
@@ -16,6 +16,7 @@ use turnwheel::cli::{Cli, Command};
 use turnwheel::config::{Config, Reread};
 use turnwheel::demo::DemoBackend;
 use turnwheel::edge::lifecycle::Kind;
+use turnwheel::error::StartError;
 use turnwheel::settings::choices::Edge;
 use turnwheel::settings::{Problems, Settings};
 use turnwheel::shutdown::{self, Stop};
@@ -117,12 +118,23 @@ fn demo(ports: &[u16], delay: Duration, mut settings: Settings) -> Result<()> {
     settings.backend =
         addresses.iter().map(|address| BackendUrl::from(*address).to_string().as_str().into()).collect();
     let asked_for_admin = settings.admin.is_some();
-    let mut config = settings.validate()?;
-    if !asked_for_admin {
-        config.admin = admin_unless_taken();
-    }
-    fit_descriptors(&mut config);
-    let balancer = Balancer::bind(config)?;
+    let bind = |settings: Settings, admin: Option<admin::Options>| -> Result<Result<Balancer, StartError>> {
+        let mut config = settings.validate()?;
+        config.admin = config.admin.or(admin);
+        fit_descriptors(&mut config);
+        Ok(Balancer::bind(config))
+    };
+    let by_default = admin::Options { listen: admin::LISTEN, token: None };
+    let balancer = match bind(settings.clone(), (!asked_for_admin).then_some(by_default))? {
+        // Nobody has asked for it, so a port that somebody else has does not keep the demo from starting.
+        Err(StartError::Bind { address, cause }) if !asked_for_admin && address == admin::LISTEN => {
+            tracing::warn!(
+                "there is no admin listener on {address}: {cause}; choose another one with --admin"
+            );
+            bind(settings, None)??
+        }
+        outcome => outcome?,
+    };
     let stop = stop_on_signals()?;
     let running = backends.into_iter().map(DemoBackend::start).collect::<Result<Vec<_>, _>>()?;
     for address in addresses {
@@ -139,21 +151,6 @@ fn demo(ports: &[u16], delay: Duration, mut settings: Settings) -> Result<()> {
     let outcome = balancer.run(&stop);
     running.into_iter().for_each(turnwheel::demo::RunningBackend::stop);
     Ok(outcome?)
-}
-
-/// The demo's admin listener. Nobody has asked for it, so a port that somebody else has does not keep the demo from
-/// starting.
-fn admin_unless_taken() -> Option<admin::Options> {
-    match TcpListener::bind(admin::LISTEN) {
-        Ok(_) => Some(admin::Options { listen: admin::LISTEN, token: None }),
-        Err(error) => {
-            tracing::warn!(
-                "there is no admin listener on {}: {error}; choose another one with --admin",
-                admin::LISTEN
-            );
-            None
-        }
-    }
 }
 
 /// A line on standard output. If nobody reads it (a closed pipe), the work goes on.

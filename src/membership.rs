@@ -47,9 +47,11 @@ struct Books {
     entries: Vec<Entry>,
 }
 
-/// A member, and the backends that it stands for.
+/// A member, where it is, and the backends that it stands for.
 struct Entry {
     member: Member,
+    /// Another member may lead to some of them as well, and have the backends.
+    places: Vec<Place>,
     backends: Vec<Arc<Backend>>,
 }
 
@@ -237,8 +239,7 @@ impl Books {
 
     /// Those that are there.
     fn wanted(&self) -> Vec<Wanted> {
-        let places = |entry: &Entry| entry.backends.iter().map(|backend| backend.place().clone()).collect();
-        self.entries.iter().map(|entry| (entry.member.clone(), places(entry))).collect()
+        self.entries.iter().map(|entry| (entry.member.clone(), entry.places.clone())).collect()
     }
 
     /// The member with this name, or with a backend of this name that is all it stands for.
@@ -276,7 +277,7 @@ fn enter(books: &mut Books, wanted: Vec<Wanted>, common: &Common, anew: bool) ->
     let mut taken: Vec<Place> = Vec::new();
     for (member, places) in wanted {
         let mut backends = Vec::new();
-        for place in places {
+        for place in places.iter().cloned() {
             if taken.contains(&place) {
                 tracing::warn!("backend {} leads to {}, which is there already", member.url, place.authority);
                 continue;
@@ -299,7 +300,7 @@ fn enter(books: &mut Books, wanted: Vec<Wanted>, common: &Common, anew: bool) ->
             };
             backends.push(backend);
         }
-        books.entries.push(Entry { member, backends });
+        books.entries.push(Entry { member, places, backends });
     }
     changes.removed = before.iter().map(|backend| backend.authority().to_string()).collect();
     changes
@@ -334,5 +335,31 @@ fn make_plan(books: &Books, common: &Arc<Common>, workers: usize, key: &Key) -> 
         health: health.clone(),
         budget: Arc::clone(&books.budget),
         common: Arc::clone(common),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::net::SocketAddr;
+
+    struct Two;
+
+    impl Lookup for Two {
+        fn lookup(&self, _host: &str, port: u16) -> std::io::Result<Vec<SocketAddr>> {
+            Ok([1, 2].map(|last| SocketAddr::from(([10, 0, 0, last], port))).into())
+        }
+    }
+
+    #[test]
+    fn names_that_lead_where_they_did_leave_the_plan_alone() {
+        // The second leads where the first does, and the third to what both have: they are still where they were.
+        let urls = ["http://10.0.0.1:80", "http://app:80", "http://app.:80"];
+        let members = urls.iter().map(|url| url.parse().unwrap()).collect();
+        let members = Membership::found(Upstream::new(members), 4, Arc::new(Two), None).unwrap();
+        let before = members.plan().get();
+        assert_eq!(before.chooser.backends.len(), 2);
+        members.look_up_names();
+        assert!(Arc::ptr_eq(&before, &members.plan().get()));
     }
 }

@@ -72,7 +72,8 @@ impl Plan {
         }
         let _one_at_a_time = self.common.ejecting.lock().unwrap_or_else(PoisonError::into_inner);
         if has_another(&self.chooser.backends, backend, now) {
-            let time = backend.standing().eject(why, now, &self.health.ejection);
+            // None if another worker, whose request failed at the same moment, was here first.
+            let Some(time) = backend.standing().eject(why, began, now, &self.health.ejection) else { return };
             let time = time.as_secs_f64();
             tracing::warn!(
                 "backend {name} is taken out for {time:.1} s: too many failures in a row, the last: {why}"

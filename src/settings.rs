@@ -32,6 +32,11 @@ fn one_or_many<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Vec<
     })
 }
 
+/// To the byte: its own way of writing a size rounds it, and two that differ would look the same.
+fn bytes<S: serde::Serializer>(size: &Option<ByteSize>, serializer: S) -> Result<S::Ok, S::Error> {
+    size.map(|size| size.0).serialize(serializer)
+}
+
 fn duration(text: &str) -> Result<Duration, humantime::DurationError> {
     humantime::parse_duration(text)
 }
@@ -195,6 +200,7 @@ pub struct Settings {
 
     /// Bytes a second that a client must send or take once it has been waited for; 0B: any [default: 240B]
     #[arg(long, value_name = "SIZE", help_heading = "Clients")]
+    #[serde(serialize_with = "bytes")]
     pub min_body_rate: Option<ByteSize>,
 
     /// Connections at a time; a further one gets 503 [default: 10000]
@@ -211,10 +217,12 @@ pub struct Settings {
 
     /// Largest request head; a larger one gets 431 [default: 16KiB]
     #[arg(long, value_name = "SIZE", help_heading = "Clients")]
+    #[serde(serialize_with = "bytes")]
     pub max_head: Option<ByteSize>,
 
     /// Longest request target; a longer one gets 414 [default: as --max-head]
     #[arg(long, value_name = "SIZE", help_heading = "Clients")]
+    #[serde(serialize_with = "bytes")]
     pub max_uri: Option<ByteSize>,
 
     /// Most header lines; more get 431 [default: 100]
@@ -223,6 +231,7 @@ pub struct Settings {
 
     /// Largest request body; larger ones get 413 [default: 1GiB]
     #[arg(long, value_name = "SIZE", help_heading = "Clients")]
+    #[serde(serialize_with = "bytes")]
     pub max_body: Option<ByteSize>,
 
     /// Networks of proxies whose X-Forwarded-For is believed and added to; repeatable [default: none]

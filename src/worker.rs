@@ -61,6 +61,8 @@ impl Worker {
         };
         let (status, bytes) = match outcome {
             Ok((reply, in_flight)) => self.relay(&mut exchange, reply, in_flight.backend()),
+            // All of its backends are draining, and there is another plan by now: its backends may not be.
+            Err(Refusal::NoBackend) if !Arc::ptr_eq(&plan, self.plan.get()) => return self.serve(exchange),
             Err(refusal) => exchange.refuse(refusal),
         };
         shared.log.record(&progress.outcome(&exchange, status, bytes));
@@ -76,8 +78,12 @@ impl Worker {
         plan.budget.note_request(Instant::now());
         let client = ClientKey { address: exchange.peer.ip() };
         let mut tour = plan.chooser.tour(client, &exchange.head.headers, self.shared.queue_timeout);
-        let mut refusal = Refusal::NoBackend;
+        let mut last: Option<Failed> = None;
         for _ in 0..=plan.forward.retries {
+            // The budget is asked where there is a retry to be made, and not for one that nobody makes.
+            if last.as_ref().is_some_and(|failed| !tour.goes_on() || !plan.may_retry(failed.failure)) {
+                break;
+            }
             let Some(in_flight) = tour.next_stop()? else { break };
             let backend = in_flight.backend();
             progress.tries(backend);
@@ -86,15 +92,11 @@ impl Worker {
                     tour.settle(backend, &mut reply.head.headers);
                     return Ok((reply, in_flight));
                 }
-                Err((failed, next)) => {
-                    refusal = failed.refusal;
-                    if next != Next::Another || !plan.may_retry(failed.failure) {
-                        break;
-                    }
-                }
+                Err((failed, Next::Another)) => last = Some(failed),
+                Err((failed, _)) => return Err(failed.refusal),
             }
         }
-        Err(refusal)
+        Err(last.map_or(Refusal::NoBackend, |failed| failed.refusal))
     }
 
     /// One backend, and a second time over a new connection if the first was stale.

@@ -124,17 +124,20 @@ impl Standing {
         }
     }
 
-    /// A check has ended. What that changes, if anything.
+    /// A check has ended that asked for this proof. What that changes, if anything.
     pub fn checked(
         &self,
         result: Result<String, String>,
+        asked_for: Option<Cause>,
         health: &health::Options,
         now: Instant,
     ) -> Option<Change> {
         let mut facts = self.lock();
         let good = result.is_ok();
         let state = facts.checks.note(result, health.thresholds(), now);
-        let back = facts.ejection.probed(good, health.rise, now, &health.ejection);
+        // A check that was begun before it was taken out has asked for less than is wanted now.
+        let is_proof = facts.ejection.out().map(|out| out.cause) == asked_for;
+        let back = is_proof && facts.ejection.probed(good, health.rise, now, &health.ejection);
         self.publish(&facts, now);
         match state {
             Some(State::Down) => Some(Change::Down),
@@ -177,21 +180,31 @@ impl Standing {
         let news = !self.failing.swap(true, Relaxed);
         let on_trial = self.usable(now) == Usable::OnTrial;
         let due = match facts.ejection.out() {
-            None => facts.ejection.failed(cause, now, options),
+            None => facts.ejection.failed(cause, began, now, options),
             Some(out) => on_trial && began > out.since,
         };
         (news, due)
     }
 
-    /// Takes it out, for what its last request has met.
-    pub fn eject(&self, why: &str, now: Instant, options: &ejection::Options) -> Duration {
+    /// Takes it out, for what a request has met that was begun then. Says for how long; nothing if that has happened
+    /// since it was begun, for the same as this one has met.
+    pub fn eject(
+        &self,
+        why: &str,
+        began: Instant,
+        now: Instant,
+        options: &ejection::Options,
+    ) -> Option<Duration> {
         let mut facts = self.lock();
-        if facts.ejection.out().is_some() {
-            facts.ejection.readmit(now); // for a moment: its trial is over, and it goes out again for longer
+        match facts.ejection.out() {
+            None if facts.ejection.is_past(began) => return None,
+            None => {}
+            Some(out) if began <= out.since || self.usable(now) != Usable::OnTrial => return None,
+            Some(_) => facts.ejection.readmit(now), // for a moment: its trial is over, and it goes out for longer
         }
         facts.ejection.eject(why, now, options);
         self.publish(&facts, now);
-        facts.ejection.out().map_or(Duration::ZERO, |out| out.until.saturating_duration_since(now))
+        facts.ejection.out().map(|out| out.until.saturating_duration_since(now))
     }
 
     /// It begins to drain, or ceases to.
@@ -274,12 +287,13 @@ mod tests {
         fn eject(&self, cause: Cause, second: u64) {
             assert!(!self.fails(cause, second));
             assert!(self.fails(cause, second));
-            self.standing.eject("on purpose", self.at(second), &OPTIONS);
+            self.standing.eject("on purpose", self.at(second), self.at(second), &OPTIONS);
         }
 
         fn check(&self, good: bool, second: u64) -> Option<Change> {
             let result = if good { Ok("connected".to_owned()) } else { Err("refused".to_owned()) };
-            self.standing.checked(result, &self.health, self.at(second))
+            let proof = self.standing.wants_proof();
+            self.standing.checked(result, proof, &self.health, self.at(second))
         }
 
         fn usable(&self, second: u64) -> Usable {
@@ -336,7 +350,7 @@ mod tests {
         assert_eq!([5, 9, 10].map(|second| watch.usable(second)), [Usable::No, Usable::No, Usable::OnTrial]);
         // One request fails: out again, for twice as long.
         assert!(watch.fails(Cause::Reply, 11));
-        watch.standing.eject("again", watch.at(11), &OPTIONS);
+        watch.standing.eject("again", watch.at(11), watch.at(11), &OPTIONS);
         assert_eq!([30, 31].map(|second| watch.usable(second)), [Usable::No, Usable::OnTrial]);
         // One succeeds: it is back.
         assert!(watch.standing.succeeded(watch.at(32), watch.at(32)));

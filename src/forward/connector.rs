@@ -200,8 +200,8 @@ impl Transport for Link {
 
     fn await_input(&mut self, timeout: NextTimeout) -> Result<bool, ureq::Error> {
         self.flush();
-        let timeout = timeout.for_read();
-        let patience = *timeout.after;
+        let wait = timeout.for_read();
+        let patience = *wait.after;
         self.wait_at_most(if self.dead { patience.min(LAST_WORDS) } else { patience })?;
         if !self.grown && (self.filled || self.buffers.input_append_buf().is_empty()) {
             self.grow_input();
@@ -217,8 +217,10 @@ impl Transport for Link {
                 Ok(n > 0)
             }
             Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => {
-                Err(ureq::Error::Timeout(timeout.reason))
+                Err(ureq::Error::Timeout(wait.reason))
             }
+            // A process that was stopped and goes on finds its reads interrupted. Nothing is wrong with them.
+            Err(error) if error.kind() == ErrorKind::Interrupted => self.await_input(timeout),
             // ureq takes some kinds of error for the orderly end of a body that ends with its
             // connection. A reset is none.
             Err(error) => Err(io::Error::new(ErrorKind::BrokenPipe, error).into()),

@@ -12,7 +12,8 @@ pub struct Options {
     /// How many requests in a row must fail. 3: one can be chance, and of two the second may be its repetition. 0
     /// turns ejection off.
     pub max_fails: u32,
-    /// Within what time they must fail, from the first to the last; and how long the first time out is. 10 s.
+    /// Within what time they must fail, from the first to the last, not counting the time that the later ones have
+    /// waited; and how long the first time out is. 10 s.
     pub fail_timeout: Duration,
     /// The longest time out. 5 min: after that, the reason may well be another one.
     pub longest: Duration,
@@ -38,10 +39,10 @@ impl Options {
     }
 
     /// How long it lasts at least when return probes can end it: as long as they take, when they ask for just
-    /// what failed, or when it is the first time. A backend that was let back in, replied to a probe, and failed
-    /// again, has shown that its probes say too little.
+    /// what failed, and the first two times, as it may have died twice. A backend that was let back in, replied to
+    /// probes, and failed again and again, has shown that its probes say too little.
     fn least_time(&self, cause: Cause, in_a_row: u32) -> Duration {
-        if cause == Cause::Connect || in_a_row < 2 { Duration::ZERO } else { self.doubled(in_a_row - 2) }
+        if cause == Cause::Connect || in_a_row < 3 { Duration::ZERO } else { self.doubled(in_a_row - 3) }
     }
 }
 
@@ -84,6 +85,7 @@ pub struct Ejection {
 #[derive(Clone, Copy, Debug)]
 struct Failure {
     at: Instant,
+    took: Duration,
     cause: Cause,
 }
 
@@ -102,21 +104,33 @@ impl Ejection {
         self.failures.retain(|failure| failure.at > now);
     }
 
-    /// A request failed. True if the backend should be taken out now. Whether it may be is for the caller to say,
+    /// A request failed that was begun then. True if the backend should be taken out now. Whether it may be is for the caller to say,
     /// who knows the other backends; if it may not, the next failure asks again.
     ///
     /// While it is out, nothing is counted: those are requests that were under way before.
-    pub fn failed(&mut self, cause: Cause, now: Instant, options: &Options) -> bool {
-        if options.max_fails == 0 || self.out.is_some() {
+    pub fn failed(&mut self, cause: Cause, began: Instant, now: Instant, options: &Options) -> bool {
+        if options.max_fails == 0 || self.out.is_some() || self.is_past(began) {
             return false;
         }
-        self.failures.push_back(Failure { at: now, cause });
+        self.failures.push_back(Failure { at: now, took: now.saturating_duration_since(began), cause });
         let most = usize::try_from(options.max_fails).unwrap_or(usize::MAX);
-        let is_old = |oldest: &Failure| now.saturating_duration_since(oldest.at) > options.fail_timeout;
-        while self.failures.len() > most || self.failures.front().is_some_and(is_old) {
+        while self.failures.len() > most || self.is_first_too_old(now, options) {
             self.failures.pop_front();
         }
         self.failures.len() == most
+    }
+
+    /// Was a request that was begun then sent before it was last let back in? What it met was settled by that.
+    pub fn is_past(&self, began: Instant) -> bool {
+        self.last.is_some_and(|last| began < last.over)
+    }
+
+    /// The time that requests have waited does not count: where they come one at a time, and a reply may take longer
+    /// than this timeout, a backend that hangs would never be found.
+    fn is_first_too_old(&self, now: Instant, options: &Options) -> bool {
+        let waited = self.failures.iter().skip(1).map(|failure| failure.took).sum();
+        let limit = options.fail_timeout.saturating_add(waited);
+        self.failures.front().is_some_and(|first| now.saturating_duration_since(first.at) > limit)
     }
 
     /// Takes it out. If it is out already, nothing changes: two workers may have found the same.
@@ -197,7 +211,7 @@ mod tests {
 
         fn fails(&mut self, seconds: u64) -> bool {
             let now = self.at(seconds);
-            self.ejection.failed(Connect, now, &OPTIONS)
+            self.ejection.failed(Connect, now, now, &OPTIONS)
         }
 
         /// Takes it out. Returns which one in a row that is, and after how many seconds its time is over.
@@ -263,9 +277,9 @@ mod tests {
         let off = Options { max_fails: 0, ..OPTIONS };
         let mut ejection = Ejection::default();
         let now = Instant::now();
-        assert!((0..100).all(|_| !ejection.failed(Reply, now, &off)));
+        assert!((0..100).all(|_| !ejection.failed(Reply, now, now, &off)));
         let once = Options { max_fails: 1, ..OPTIONS };
-        assert!(ejection.failed(Reply, now, &once));
+        assert!(ejection.failed(Reply, now, now, &once));
     }
 
     #[test]
@@ -281,7 +295,7 @@ mod tests {
         ] {
             let (mut ejection, now) = (Ejection::default(), Instant::now());
             for cause in &causes {
-                ejection.failed(*cause, now, &OPTIONS);
+                ejection.failed(*cause, now, now, &OPTIONS);
             }
             ejection.eject("why", now, &OPTIONS);
             assert_eq!(ejection.out().map(|out| out.cause), Some(expected), "{causes:?}");
@@ -354,18 +368,20 @@ mod tests {
     }
 
     #[test]
-    fn from_the_second_time_on_they_must_also_hold_out() {
+    fn from_the_third_time_on_they_must_also_hold_out() {
         let mut watch = Watch::new();
         watch.eject(0);
         watch.readmit(10);
-        assert_eq!(watch.eject(10), (2, 20)); // 10 s at least
-        assert!(!watch.probed(true, 12) && !watch.probed(true, 14) && !watch.probed(true, 19));
-        assert!(watch.probed(true, 20));
-        assert_eq!(watch.eject(21), (3, 40)); // 20 s at least
-        assert!(!watch.probed(true, 30) && !watch.probed(true, 40));
-        assert!(!watch.probed(false, 41), "they must go well in a row");
-        assert!(!watch.probed(true, 42));
-        assert!(watch.probed(true, 43));
+        assert_eq!(watch.eject(10), (2, 20));
+        assert!(!watch.probed(true, 12) && watch.probed(true, 14));
+        assert_eq!(watch.eject(16), (3, 40)); // 10 s at least
+        assert!(!watch.probed(true, 18) && !watch.probed(true, 20) && !watch.probed(true, 25));
+        assert!(watch.probed(true, 26));
+        assert_eq!(watch.eject(30), (4, 60)); // 20 s at least
+        assert!(!watch.probed(true, 40) && !watch.probed(true, 45));
+        assert!(!watch.probed(false, 50), "they must go well in a row");
+        assert!(!watch.probed(true, 51));
+        assert!(watch.probed(true, 52));
     }
 
     #[test]
@@ -392,7 +408,7 @@ mod tests {
         let times = [1, 2, 3, 4, 33, 34, u32::MAX].map(|n| OPTIONS.full_time(n).as_secs());
         assert_eq!(times, [10, 20, 40, 60, 60, 60, 60]);
         let least = [0, 1, 2, 3, 4, 5, u32::MAX].map(|n| OPTIONS.least_time(Cause::Reply, n).as_secs());
-        assert_eq!(least, [0, 0, 10, 20, 40, 60, 60]);
+        assert_eq!(least, [0, 0, 0, 10, 20, 40, 60]);
         assert_eq!(OPTIONS.least_time(Cause::Connect, 9), Duration::ZERO);
         let endless = Options { fail_timeout: Duration::MAX, longest: Duration::MAX, ..OPTIONS };
         let (mut ejection, now) = (Ejection::default(), Instant::now());

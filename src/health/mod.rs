@@ -34,7 +34,7 @@ pub struct Options {
     pub path: Option<String>,
     /// The statuses that are right for that path. 200-399.
     pub statuses: Statuses,
-    /// From the end of a check to the beginning of the next, give or take a tenth. 5 s.
+    /// From one check to the next, give or take a tenth; the first comes after as long. 5 s.
     pub interval: Duration,
     /// For one check, from the connection to the end of the reply's head. 2 s.
     pub timeout: Duration,
@@ -70,7 +70,7 @@ impl Options {
 }
 
 /// How long to wait until the next check. `fraction` is drawn by lot, from 0 to 1: 0 gives nine tenths of the
-/// interval, 1 gives eleven. The first check of a backend has nothing to wait for.
+/// interval, 1 gives eleven.
 pub fn next_pause(interval: Duration, fraction: f64) -> Duration {
     let factor = 1.0 + JITTER * (2.0 * fraction.clamp(0.0, 1.0) - 1.0);
     // What cannot be multiplied is too long for its tenth to matter.

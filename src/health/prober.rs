@@ -135,13 +135,14 @@ fn begin(crew: &Crew, plan: &Arc<Plan>, backend: &Arc<Backend>) -> Weak<Handle> 
 /// Asks one backend how it is, and notes what it says.
 fn make_check(plan: &Plan, backend: &Backend, handle: &Handle) {
     let (health, name) = (&plan.health, backend.authority());
-    let kind = kind(health, backend.standing().wants_proof());
+    let proof = backend.standing().wants_proof();
+    let kind = kind(health, proof);
     let result = probe::probe(&backend.place().addresses, name.as_str(), &kind, health.timeout, handle);
     if handle.has_ended() {
         return;
     }
     let saw = result.clone().unwrap_or_else(|why| why);
-    match backend.standing().checked(result, health, Instant::now()) {
+    match backend.standing().checked(result, proof, health, Instant::now()) {
         None => return,
         Some(Change::Down) => tracing::warn!("backend {name} is down: {saw}"),
         Some(Change::Up) => tracing::info!("backend {name} is up: {saw}"),

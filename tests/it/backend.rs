@@ -1,7 +1,7 @@
 //! A backend that records every byte it is sent, and does with each connection what its script says.
 
 use crate::bed::{DEADLINE, all, header_lines};
-use std::io::{Read, Write};
+use std::io::{ErrorKind, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, Weak};
@@ -72,7 +72,11 @@ pub struct Recorder {
 impl Recorder {
     /// A backend that plays this script on each connection, and closes it at the script's end.
     pub fn new(script: impl Fn(&mut Conversation) + Send + Sync + 'static) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        Recorder::behind(TcpListener::bind("127.0.0.1:0").unwrap(), script)
+    }
+
+    /// The same, behind this listener.
+    pub fn behind(listener: TcpListener, script: impl Fn(&mut Conversation) + Send + Sync + 'static) -> Self {
         // A crowd's connections may all come at once. One that finds the queue full comes again after a second.
         socket2::SockRef::from(&listener).listen(4096).unwrap();
         let addr = listener.local_addr().unwrap();
@@ -94,8 +98,12 @@ impl Recorder {
 
     /// A backend that reads each request whole and replies with these bytes, as long as requests come.
     pub fn replying(reply: impl Into<Vec<u8>>) -> Self {
+        Recorder::replying_on(TcpListener::bind("127.0.0.1:0").unwrap(), reply)
+    }
+
+    fn replying_on(listener: TcpListener, reply: impl Into<Vec<u8>>) -> Self {
         let reply = reply.into();
-        Recorder::new(move |conversation| {
+        Recorder::behind(listener, move |conversation| {
             while conversation.read_request().is_some() {
                 conversation.send(&reply);
             }
@@ -104,7 +112,13 @@ impl Recorder {
 
     /// A backend that replies 200 with this text to each request.
     pub fn hello(text: &str) -> Self {
-        Recorder::replying(format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n{text}", text.len()))
+        Recorder::hello_on(TcpListener::bind("127.0.0.1:0").unwrap(), text)
+    }
+
+    /// The same where the address is given.
+    pub fn hello_on(listener: TcpListener, text: &str) -> Self {
+        let reply = format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n{text}", text.len());
+        Recorder::replying_on(listener, reply)
     }
 
     /// A backend that replies 200 with the target of each request.
@@ -251,6 +265,16 @@ impl Conversation {
     /// Reads and records until the other side ends the connection.
     pub fn read_to_end(&mut self) {
         while self.fill().is_some() {}
+    }
+
+    /// Has the other side ended the connection? Does not wait.
+    pub fn has_ended(&self) -> bool {
+        let mut byte = [std::mem::MaybeUninit::uninit()];
+        let flags = libc::MSG_PEEK | libc::MSG_DONTWAIT;
+        match socket2::SockRef::from(&*self.stream).recv_with_flags(&mut byte, flags) {
+            Ok(n) => n == 0,
+            Err(error) => error.kind() != ErrorKind::WouldBlock,
+        }
     }
 
     /// Ends the connection now: the other side knows of it once this has returned.

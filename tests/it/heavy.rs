@@ -1,6 +1,8 @@
 //! What takes minutes or moves gigabytes: `make test-heavy`.
 
+use crate::backend::Recorder;
 use crate::bed::{Balancer, DEADLINE, dead_port, get, program};
+use crate::operator::{Crowd, File, backends_line};
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
@@ -275,4 +277,52 @@ fn no_get_fails_while_one_of_two_backends_is_killed_and_revived() {
     while get(balancer.addr, "/").text() != "Hello from backend server on shaky\n" {
         assert!(began.elapsed() < DEADLINE, "it is asked again once it is back");
     }
+}
+
+/// A thousand backends: as many addresses of this machine, with one listener for all of them.
+#[test]
+#[ignore = "heavy: a thousand backends, each with a connection"]
+fn a_thousand_backends_in_one_file() {
+    let (backend, urls) = a_thousand();
+    let file = File::new(&backends_line(&urls[..1000]));
+    let began = Instant::now();
+    let (balancer, operator) = file.serve(&["--workers=4"]);
+    let start = began.elapsed();
+    let at_rest = resident(balancer.pid());
+    let mut client = balancer.client();
+    let mut times: Vec<_> = (0..2000)
+        .map(|_| {
+            let began = Instant::now();
+            assert_eq!(client.request("GET / HTTP/1.1\r\nHost: test\r\n\r\n").status, 200);
+            began.elapsed()
+        })
+        .collect();
+    times.sort_unstable();
+    let (median, slowest) = (times[1000], times[1999]);
+    let used = resident(balancer.pid());
+    assert!(operator.list().iter().all(|backend| backend["tries"] == 2), "each has had its turns");
+    let crowd = Crowd::of(16, balancer.addr);
+    file.write(&backends_line(&urls[500..1500]));
+    let began = Instant::now();
+    let (status, said) = operator.reload();
+    let reload = began.elapsed();
+    let count = |name: &str| said[name].as_array().unwrap().len();
+    assert_eq!((status, [count("added"), count("removed"), count("kept")]), (200, [500, 500, 500]));
+    crowd.go_on_for(1500);
+    crowd.finish();
+    println!(
+        "a thousand backends: listening after {start:?}, {at_rest} KiB at rest and {used} KiB after 2000 requests, \
+         median {median:?}, slowest {slowest:?}, a reload of half of them {reload:?}"
+    );
+    assert!(start < Duration::from_secs(5) && reload < Duration::from_secs(5), "{start:?} {reload:?}");
+    assert!(median < Duration::from_millis(20), "{median:?}");
+    drop(backend);
+}
+
+fn a_thousand() -> (Recorder, Vec<SocketAddr>) {
+    let listener = TcpListener::bind("0.0.0.0:0").unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let addrs =
+        (0..1500_u16).map(|number| ([127, 9, (number / 250) as u8, (number % 250) as u8 + 1], port).into());
+    (Recorder::hello_on(listener, "one of many"), addrs.collect())
 }

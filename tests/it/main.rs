@@ -2,23 +2,34 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a helper that fails is a test that fails")]
 
+mod admin;
 mod attacks;
 mod backend;
 mod bed;
+mod chaos;
+mod check;
 mod cli;
+mod drain;
 mod embed;
 mod fairness;
 mod forwarding;
 mod framing;
+mod health;
 mod heavy;
+mod hostile;
+mod limits;
 mod logs;
 mod malformed;
+mod membership;
+mod operator;
 mod parked;
 mod pool;
 mod real;
 mod refusals;
+mod reload;
 mod retries;
 mod scale;
+mod sticky;
 mod stopping;
 mod strategies;
 mod streaming;

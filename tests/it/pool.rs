@@ -20,13 +20,13 @@ const OK: &str = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
 
 /// A backend that holds all replies back until it is told otherwise, and counts how many at most.
 #[derive(Default)]
-struct Dam {
-    open: AtomicBool,
-    held: AtomicUsize,
-    most: AtomicUsize,
+pub struct Dam {
+    pub open: AtomicBool,
+    pub held: AtomicUsize,
+    pub most: AtomicUsize,
 }
 
-fn dammed() -> (Recorder, Arc<Dam>) {
+pub fn dammed() -> (Recorder, Arc<Dam>) {
     let dam = Arc::new(Dam::default());
     let inside = Arc::clone(&dam);
     let backend = Recorder::new(move |conversation| {
@@ -44,7 +44,7 @@ fn dammed() -> (Recorder, Arc<Dam>) {
 }
 
 /// Asks over so many new connections at once, and keeps them.
-fn ask_all(addr: SocketAddr, count: usize) -> Vec<Client> {
+pub fn ask_all(addr: SocketAddr, count: usize) -> Vec<Client> {
     let mut clients: Vec<_> = (0..count).map(|_| Client::connect(addr)).collect();
     clients.iter_mut().for_each(|client| client.send(GET));
     clients

@@ -1,7 +1,8 @@
 //! Who is chosen, and what that does to a backend that is slower than the others.
 
 use crate::backend::Recorder;
-use crate::bed::{Balancer, program};
+use crate::bed::{Balancer, dead_port, eventually, program};
+use crate::operator::{ADMIN, File, Operator};
 use crate::parked::connect_from;
 use std::thread;
 use std::time::Duration;
@@ -45,6 +46,7 @@ fn round_robin_gives_a_slow_backend_as_much_as_a_fast_one() {
 fn least_connections_and_power_of_two_give_a_slow_backend_less() {
     for strategy in ["least-connections", "power-of-two"] {
         let [fast, slow] = shares(strategy);
+        println!("{strategy}: one that is ten times slower gets {slow} of 320, the other {fast}");
         assert_eq!(fast + slow, 320);
         assert!(slow * 3 < fast, "{strategy}: {slow} of 320");
         assert!(slow > 0, "{strategy}: it is not forgotten");
@@ -67,9 +69,129 @@ fn client_hash_sends_a_client_to_the_same_backend_every_time() {
 }
 
 #[test]
+fn who_leaves_takes_its_own_clients_along_and_no_others() {
+    let backends = ["0", "1", "2", "3"].map(Recorder::hello);
+    let addrs = backends.each_ref().map(|backend| backend.addr);
+    let balancer = Balancer::serve(&addrs, &["--strategy=client-hash", ADMIN]);
+    let operator = Operator::of(&balancer);
+    let homes = || {
+        let ask = |number| connect_from([127, 0, 2, number], balancer.addr).request(GET).text().to_owned();
+        (1..=60).map(ask).collect::<Vec<_>>()
+    };
+    let before = homes();
+    type Change = fn(&Operator, std::net::SocketAddr);
+    let changes: [(Change, Change); 2] = [
+        (|it, addr| it.drain(addr), |it, addr| it.resume(addr)),
+        (|it, addr| it.remove(addr), |it, addr| it.add(addr)),
+    ];
+    for (leave, come_back) in changes {
+        leave(&operator, addrs[1]);
+        let mut moved = 0;
+        for (old, new) in before.iter().zip(homes()) {
+            assert!(new != "1" && (*old == "1" || *old == new), "from {old} to {new}");
+            moved += usize::from(*old != new);
+        }
+        println!("client-hash: {moved} of 60 clients have moved, all of them from the one of four that left");
+        assert!(moved >= 5, "{moved}");
+        come_back(&operator, addrs[1]);
+        assert_eq!(homes(), before, "and they come back with it");
+    }
+}
+
+/// Who served each of so many requests, one after the other.
+fn order(balancer: &Balancer, requests: usize) -> Vec<usize> {
+    let mut client = balancer.client();
+    (0..requests).map(|_| client.request(GET).text().parse().unwrap()).collect()
+}
+
+fn counts(order: &[usize]) -> [usize; 3] {
+    [0, 1, 2].map(|number| order.iter().filter(|it| **it == number).count())
+}
+
+fn has_its_weights_without_bursts(balancer: &Balancer) {
+    let order = order(balancer, 70);
+    assert_eq!(counts(&order), [50, 10, 10]);
+    for (at, window) in order.windows(7).enumerate() {
+        assert_eq!(counts(window), [5, 1, 1], "any seven in a row, from {at}: {order:?}");
+    }
+    // Two ones among five: three of them at a time, and two and two where the rounds meet.
+    let longest = order.chunk_by(|a, b| a == b).map(<[_]>::len).max().unwrap();
+    assert!(longest <= 4, "{longest} in a row: {order:?}");
+}
+
+const WEIGHTED: &str = "--strategy=weighted-round-robin";
+
+#[test]
+fn weights_by_flag_are_exact_and_make_no_bursts() {
+    let backends = ["0", "1", "2"].map(Recorder::hello);
+    let [a, b, c] = backends.each_ref().map(|backend| format!("--backend=http://{}", backend.addr));
+    let balancer = Balancer::serve(&[], &[&format!("{a},weight=5"), &b, &format!("{c},weight=1"), WEIGHTED]);
+    has_its_weights_without_bursts(&balancer);
+}
+
+#[test]
+fn weights_in_a_file_are_exact_and_so_are_those_of_a_reload() {
+    let backends = ["0", "1", "2"].map(Recorder::hello);
+    let [a, b, c] = backends.each_ref().map(|backend| format!("http://{}", backend.addr));
+    let table = |url: &str, rest: &str| format!("[[backend]]\nurl = '{url}'\n{rest}\n");
+    let text = |weight: u32| {
+        "strategy = 'weighted-round-robin'\n".to_owned()
+            + &table(&a, &format!("weight = {weight}"))
+            + &table(&b, "")
+            + &table(&c, "weight = 1\nbackup = false")
+    };
+    let file = File::new(&text(5));
+    let (balancer, operator) = file.serve(&[]);
+    has_its_weights_without_bursts(&balancer);
+    file.write(&text(2));
+    assert_eq!(operator.reload().0, 200);
+    assert_eq!(counts(&order(&balancer, 40)), [20, 10, 10]);
+}
+
+#[test]
+fn many_clients_at_once_do_not_disturb_the_weights() {
+    let backends = ["0", "1", "2"].map(Recorder::hello);
+    let [a, b, c] = backends.each_ref().map(|backend| format!("--backend=http://{}", backend.addr));
+    let balancer = Balancer::serve(&[], &[&format!("{a},weight=5"), &b, &c, WEIGHTED]);
+    thread::scope(|scope| {
+        (0..8).for_each(|_| _ = scope.spawn(|| order(&balancer, 35)));
+    });
+    assert_eq!(backends.each_ref().map(|backend| backend.requests().len()), [200, 40, 40]);
+}
+
+#[test]
+fn the_share_of_a_dead_member_goes_to_the_others_by_their_weights() {
+    let (backends, dead) = (["0", "1"].map(Recorder::hello), dead_port());
+    let [a, b] = backends.each_ref().map(|backend| format!("--backend=http://{}", backend.addr));
+    let dead = format!("--backend=http://{},weight=4", dead.addr);
+    let flags = [&format!("{a},weight=5"), &dead, &*b, WEIGHTED, "--max-fails=1", "--fail-timeout=1h"];
+    let balancer = Balancer::serve(&[], &[&flags[..], &["--longest-ejection=1h"]].concat());
+    eventually("it is taken out", || {
+        assert_eq!(balancer.get("/").status, 200, "another one serves");
+        balancer.stderr().contains("is taken out")
+    });
+    assert_eq!(counts(&order(&balancer, 60)), [50, 10, 0]);
+}
+
+#[test]
+fn a_backup_serves_when_nobody_else_does() {
+    let (main, backup) = (Recorder::hello("main"), Recorder::hello("backup"));
+    let urls =
+        [format!("--backend=http://{}", main.addr), format!("--backend=http://{},backup", backup.addr)];
+    let balancer = Balancer::serve(&[], &[&urls[0], &urls[1], ADMIN]);
+    let operator = Operator::of(&balancer);
+    (0..6).for_each(|_| assert_eq!(balancer.get("/").text(), "main"));
+    assert_eq!(operator.backend(backup.addr)["backup"], true);
+    operator.drain(main.addr);
+    (0..6).for_each(|_| assert_eq!(balancer.get("/").text(), "backup"));
+    operator.resume(main.addr);
+    (0..6).for_each(|_| assert_eq!(balancer.get("/").text(), "main"));
+}
+
+#[test]
 fn where_the_chosen_backend_is_dead_another_one_serves() {
     for strategy in ["least-connections", "power-of-two", "client-hash"] {
-        let (dead, alive) = (crate::bed::dead_port(), Recorder::hello("alive"));
+        let (dead, alive) = (dead_port(), Recorder::hello("alive"));
         let balancer = Balancer::serve(&[dead.addr, alive.addr], &[&format!("--strategy={strategy}")]);
         for _ in 0..20 {
             assert_eq!(balancer.get("/").text(), "alive", "{strategy}");

@@ -124,7 +124,7 @@ fn ask(addr: SocketAddr, leaving: &AtomicBool) -> (usize, Duration) {
 }
 
 /// How much longer a pause took than it should have, at most.
-fn mind_the_clock(leaving: &AtomicBool) -> Duration {
+pub fn mind_the_clock(leaving: &AtomicBool) -> Duration {
     let mut late = Duration::ZERO;
     while !leaving.load(SeqCst) {
         let began = Instant::now();

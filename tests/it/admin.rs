@@ -1,0 +1,385 @@
+//! The admin listener of a running balancer: what an operator finds there, and who is let in.
+
+use crate::backend::Recorder;
+use crate::bed::{Balancer, dead_port, eventually, get, program};
+use crate::operator::{ADMIN, Operator, file_flag, file_with};
+use crate::pool::{ask_all, dammed};
+use serde_json::json;
+use std::sync::atomic::Ordering::SeqCst;
+use std::time::Duration;
+
+const TOKEN: &str = "a-token-of-24-characters";
+
+fn two() -> [Recorder; 2] {
+    [Recorder::hello("one"), Recorder::hello("two")]
+}
+
+fn serve(backends: &[&Recorder], flags: &[&str]) -> (Balancer, Operator) {
+    let addrs: Vec<_> = backends.iter().map(|backend| backend.addr).collect();
+    let balancer = Balancer::serve(&addrs, &[&[ADMIN], flags].concat());
+    let operator = Operator::of(&balancer);
+    (balancer, operator)
+}
+
+#[test]
+fn the_list_says_all_there_is_to_know() {
+    let [one, two] = two();
+    let (balancer, operator) = serve(&[&one, &two], &["--max-in-flight=7"]);
+    (0..3).for_each(|_| assert_eq!(balancer.get("/").status, 200));
+    eventually("both are idle", || operator.list().iter().all(|backend| backend["idle"] == true));
+    let list = operator.list();
+    let keys = "addresses backup failures for_seconds idle in_flight max_in_flight name since state tries weight why";
+    for (backend, (addr, tries)) in list.iter().zip([(one.addr, 2), (two.addr, 1)]) {
+        let found: Vec<_> = backend.as_object().unwrap().keys().map(String::as_str).collect();
+        assert_eq!(found.join(" "), keys);
+        assert_eq!(backend["name"], addr.to_string());
+        assert_eq!(backend["addresses"], json!([addr.to_string()]));
+        assert_eq!(backend["tries"], tries);
+        for (key, value) in [
+            ("backup", json!(false)),
+            ("failures", json!(0)),
+            ("in_flight", json!(0)),
+            ("max_in_flight", json!(7)),
+            ("weight", json!(1)),
+        ] {
+            assert_eq!(backend[key], value, "{key}");
+        }
+        let since = backend["since"].as_str().unwrap();
+        assert!(since.len() == 24 && since.starts_with("20") && since.ends_with('Z'), "{since}");
+    }
+    assert_eq!(list.len(), 2);
+}
+
+#[test]
+fn failures_are_counted() {
+    let (dead, alive) = (dead_port(), Recorder::hello("alive"));
+    let flags = [ADMIN, "--max-fails=0", "--health=off"];
+    let balancer = Balancer::serve(&[dead.addr, alive.addr], &flags);
+    (0..4).for_each(|_| assert_eq!(balancer.get("/").text(), "alive"));
+    let operator = Operator::of(&balancer);
+    let seen = operator.backend(dead.addr);
+    assert!(seen["failures"].as_u64() >= Some(2) && seen["failures"] == seen["tries"], "{seen}");
+    assert_eq!(operator.backend(alive.addr)["failures"], 0);
+}
+
+#[test]
+fn a_backend_that_is_added_gets_the_next_request_but_one() {
+    let [one, two] = two();
+    let (balancer, operator) = serve(&[&one], &[]);
+    let added = operator.done("POST /api/backends", &format!("{{\"url\":\"http://{}\"}}", two.addr));
+    assert_eq!(added["backends"][0]["name"], two.addr.to_string());
+    assert_eq!(operator.names(), [one.addr.to_string(), two.addr.to_string()]);
+    let mut said: Vec<_> = (0..2).map(|_| balancer.get("/").text().to_owned()).collect();
+    said.sort();
+    assert_eq!(said, ["one", "two"]);
+}
+
+#[test]
+fn what_cannot_be_added_changes_nothing() {
+    let [one, _] = two();
+    let (_balancer, operator) = serve(&[&one], &[]);
+    let before = operator.names();
+    let port = one.addr.port();
+    let add = "POST /api/backends";
+    for (body, status, words) in [
+        (format!("{{\"url\":\"http://{}\"}}", one.addr), 409, "is there already"),
+        (format!("{{\"url\":\"http://{}/\"}}", one.addr), 409, "is there already"),
+        (format!("{{\"url\":\"https://127.0.0.1:{port}\"}}"), 422, "TLS"),
+        (format!("{{\"url\":\"http://127.0.0.1:{port}/x\"}}"), 422, "it has a path"),
+        ("{\"url\":\"http://no-such-host.invalid:1\"}".into(), 422, "cannot find the address"),
+        (
+            "{\"url\":\"http://127.0.0.1:1\",\"weight\":2}".into(),
+            422,
+            "round-robin gives each backend the same",
+        ),
+        ("{\"url\":\"http://127.0.0.1:1\",\"weight\":0}".into(), 422, "it must be from 1 to 1000"),
+        ("{\"url\":\"http://127.0.0.1:1\",\"weight\":1001}".into(), 422, "it must be from 1 to 1000"),
+        ("{\"url\":\"http://127.0.0.1:1,weight=2\"}".into(), 422, "is no backend URL"),
+        ("{\"uri\":\"http://127.0.0.1:1\"}".into(), 400, "means nothing here"),
+        ("{\"url\":".into(), 400, "cannot be read as JSON"),
+    ] {
+        operator.refused(add, &body, status, words);
+    }
+    assert_eq!(operator.names(), before);
+}
+
+#[test]
+fn the_same_backend_in_another_spelling_is_there_already() {
+    let six = std::net::TcpListener::bind("[::1]:0");
+    let Ok(six) = six else { return eprintln!("skipped: this machine has no IPv6") };
+    let port = six.local_addr().unwrap().port();
+    let url = format!("--backend=http://[::1]:{port}");
+    let localhost = format!("--backend=http://localhost:{port}");
+    let balancer = Balancer::start(&["serve", "--listen=127.0.0.1:0", ADMIN, &url, &localhost]);
+    let operator = Operator::of(&balancer);
+    for host in ["[::1]", "[0:0:0:0:0:0:0:1]", "[0::0001]", "LocalHost"] {
+        let body = format!("{{\"url\":\"http://{host}:{port}\"}}");
+        operator.refused("POST /api/backends", &body, 409, "is there already");
+    }
+    assert_eq!(operator.names(), [format!("[::1]:{port}"), format!("localhost:{port}")]);
+    operator.done(&format!("POST /api/backends/%5B::1%5D:{port}/drain"), "");
+    operator.done(&format!("DELETE /api/backends/[::1]:{port}"), "");
+    assert_eq!(operator.names(), [format!("localhost:{port}")]);
+}
+
+/// A name and an address, two names, an address written in two ways: who configures two members may have one backend.
+#[test]
+fn a_backend_that_two_members_lead_to_is_not_gone_with_one_of_them() {
+    let Ok(six) = std::net::TcpListener::bind("[::1]:0") else {
+        return eprintln!("skipped: this machine has no IPv6");
+    };
+    let six = Recorder::hello_on(six, "six");
+    let port = six.addr.port();
+    let urls = ["[::1]", "[0:0:0:0:0:0:0:1]"].map(|host| format!("--backend=http://{host}:{port}"));
+    let balancer = Balancer::start(&["serve", "--listen=127.0.0.1:0", ADMIN, &urls[0], &urls[1]]);
+    let operator = Operator::of(&balancer);
+    assert_eq!(operator.names(), [six.addr.to_string()]);
+    operator.remove(six.addr);
+    assert_eq!(operator.names(), [six.addr.to_string()], "the other one is still there");
+    assert_eq!(balancer.get("/").text(), "six");
+    operator.refused(&format!("DELETE /api/backends/{}", six.addr), "", 422, "add another one first");
+    assert_eq!(balancer.get("/").text(), "six");
+}
+
+#[test]
+fn a_backend_that_is_removed_gets_nothing_more_and_the_last_one_stays() {
+    let [one, two] = two();
+    let (balancer, operator) = serve(&[&one, &two], &[]);
+    (0..2).for_each(|_| assert_eq!(balancer.get("/").status, 200));
+    operator.refused("DELETE /api/backends/127.0.0.1:1", "", 404, "there is no backend 127.0.0.1:1");
+    operator.remove(two.addr);
+    assert_eq!(operator.names(), [one.addr.to_string()]);
+    (0..6).for_each(|_| assert_eq!(balancer.get("/").text(), "one"));
+    operator.refused(&format!("DELETE /api/backends/{}", two.addr), "", 404, "there is no backend");
+    operator.refused(&format!("DELETE /api/backends/{}", one.addr), "", 422, "add another one first");
+    assert_eq!(balancer.get("/").text(), "one");
+    for verb in ["drain", "resume", "weight"] {
+        let line = format!("POST /api/backends/{}/{verb}", two.addr);
+        let body = if verb == "weight" { "{\"weight\":1}" } else { "" };
+        operator.refused(&line, body, 404, "there is no backend");
+    }
+    operator.add(two.addr);
+    assert_eq!(operator.backend(two.addr)["tries"], 0, "who comes back comes as a new one");
+}
+
+#[test]
+fn a_weight_that_is_set_holds() {
+    let [one, two] = two();
+    let (balancer, operator) = serve(&[&one, &two], &["--strategy=weighted-round-robin"]);
+    let line = format!("POST /api/backends/{}/weight", two.addr);
+    assert_eq!(operator.done(&line, "{\"weight\":3}")["weight"], 3);
+    assert_eq!(operator.backend(two.addr)["weight"], 3);
+    let before = [one.requests().len(), two.requests().len()];
+    (0..40).for_each(|_| assert_eq!(balancer.get("/").status, 200));
+    assert_eq!([one.requests().len() - before[0], two.requests().len() - before[1]], [10, 30]);
+    for weight in ["0", "1001"] {
+        operator.refused(&line, &format!("{{\"weight\":{weight}}}"), 422, "it must be from 1 to 1000");
+    }
+    assert_eq!(operator.backend(two.addr)["weight"], 3);
+}
+
+#[test]
+fn with_round_robin_a_weight_is_refused() {
+    let [one, two] = two();
+    let (_balancer, operator) = serve(&[&one, &two], &[]);
+    let line = format!("PUT /api/backends/{}/weight", two.addr);
+    operator.refused(&line, "{\"weight\":3}", 422, "choose weighted-round-robin");
+    assert_eq!(operator.backend(two.addr)["weight"], 1);
+}
+
+#[test]
+fn it_answers_while_all_workers_are_busy_and_the_queue_is_full() {
+    let (backend, dam) = dammed();
+    let (balancer, operator) = serve(&[&backend], &["--workers=2", "--queue=1"]);
+    let mut clients = Vec::new();
+    for busy in 1..=2 {
+        clients.extend(ask_all(balancer.addr, 1));
+        eventually("another worker is busy", || dam.held.load(SeqCst) == busy);
+    }
+    let mut waiting = ask_all(balancer.addr, 1);
+    let seen = operator.backend(backend.addr);
+    assert_eq!((&seen["in_flight"], &seen["idle"]), (&json!(2), &json!(false)));
+    assert_eq!(get(operator.addr, "/healthz").status, 200);
+    assert_eq!(get(operator.addr, "/readyz").status, 200);
+    operator.drain(backend.addr);
+    operator.resume(backend.addr);
+    dam.open.store(true, SeqCst);
+    for client in clients.iter_mut().chain(&mut waiting) {
+        assert_eq!(client.read_reply().text(), "ok");
+    }
+}
+
+#[test]
+fn only_who_asks_as_an_operator_does_is_served() {
+    let [one, _] = two();
+    let (_balancer, operator) = serve(&[&one], &[]);
+    let port = operator.addr.port();
+    let json = "Content-Type: application/json";
+    let drain = format!("POST /api/backends/{}/drain", one.addr);
+    let [local, evil] = ["localhost", "evil.example"].map(|name| format!("Host: {name}:{port}"));
+    for (headers, status) in [
+        (&[&*local, json][..], 200),
+        (&[&evil, json], 403),
+        (&[&format!("Host: 127.0.0.1:{}", port ^ 1), json], 403),
+        (&["Host: 127.0.0.1", json], 403),
+        (&["Content-Type: text/plain"], 415),
+        (&["Content-Type: application/x-www-form-urlencoded"], 415),
+        (&[], 415),
+    ] {
+        assert_eq!(operator.ask_with(&drain, headers, "").status, status, "{headers:?}");
+        let state = operator.backend(one.addr)["state"].clone();
+        assert_eq!(state == "draining", status == 200, "{headers:?}: {state}");
+        operator.resume(one.addr);
+    }
+    for path in ["/healthz", "/readyz"] {
+        assert_eq!(operator.ask_with(&format!("GET {path}"), &[&*evil], "").status, 200, "{path}");
+    }
+    assert_eq!(operator.ask_with("GET /api/backends", &[&*evil], "").status, 403);
+}
+
+#[test]
+fn the_traffic_does_not_reach_it_and_it_does_not_serve_traffic() {
+    let backend = Recorder::echoing();
+    let (balancer, operator) = serve(&[&backend], &[]);
+    assert_eq!(balancer.get("/api/backends").text(), "/api/backends", "that is the backend's");
+    assert_eq!(balancer.get("/readyz").text(), "/readyz");
+    assert_eq!(operator.ask("GET /", "").status, 404);
+}
+
+#[test]
+fn with_a_token_file_only_who_has_the_token_is_served() {
+    let [one, _] = two();
+    let (_folder, path) = file_with(&format!("{TOKEN}\n"));
+    let (_balancer, operator) = serve(&[&one], &[&file_flag("admin-token-file", &path)]);
+    let list = |credentials: &str| operator.ask_with("GET /api/backends", &[credentials], "").status;
+    assert_eq!(list(&format!("Authorization: Bearer {TOKEN}")), 200);
+    assert_eq!(list(&format!("Authorization: Bearer {TOKEN}x")), 401);
+    assert_eq!(list("X: y"), 401);
+    assert_eq!(get(operator.addr, "/healthz").status, 200);
+    let admin = format!("--admin={}", operator.addr);
+    let refused = program().args(["reload", &admin]).output().unwrap();
+    let said = String::from_utf8(refused.stderr).unwrap();
+    assert!(refused.status.code() == Some(1) && said.contains("wants its token"), "{said}");
+    let token = file_flag("admin-token-file", &path);
+    let heard = program().args(["reload", &admin, &token]).output().unwrap();
+    let said = String::from_utf8(heard.stderr).unwrap();
+    assert!(said.contains("there is no configuration file to read again"), "{said}");
+}
+
+#[test]
+fn beyond_loopback_it_starts_with_a_token_only() {
+    let [one, _] = two();
+    let (_folder, path) = file_with(TOKEN);
+    let url = format!("--backend=http://{}", one.addr);
+    let args = ["serve", &url, "--listen=127.0.0.1:0", "--admin=0.0.0.0:0"];
+    let refused = program().args(args).output().unwrap();
+    let said = String::from_utf8(refused.stderr).unwrap();
+    assert_eq!((refused.status.code(), said.lines().count()), (Some(1), 1), "{said}");
+    assert!(
+        said.starts_with("turnwheel: ") && said.contains("set admin_token_file or listen on 127.0.0.1"),
+        "{said}"
+    );
+    let balancer = Balancer::start(&[&args[..], &[&file_flag("admin-token-file", &path)]].concat());
+    let operator = Operator { addr: ([127, 0, 0, 1], Operator::of(&balancer).addr.port()).into() };
+    assert_eq!(operator.ask("GET /api/backends", "").status, 401);
+    let credentials = format!("Authorization: Bearer {TOKEN}");
+    assert_eq!(operator.ask_with("GET /api/backends", &[&credentials], "").status, 200);
+}
+
+#[test]
+fn it_is_ready_as_long_as_somebody_can_serve() {
+    let [one, two] = two();
+    let (balancer, operator) = serve(&[&one, &two], &[]);
+    let ready = || get(operator.addr, "/readyz");
+    assert_eq!((ready().status, ready().text()), (200, "{\"status\":\"ready\"}\n"));
+    operator.drain(one.addr);
+    assert_eq!(ready().status, 200);
+    operator.drain(two.addr);
+    let unready = ready();
+    assert_eq!(unready.status, 503);
+    assert!(unready.text().contains("no backend is usable"), "{}", unready.text());
+    assert_eq!(get(operator.addr, "/healthz").status, 200, "it lives all the same");
+    let refused = balancer.get("/");
+    assert_eq!((refused.status, refused.header("Retry-After")), (503, Some("1")));
+    operator.resume(two.addr);
+    assert_eq!((ready().status, balancer.get("/").text()), (200, "two"));
+}
+
+#[test]
+fn it_is_not_ready_while_checks_find_nobody_and_is_again_when_they_do() {
+    let dead = dead_port();
+    let flags = [ADMIN, "--health-interval=20ms", "--fall=1", "--rise=1"];
+    let balancer = Balancer::serve(&[dead.addr], &flags);
+    let operator = Operator::of(&balancer);
+    let ready = || get(operator.addr, "/readyz").status;
+    eventually("the check has failed", || ready() == 503);
+    let alive = Recorder::hello("alive");
+    operator.add(alive.addr);
+    assert_eq!(ready(), 200, "a new one is believed in");
+    operator.remove(alive.addr);
+    assert_eq!(ready(), 503);
+    let _listener = std::net::TcpListener::bind(dead.addr).unwrap();
+    eventually("it is up", || ready() == 200);
+}
+
+#[test]
+fn while_it_stops_it_is_not_ready_and_still_served() {
+    let [one, _] = two();
+    let (mut balancer, operator) = serve(&[&one], &["--drain-delay=1s"]);
+    assert_eq!(get(operator.addr, "/readyz").status, 200);
+    balancer.signal(libc::SIGTERM);
+    eventually("it says that it stops", || {
+        let said = get(operator.addr, "/readyz");
+        said.status == 503 && said.text().contains("stopping")
+    });
+    assert_eq!(get(operator.addr, "/healthz").status, 200);
+    assert_eq!(operator.list().len(), 1);
+    assert_eq!(balancer.get("/").text(), "one", "for as long as the delay lasts");
+    assert_eq!(balancer.wait_exit(Duration::from_secs(10)), 0);
+}
+
+const DEMO: [&str; 4] = ["demo", "--listen=127.0.0.1:0", "--backend-port=0", "--backend-port=0"];
+
+/// Other tests have demos, too, and all of them would like that one port.
+#[test]
+fn a_demo_has_an_admin_listener_unless_another_one_has_it() {
+    let operator = Operator { addr: "127.0.0.1:8090".parse().unwrap() };
+    let mut first = None;
+    eventually("a demo gets the port", || {
+        let demo = Balancer::start(&DEMO);
+        eventually("it has made up its mind", || demo.stderr().contains("admin listener"));
+        let has_it = demo.stderr().contains("the admin listener is on 127.0.0.1:8090");
+        first = has_it.then_some(demo);
+        first.is_some()
+    });
+    let first = first.unwrap();
+    let said = first.stdout();
+    let ports = said.lines().filter_map(|line| line.strip_prefix("Backend is listening on :"));
+    let names: Vec<_> = ports.map(|port| format!("127.0.0.1:{port}")).collect();
+    eventually("it answers", || std::net::TcpStream::connect(operator.addr).is_ok());
+    assert_eq!(operator.names(), names);
+    let second = Balancer::start(&DEMO);
+    eventually("it says that there is none", || {
+        second.stderr().contains("there is no admin listener on 127.0.0.1:8090")
+    });
+    assert!(second.stderr().contains("choose another one with --admin"), "{}", second.stderr());
+    assert_eq!((first.get("/").status, second.get("/").status), (200, 200));
+    let own = Balancer::start(&[&DEMO[..], &[ADMIN]].concat());
+    eventually("it says where it is", || own.stdout().contains("Admin is listening on :"));
+    let none = Balancer::start(&[&DEMO[..], &["--admin=off"]].concat());
+    assert_eq!(none.get("/").status, 200);
+    assert!(!none.stderr().contains("admin") && !none.stdout().contains("Admin"), "{}", none.stderr());
+}
+
+#[test]
+fn demos_that_start_at_the_same_moment_all_start() {
+    std::thread::scope(|scope| {
+        for _ in 0..8 {
+            scope.spawn(|| {
+                for _ in 0..4 {
+                    assert_eq!(Balancer::start(&DEMO).get("/").status, 200);
+                }
+            });
+        }
+    });
+}

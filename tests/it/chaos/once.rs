@@ -1,0 +1,105 @@
+//! What must not be done twice is not done twice, whoever dies.
+
+use crate::backend::Recorder;
+use crate::bed::{Balancer, Client, DeadPort, dead_port, eventually};
+use std::collections::HashMap;
+use std::net::{SocketAddr, TcpListener};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
+use std::sync::{Arc, Mutex};
+use std::thread;
+use std::time::Duration;
+
+/// How often each request has arrived at any backend.
+type Arrivals = Arc<Mutex<HashMap<String, usize>>>;
+
+/// A backend at this port that takes its time, and dies with its requests when it is dropped.
+fn mortal(port: &DeadPort, arrivals: &Arrivals) -> Recorder {
+    let mut listener = None;
+    // The thread that has accepted for the one before may hold the port for a moment longer.
+    eventually("the port is free", || {
+        listener = TcpListener::bind(port.addr).ok();
+        listener.is_some()
+    });
+    let arrivals = Arc::clone(arrivals);
+    Recorder::behind(listener.unwrap(), move |conversation| {
+        while let Some(request) = conversation.read_request() {
+            if request.head.starts_with("POST ") {
+                *arrivals.lock().unwrap().entry(request.target().to_owned()).or_default() += 1;
+            }
+            thread::sleep(Duration::from_millis(2));
+            conversation.send(request.echo());
+        }
+    })
+}
+
+/// What clients have met that sent one POST after the other, each with a name of its own.
+#[derive(Debug, Default)]
+struct Outcome {
+    done: Vec<String>,
+    failed: Vec<String>,
+}
+
+fn post_on(addr: SocketAddr, client: usize, over: &AtomicBool, count: &AtomicUsize) -> Outcome {
+    let (mut connection, mut outcome) = (Client::connect(addr), Outcome::default());
+    for number in 0.. {
+        if over.load(SeqCst) {
+            break;
+        }
+        let name = format!("/{client}/{number}");
+        let reply = connection
+            .request(format!("POST {name} HTTP/1.1\r\nHost: test\r\nContent-Length: 4\r\n\r\nonce"));
+        match reply.status {
+            200 => outcome.done.push(name),
+            502 => outcome.failed.push(name),
+            _ => panic!("{reply:?}"),
+        }
+        count.fetch_add(1, SeqCst);
+        thread::sleep(Duration::from_millis(10));
+    }
+    outcome
+}
+
+/// 64 clients post while one of two backends dies and is born again, so many times.
+pub fn nothing_is_done_twice(deaths: usize, flags: &[&str]) {
+    let (steady, port, arrivals) = (dead_port(), dead_port(), Arrivals::default());
+    let _steady = mortal(&steady, &arrivals);
+    let mut shaky = Some(mortal(&port, &arrivals));
+    let balancer = Balancer::serve(&[steady.addr, port.addr], flags);
+    let addr = balancer.addr;
+    let (over, count) = (AtomicBool::new(false), AtomicUsize::new(0));
+    let outcomes: Vec<Outcome> = thread::scope(|scope| {
+        let (over, count) = (&over, &count);
+        let clients: Vec<_> =
+            (0..64).map(|client| scope.spawn(move || post_on(addr, client, over, count))).collect();
+        let some_more = |what: &str| {
+            let before = count.load(SeqCst);
+            eventually(what, || {
+                count.load(SeqCst) >= before + 300 || clients.iter().any(|one| one.is_finished())
+            });
+        };
+        for _ in 0..deaths {
+            some_more("posts go on");
+            drop(shaky.take());
+            some_more("posts go on without it");
+            shaky = Some(mortal(&port, &arrivals));
+            let reborn = shaky.as_ref().unwrap();
+            eventually("it is asked again", || !reborn.requests().is_empty());
+        }
+        over.store(true, SeqCst);
+        clients.into_iter().map(|client| client.join().unwrap()).collect()
+    });
+    let arrivals = arrivals.lock().unwrap();
+    let twice: Vec<_> = arrivals.iter().filter(|(_, times)| **times > 1).collect();
+    assert!(twice.is_empty(), "{twice:?}");
+    let done: usize = outcomes.iter().map(|one| one.done.len()).sum();
+    let failed: usize = outcomes.iter().map(|one| one.failed.len()).sum();
+    println!("{done} done, {failed} failed, {} have arrived", arrivals.len());
+    assert!(outcomes.iter().flat_map(|one| &one.done).all(|name| arrivals.contains_key(name)));
+    assert!(failed <= 64 * deaths, "only those that were under way: {failed}");
+    assert!(failed > 0, "it was in earnest");
+}
+
+#[test]
+fn no_post_arrives_twice_while_a_backend_dies_and_comes_back() {
+    nothing_is_done_twice(4, &["--health-interval=50ms", "--fail-timeout=500ms"]);
+}
