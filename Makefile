@@ -41,8 +41,8 @@ lint: ## Format, clippy and documentation, warnings denied, with the command lin
 check: lint test ## What must hold before a change goes in
 
 test-heavy: ## Tests that need minutes or move gigabytes
-	cargo test --locked --release --test it -- --ignored heavy --test-threads=1
-	TURNWHEEL_TEST_EDGE=tiny-http cargo test --locked --release --test it -- --ignored heavy --test-threads=1 $(of_the_parked_edge)
+	cargo test --locked --release --test it -- --ignored --test-threads=1
+	TURNWHEEL_TEST_EDGE=tiny-http cargo test --locked --release --test it -- --ignored --test-threads=1 $(of_the_parked_edge)
 
 compare: build-compare ## Measure threads beside async, and write a report; ARGS=--quick takes three minutes
 	$(harness) run $(ARGS)

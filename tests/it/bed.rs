@@ -354,7 +354,7 @@ impl Client {
             match self.stream.read(&mut [0; 4096]) {
                 Ok(0) => return true,
                 Ok(_) => {}
-                Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => {}
+                Err(error) if is_for_now(&error) => {}
                 Err(_) => return true,
             }
         }
@@ -384,7 +384,14 @@ impl Client {
 
     fn fill(&mut self) -> io::Result<()> {
         let mut piece = [0; 64 << 10];
-        match self.stream.read(&mut piece)? {
+        // Whoever is stopped for a moment, with all of this machine say, finds a read with a timeout interrupted.
+        let read = loop {
+            match self.stream.read(&mut piece) {
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                outcome => break outcome?,
+            }
+        };
+        match read {
             0 => Err(io::Error::new(ErrorKind::UnexpectedEof, format!("after {:?}", self.ahead.len()))),
             n => {
                 self.ahead.extend_from_slice(&piece[..n]);
@@ -392,4 +399,9 @@ impl Client {
             }
         }
     }
+}
+
+/// Is it only that nothing has come yet?
+fn is_for_now(error: &io::Error) -> bool {
+    matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut | ErrorKind::Interrupted)
 }
