@@ -306,7 +306,8 @@ fn sick_backends() -> Question {
             cell(Event::Kill, "backend-killed", "it is killed"),
         ],
         predictions: vec![
-            Prediction::of("backend-stalled", Figure::Goodput, Parked).since("base").between(0.3, 0.4),
+            // Two thirds of the run and what is left of one after a second's timeout: it notices, as nginx does.
+            Prediction::of("backend-stalled", Figure::Goodput, Parked).since("base").between(0.6, 0.9),
             Prediction::of("backend-stalled", Figure::Goodput, Async).since("base").between(0.3, 0.4),
             Prediction::of("backend-stalled", Figure::Goodput, Nginx).since("base").between(0.3, 0.8),
             Prediction::of("backend-killed", Figure::Goodput, Parked).since("base").between(0.6, 1.1),
