@@ -1,7 +1,6 @@
 //! Which backends may be chosen now? Health, draining, backups, slow start and sickness all are behind this one question.
 
 use crate::backend::{Backend, Usable};
-use crate::chooser::Chooser;
 use crate::strategy::Candidate;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -80,10 +79,15 @@ pub fn candidates(backends: &[Arc<Backend>], tried: &[usize], fail_open: bool, n
 }
 
 /// What a strategy sees of them.
-pub fn seen<'a>(chooser: &'a Chooser, chances: &[Chance], now: Instant) -> Vec<Candidate<'a>> {
+pub fn seen<'a>(
+    backends: &'a [Arc<Backend>],
+    chances: &[Chance],
+    slow_start: Duration,
+    now: Instant,
+) -> Vec<Candidate<'a>> {
     let candidate = |chance: &Chance| {
-        let backend = chooser.backends[chance.index].as_ref();
-        let ramp = backend.standing().ramp(now, chooser.options.slow_start);
+        let backend = backends[chance.index].as_ref();
+        let ramp = backend.standing().ramp(now, slow_start);
         Candidate { backend, weight: f64::from(backend.weight()) * ramp }
     };
     chances.iter().map(candidate).collect()

@@ -110,7 +110,7 @@ impl<'a> Tour<'a> {
         if let Some(home) = chances.iter().position(|chance| Some(chance.index) == self.home) {
             return home;
         }
-        let usable = seen(self.chooser, chances, now);
+        let usable = seen(&self.chooser.backends, chances, self.chooser.options.slow_start, now);
         self.chooser.strategy.pick(&usable, &self.client).min(usable.len() - 1)
     }
 

@@ -77,7 +77,7 @@ impl Membership {
         lookup: Arc<dyn Lookup>,
         reread: Option<Box<Reread>>,
     ) -> Result<Self, StartError> {
-        let wanted = find(std::mem::take(&mut upstream.backends), lookup.as_ref())
+        let wanted = find(std::mem::take(&mut upstream.backends), lookup.as_ref(), &[])
             .map_err(|(member, cause)| StartError::Resolve { backend: member.url.to_string(), cause })?;
         let (common, key) = (Arc::new(Common::default()), Key::random());
         let budget = Arc::new(RetryBudget::new(upstream.budget, Instant::now()));
@@ -135,9 +135,10 @@ impl Membership {
             return Err(vec!["there is no configuration file to read again".to_owned()]);
         };
         let mut upstream = read()?;
-        let wanted = find(std::mem::take(&mut upstream.backends), self.lookup.as_ref()).map_err(
-            |(member, cause)| vec![format!("cannot find the address of backend {}: {cause}", member.url)],
-        )?;
+        let (members, known) = (std::mem::take(&mut upstream.backends), self.lock().wanted());
+        let wanted = find(members, self.lookup.as_ref(), &known).map_err(|(member, cause)| {
+            vec![format!("cannot find the address of backend {}: {cause}", member.url)]
+        })?;
         let mut books = self.lock();
         if books.upstream.budget != upstream.budget {
             books.budget = Arc::new(RetryBudget::new(upstream.budget, Instant::now()));
@@ -261,11 +262,18 @@ impl Books {
     }
 }
 
-/// Where members are.
-fn find(members: Vec<Member>, lookup: &dyn Lookup) -> Result<Vec<Wanted>, (Member, std::io::Error)> {
+/// Where members are: where they were when they were last found, if they cannot be found now.
+fn find(
+    members: Vec<Member>,
+    lookup: &dyn Lookup,
+    known: &[Wanted],
+) -> Result<Vec<Wanted>, (Member, std::io::Error)> {
     let place = |member: Member| match names::places(&member.url, lookup) {
         Ok(places) => Ok((member, places)),
-        Err(error) => Err((member, error)),
+        Err(error) => match known.iter().find(|(one, _)| one.url == member.url) {
+            Some((_, places)) => Ok((member, places.clone())),
+            None => Err((member, error)),
+        },
     };
     members.into_iter().map(place).collect()
 }
@@ -349,6 +357,36 @@ mod tests {
         fn lookup(&self, _host: &str, port: u16) -> std::io::Result<Vec<SocketAddr>> {
             Ok([1, 2].map(|last| SocketAddr::from(([10, 0, 0, last], port))).into())
         }
+    }
+
+    /// Finds a name once, and then no more.
+    #[derive(Default)]
+    struct Once(AtomicBool);
+
+    impl Lookup for Once {
+        fn lookup(&self, host: &str, port: u16) -> std::io::Result<Vec<SocketAddr>> {
+            let again = self.0.swap(true, SeqCst);
+            if again { Err(std::io::Error::other("nobody knows")) } else { Two.lookup(host, port) }
+        }
+    }
+
+    #[test]
+    fn a_name_that_cannot_be_found_at_a_reload_stays_where_it_was_and_a_new_one_is_refused() {
+        let backends =
+            |urls: &[&str]| -> Vec<Member> { urls.iter().map(|url| url.parse().unwrap()).collect() };
+        let later = std::sync::Mutex::new(vec![
+            backends(&["http://app:80", "http://other:80"]),
+            backends(&["http://app:80,weight=2", "http://10.0.0.9:80"]),
+        ]);
+        let reread: Box<Reread> = Box::new(move || Ok(Upstream::new(later.lock().unwrap().pop().unwrap())));
+        let upstream = Upstream::new(backends(&["http://app:80"]));
+        let members = Membership::found(upstream, 4, Arc::new(Once::default()), Some(reread)).unwrap();
+        let changes = members.reread().unwrap();
+        assert_eq!((changes.kept.len(), changes.added.len()), (2, 1));
+        assert_eq!(members.plan().get().chooser.backends[0].weight(), 2);
+        let problems = members.reread().unwrap_err();
+        assert_eq!(problems, ["cannot find the address of backend http://other:80: nobody knows"]);
+        assert_eq!(members.plan().get().chooser.backends.len(), 3, "nothing has changed");
     }
 
     #[test]
