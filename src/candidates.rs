@@ -49,7 +49,8 @@ impl Chance {
 }
 
 /// The backends that may be chosen now, of those that have not been tried: first all that are usable, then the
-/// backups that are, and then, rather than nobody, whoever is left. Nobody who drains is among them.
+/// backups that are (beside those on trial, if there is nobody else), and then, rather than nobody, whoever is left.
+/// Nobody who drains is among them.
 pub fn candidates(backends: &[Arc<Backend>], tried: &[usize], fail_open: bool, now: Instant) -> Vec<Chance> {
     let mut tiers = [const { Vec::new() }; 3];
     for (index, backend) in backends.iter().enumerate() {

@@ -232,7 +232,7 @@ impl Standing {
     /// Writes what follows from the facts where workers look.
     fn publish(&self, facts: &Facts, now: Instant) {
         let until = match facts.ejection.out() {
-            _ if facts.checks.state() == State::Down => UNTIL_SHOWN,
+            _ if !facts.checks.state().is_usable() => UNTIL_SHOWN,
             None => IN,
             Some(_) if facts.watched => UNTIL_SHOWN,
             Some(out) => moment(out.until),

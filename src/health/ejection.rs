@@ -177,7 +177,7 @@ impl Ejection {
         is_back
     }
 
-    /// Lets it back in without a proof: its checks say that it came up, or its time is over and nobody checks.
+    /// Lets it back in: a request that was begun while it was out has gone well, or its trial is over.
     pub fn readmit(&mut self, now: Instant) {
         if let Some(out) = self.out.take() {
             let lasted = now.saturating_duration_since(out.since);

@@ -7,9 +7,9 @@
 //! - [`ejection`]: what requests meet (passive). Several that fail in a row, and it is taken out at once instead
 //!   of at the next check. It comes back when it has shown that what failed works again.
 //!
-//! [`probe`] asks once, over a connection of its own. Nobody here keeps time or starts a thread: whoever owns
-//! the backends does, waits [`next_pause`] between two checks, and decides what is done with the last usable
-//! backend.
+//! [`probe`] asks once, over a connection of its own, and [`prober`] sees to it that it does so in time, which is
+//! [`next_pause`] after the check before. What is done with the last usable backend is decided by whoever takes
+//! backends out: [`plan`](crate::plan).
 
 pub mod checks;
 pub mod ejection;
