@@ -56,7 +56,7 @@ build-compare: build
 test-compare: build-compare ## Format, lints and tests of what is compared, and that every balancer does what it must
 	cd compare && cargo fmt --check && cargo clippy --locked --all-targets -- -D warnings && cargo test --locked
 	$(harness) smoke
-	cd compare && cargo test --locked -p turnwheel-compare -- --ignored heavy
+	cd compare && cargo test --locked -p turnwheel-compare -- --ignored
 
 # Seconds for each target.
 SECONDS = 60

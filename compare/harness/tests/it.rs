@@ -176,7 +176,8 @@ fn the_cells_show_what_they_are_for() {
     let a_reply = |cell, variant, figure| {
         usage(cell, variant, figure) / number(&line(cell, variant)["load"]["replies_ever"])
     };
-    for (variant, least, most) in [("parked", 69.0, 69.0), ("threads", 1065.0, 1070.0)] {
+    // Turnwheel's are 64 workers and six more, and one more for each of the two backends while it is checked.
+    for (variant, least, most) in [("parked", 70.0, 72.0), ("threads", 1065.0, 1070.0)] {
         let threads = usage("idle-1000", variant, "threads");
         assert!((least..=most).contains(&threads), "{variant} has {threads} threads");
         assert!(usage("base", variant, "processor") > 0.1, "{variant} takes processor time");
@@ -191,7 +192,13 @@ fn the_cells_show_what_they_are_for() {
         let offered = number(&line("offered-2000", variant)["load"]["offered"]);
         assert!((1700.0..2300.0).contains(&offered), "{offered}");
         let stalled = &line("backend-stalled", variant)["load"]["errors"];
-        assert!(number(&stalled["status-504"]) >= 64.0, "{variant}: each client waits in vain: {stalled}");
+        let in_vain = number(&stalled["status-504"]);
+        match variant {
+            "parked" => {
+                assert!((3.0..64.0).contains(&in_vain), "it notices before each has waited: {stalled}")
+            }
+            _ => assert!(in_vain >= 64.0, "{variant}: each client waits in vain: {stalled}"),
+        }
         assert_eq!(line("backend-killed", variant)["load"]["errors"], serde_json::json!({}), "{variant}");
     }
 }
