@@ -1,20 +1,17 @@
-//! One `record(outcome)` for everybody: today it writes the access log.
+//! The access log: a line for each request.
 //!
 //! A line is made by whoever ended the request and written by a thread of its own, so that no worker
 //! ever waits for a terminal or a disk. If the sink is slower than the traffic, lines are dropped
 //! and counted; requests are not held.
 
-use crate::backend::Backend;
-use crate::edge::Exchange;
-use crate::edge::wire::refusal_text;
-use crate::error::{Refusal, StartError};
+use crate::error::StartError;
+use crate::record::Outcome;
 use crate::threads::Crew;
 use crossbeam_channel::{Receiver, Sender, bounded};
-use http::{HeaderMap, StatusCode, header, request};
+use http::{HeaderMap, header, request};
 use std::io::Write;
-use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 /// How a line looks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -23,87 +20,6 @@ pub enum Format {
     Text,
     /// One JSON object a line.
     Json,
-}
-
-/// How one request ended.
-#[derive(Clone, Copy, Debug)]
-pub struct Outcome<'a> {
-    /// The request's head, unless it could not be believed.
-    pub head: Option<&'a request::Parts>,
-    /// The client's address.
-    pub peer: SocketAddr,
-    /// When it was ready for a worker.
-    pub arrived: Instant,
-    /// The status that was sent.
-    pub status: StatusCode,
-    /// Body bytes of the reply.
-    pub bytes: u64,
-    /// The backend that was chosen last.
-    pub backend: Option<&'a Backend>,
-    /// Backends that were tried.
-    pub tries: u32,
-    /// How long it waited for a worker.
-    pub queued: Duration,
-    /// From the last try's beginning to its reply's head.
-    pub upstream: Duration,
-}
-
-impl<'a> Outcome<'a> {
-    /// A request that was refused before a backend was chosen.
-    pub fn refused(
-        head: Option<&'a request::Parts>,
-        peer: SocketAddr,
-        arrived: Instant,
-        refusal: Refusal,
-    ) -> Self {
-        Outcome {
-            head,
-            peer,
-            arrived,
-            status: refusal.status(),
-            bytes: refusal_text(refusal).len() as u64,
-            backend: None,
-            tries: 0,
-            queued: arrived.elapsed(),
-            upstream: Duration::ZERO,
-        }
-    }
-}
-
-/// How far a worker has come with a request: what is recorded of it.
-#[derive(Debug, Default)]
-pub struct Progress<'a> {
-    /// How long it waited for a worker.
-    pub queued: Duration,
-    /// Backends that were tried.
-    pub tries: u32,
-    /// The backend that was chosen last.
-    pub backend: Option<&'a Backend>,
-    /// From the last try's beginning to its reply's head.
-    pub upstream: Duration,
-}
-
-impl<'a> Progress<'a> {
-    /// It goes to this backend now.
-    pub fn tries(&mut self, backend: &'a Backend) {
-        self.tries += 1;
-        self.backend = Some(backend);
-    }
-
-    /// What became of it.
-    pub fn outcome(&self, exchange: &'a Exchange, status: StatusCode, bytes: u64) -> Outcome<'a> {
-        Outcome {
-            head: Some(&exchange.head),
-            peer: exchange.peer,
-            arrived: exchange.arrived,
-            status,
-            bytes,
-            backend: self.backend,
-            tries: self.tries,
-            queued: self.queued,
-            upstream: self.upstream,
-        }
-    }
 }
 
 /// Lines that may wait to be written.
@@ -131,7 +47,7 @@ impl AccessLog {
         Ok(AccessLog { lines: Some((format, sender)), dropped: AtomicU64::new(0) })
     }
 
-    /// Records how a request ended.
+    /// Writes down how a request ended.
     pub fn record(&self, outcome: &Outcome<'_>) {
         let Some((format, sender)) = &self.lines else { return };
         let line = match format {
@@ -192,7 +108,7 @@ fn text(outcome: &Outcome<'_>) -> Vec<u8> {
         escaped(headers, header::USER_AGENT),
         outcome.backend.map_or("-", |backend| backend.authority().as_str()),
         outcome.tries,
-        seconds(outcome.queued),
+        seconds(outcome.queued.unwrap_or_default()),
         seconds(outcome.upstream),
         seconds(outcome.arrived.elapsed()),
     )
@@ -214,7 +130,7 @@ fn json(outcome: &Outcome<'_>) -> Vec<u8> {
         "user_agent": escaped(headers, header::USER_AGENT),
         "backend": outcome.backend.map(|backend| backend.authority().as_str()),
         "tries": outcome.tries,
-        "queue_seconds": seconds(outcome.queued),
+        "queue_seconds": seconds(outcome.queued.unwrap_or_default()),
         "upstream_seconds": seconds(outcome.upstream),
         "total_seconds": seconds(outcome.arrived.elapsed()),
     })

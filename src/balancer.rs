@@ -10,6 +10,7 @@ use crate::health::prober::Prober;
 use crate::membership::Membership;
 use crate::membership::names::{Lookup, System};
 use crate::queue;
+use crate::record::Recorder;
 use crate::shutdown::Stop;
 use crate::threads::Crew;
 use crate::worker::{self, Worker};
@@ -94,9 +95,9 @@ impl Balancer {
             Some((format, sink)) => AccessLog::to(format, sink, &crew)?,
             None => AccessLog::off(),
         };
-        let log = Arc::new(log);
-        let (door, seats, foreman) = queue::open(config.workers, config.queue, Arc::clone(&log));
-        let shared = Arc::new(worker::Shared { log, queue_timeout: config.queue.timeout });
+        let recorder = Arc::new(Recorder::new(log));
+        let (door, seats, foreman) = queue::open(config.workers, config.queue, Arc::clone(&recorder));
+        let shared = Arc::new(worker::Shared { recorder, queue_timeout: config.queue.timeout });
         let mut agents = Vec::with_capacity(seats.len());
         for (number, seat) in seats.into_iter().enumerate() {
             let mut plan = members.plan().view();

@@ -3,13 +3,13 @@
 //! They are the balancer's own edge and queue, with somebody behind it who answers at once in place
 //! of a worker who asks a backend.
 
-use crate::access_log::AccessLog;
 use crate::edge::lifecycle::{Edge, Running};
 use crate::edge::tiny::TinyEdge;
 use crate::edge::wire::Scratch;
 use crate::edge::{self, Exchange};
 use crate::error::StartError;
 use crate::queue::{self, Seat};
+use crate::record::Recorder;
 use crate::threads::Crew;
 use http::header::CONTENT_TYPE;
 use http::{HeaderValue, Response};
@@ -63,7 +63,7 @@ impl DemoBackend {
         let DemoBackend { edge, greeting, delay } = self;
         let crew = Crew::default();
         let (door, seats, foreman) =
-            queue::open(ANSWERERS, queue::Options::default(), Arc::new(AccessLog::off()));
+            queue::open(ANSWERERS, queue::Options::default(), Arc::new(Recorder::off()));
         for (number, seat) in seats.into_iter().enumerate() {
             let greeting = Arc::clone(&greeting);
             crew.start(format!("answer-{number}"), move || answer_all(seat, &greeting, delay))?;

@@ -14,9 +14,9 @@
 mod foreman;
 mod options;
 
-use crate::access_log::{AccessLog, Outcome};
 use crate::edge::Exchange;
 use crate::error::Refusal;
+use crate::record::Recorder;
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, TrySendError, bounded};
 pub use foreman::{Foreman, Pressure};
 pub use options::Options;
@@ -86,7 +86,7 @@ impl Board {
 }
 
 /// Opens a queue for so many workers, with a seat for each.
-pub fn open(workers: usize, options: Options, log: Arc<AccessLog>) -> (Door, Vec<Seat>, Foreman) {
+pub fn open(workers: usize, options: Options, recorder: Arc<Recorder>) -> (Door, Vec<Seat>, Foreman) {
     let (sender, jobs) = bounded(options.capacity);
     let (bell, rung) = bounded(1);
     let (open, closed) = bounded(0);
@@ -112,8 +112,8 @@ pub fn open(workers: usize, options: Options, log: Arc<AccessLog>) -> (Door, Vec
         began: None,
     });
     let seats = seats.collect();
-    let inlet = Inlet { jobs: sender, board: Arc::clone(&board), log: Arc::clone(&log) };
-    let foreman = Foreman { jobs, board, rung, closed, call, log, again: Some(inlet.clone()) };
+    let inlet = Inlet { jobs: sender, board: Arc::clone(&board), recorder: Arc::clone(&recorder) };
+    let foreman = Foreman { jobs, board, rung, closed, call, recorder, again: Some(inlet.clone()) };
     (Door { inlet, _open: open }, seats, foreman)
 }
 
@@ -136,8 +136,8 @@ impl Door {
     }
 
     /// Where refusals at the door are recorded.
-    pub fn log(&self) -> &AccessLog {
-        &self.inlet.log
+    pub fn recorder(&self) -> &Recorder {
+        &self.inlet.recorder
     }
 }
 
@@ -146,22 +146,16 @@ impl Door {
 struct Inlet {
     jobs: Sender<Exchange>,
     board: Arc<Board>,
-    log: Arc<AccessLog>,
+    recorder: Arc<Recorder>,
 }
 
 impl Inlet {
     fn offer(&self, exchange: Exchange) {
         match self.board.put_in(&self.jobs, exchange) {
             None => self.board.look(self.jobs.len()),
-            Some(exchange) => turn_away(exchange, Refusal::QueueFull, &self.log),
+            Some(exchange) => self.recorder.turn_away(exchange, Refusal::QueueFull),
         }
     }
-}
-
-/// Refuses a request that no worker has seen.
-fn turn_away(mut exchange: Exchange, refusal: Refusal, log: &AccessLog) {
-    log.record(&Outcome::refused(Some(&exchange.head), exchange.peer, exchange.arrived, refusal));
-    exchange.refuse(refusal);
 }
 
 /// Waiting took too long: does something about that, and waits on.

@@ -1,6 +1,5 @@
 //! Step 3: one request at a time. Choose, forward, relay, record.
 
-use crate::access_log::{AccessLog, Progress};
 use crate::backend::{Backend, InFlight};
 use crate::current::View;
 use crate::edge::Exchange;
@@ -10,6 +9,7 @@ use crate::forward::retry::{self, Next};
 use crate::forward::{Failed, Forwarder, Reply};
 use crate::plan::Plan;
 use crate::queue::Seat;
+use crate::record::{Progress, Recorder};
 use crate::strategy::ClientKey;
 use http::StatusCode;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -19,7 +19,7 @@ use std::time::{Duration, Instant};
 /// What all workers share.
 pub struct Shared {
     /// Where outcomes go.
-    pub log: Arc<AccessLog>,
+    pub recorder: Arc<Recorder>,
     /// How long a request may have waited in the queue, and how long it may wait for a backend that is not full.
     pub queue_timeout: Duration,
 }
@@ -53,7 +53,7 @@ impl Worker {
     fn serve(&mut self, mut exchange: Exchange) {
         let (shared, plan) = (Arc::clone(&self.shared), Arc::clone(self.plan.get()));
         self.forwarder.adopt(&plan.forward);
-        let mut progress = Progress { queued: exchange.arrived.elapsed(), ..Progress::default() };
+        let mut progress = shared.recorder.begin(&exchange);
         let outcome = if progress.queued > shared.queue_timeout {
             Err(Refusal::QueuedTooLong)
         } else {
@@ -62,10 +62,13 @@ impl Worker {
         let (status, bytes) = match outcome {
             Ok((reply, in_flight)) => self.relay(&mut exchange, reply, in_flight.backend()),
             // All of its backends are draining, and there is another plan by now: its backends may not be.
-            Err(Refusal::NoBackend) if !Arc::ptr_eq(&plan, self.plan.get()) => return self.serve(exchange),
-            Err(refusal) => exchange.refuse(refusal),
+            Err(Refusal::NoBackend) if !Arc::ptr_eq(&plan, self.plan.get()) => {
+                drop(progress);
+                return self.serve(exchange);
+            }
+            Err(refusal) => progress.refuse(&mut exchange, refusal),
         };
-        shared.log.record(&progress.outcome(&exchange, status, bytes));
+        shared.recorder.record(&progress.outcome(&exchange, status, bytes));
     }
 
     /// Tries backends until one has begun a reply.

@@ -11,13 +11,13 @@ pub mod guard;
 mod reply;
 mod token;
 
-use crate::access_log::AccessLog;
 use crate::edge::lifecycle::{Edge, Running};
 use crate::edge::parked::ParkedEdge;
 use crate::edge::wire::Scratch;
 use crate::edge::{self, Exchange};
 use crate::error::StartError;
 use crate::queue::{self, Seat};
+use crate::record::Recorder;
 use crate::threads::Crew;
 pub use control::{Control, Rejected, Reloaded};
 use http::header::WWW_AUTHENTICATE;
@@ -112,7 +112,7 @@ impl Admin {
         let Admin { edge, address, token } = self;
         let crew = Crew::default();
         let options = queue::Options { capacity: MOST_CONNECTIONS, ..Default::default() };
-        let (door, seats, foreman) = queue::open(ANSWERERS, options, Arc::new(AccessLog::off()));
+        let (door, seats, foreman) = queue::open(ANSWERERS, options, Arc::new(Recorder::off()));
         let desk = Arc::new(Desk { control, address, token });
         for (number, seat) in seats.into_iter().enumerate() {
             let desk = Arc::clone(&desk);

@@ -1,9 +1,9 @@
 //! The thread that watches the queue while requests wait in it.
 
-use super::{Board, Inlet, PATIENCE, turn_away};
-use crate::access_log::AccessLog;
+use super::{Board, Inlet, PATIENCE};
 use crate::edge::Exchange;
 use crate::error::Refusal;
+use crate::record::Recorder;
 use crossbeam_channel::{Receiver, Sender, select};
 use std::sync::Arc;
 use std::sync::atomic::Ordering::{Relaxed, SeqCst};
@@ -24,7 +24,7 @@ pub struct Foreman {
     pub(super) rung: Receiver<()>,
     pub(super) closed: Receiver<()>,
     pub(super) call: Sender<()>,
-    pub(super) log: Arc<AccessLog>,
+    pub(super) recorder: Arc<Recorder>,
     /// A way back into the queue.
     pub(super) again: Option<Inlet>,
 }
@@ -82,7 +82,7 @@ impl Foreman {
             match &self.again {
                 // Another one than was looked at: it loses its place, but nothing else.
                 Some(inlet) if exchange.arrived.elapsed() < self.board.timeout => inlet.offer(exchange),
-                _ => turn_away(exchange, Refusal::QueuedTooLong, &self.log),
+                _ => self.recorder.turn_away(exchange, Refusal::QueuedTooLong),
             }
         }
     }

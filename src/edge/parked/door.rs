@@ -4,10 +4,10 @@ use super::Shared;
 use super::clients::Clients;
 use super::connection::Connection;
 use super::patience::LOOK_UP;
-use crate::access_log::Outcome;
 use crate::edge::Line;
 use crate::error::Refusal;
 use crate::queue::Door;
+use crate::record::Outcome;
 use crossbeam_channel::{Receiver, RecvTimeoutError};
 use std::io;
 use std::net::{SocketAddr, TcpListener, TcpStream};
@@ -79,7 +79,7 @@ impl Doorkeeper {
 
     fn turn_away(&self, connection: Box<Connection>) {
         let refusal = Refusal::TooManyConnections;
-        self.door.log().record(&Outcome::refused(None, connection.peer, Instant::now(), refusal));
+        self.door.recorder().record(&Outcome::refused(None, connection.peer, Instant::now(), refusal));
         connection.refuse(refusal, None);
     }
 }

@@ -4,10 +4,10 @@ use super::Shared;
 use super::connection::{Connection, Phase, Step};
 use super::lot::{Recall, WAKE};
 use super::memory::Weather;
-use crate::access_log::Outcome;
 use crate::edge::{Exchange, Line, socket};
 use crate::error::Refusal;
 use crate::queue::Door;
+use crate::record::Outcome;
 use crossbeam_channel::Receiver;
 use http::request;
 use mio::event::Event;
@@ -150,7 +150,7 @@ impl Poller {
 
     fn refuse(&self, connection: Box<Connection>, refusal: Refusal, head: Option<&request::Parts>) {
         let outcome = Outcome::refused(head, connection.peer, Instant::now(), refusal);
-        self.door.log().record(&outcome);
+        self.door.recorder().record(&outcome);
         connection.refuse(refusal, head);
     }
 }

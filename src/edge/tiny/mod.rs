@@ -14,9 +14,9 @@ use super::head::{self, Body, RawHead};
 use super::lifecycle::{Edge, Running};
 use super::socket::{self, Inherited};
 use super::{Exchange, Line, Options};
-use crate::access_log::Outcome;
 use crate::error::{Refusal, StartError};
 use crate::queue::Door;
+use crate::record::Outcome;
 use crate::threads::Crew;
 use crossbeam_channel::{Sender, bounded};
 use http::Version;
@@ -256,7 +256,7 @@ impl Dispatch {
         match checked {
             Ok(checked) => door.offer(Exchange::new(checked, peer, self.limits.body, line)),
             Err(refusal) => {
-                door.log().record(&Outcome::refused(None, peer, arrived, refusal));
+                door.recorder().record(&Outcome::refused(None, peer, arrived, refusal));
                 line.refuse(refusal, None);
             }
         }
