@@ -4,6 +4,7 @@ mod member;
 mod standing;
 
 use crate::limit::{Slots, WaitingRoom};
+use crate::metrics::Tally;
 use http::uri::Authority;
 pub use member::{BackendUrl, BadBackendUrl, BadMember, MOST_WEIGHT, Member};
 pub use standing::{Change, Report, Standing, Usable};
@@ -47,6 +48,7 @@ pub struct Backend {
     standing: Standing,
     tries: AtomicU64,
     failures: AtomicU64,
+    tally: Option<Tally>,
 }
 
 impl Backend {
@@ -61,7 +63,13 @@ impl Backend {
             standing: Standing::new(Instant::now()),
             tries: AtomicU64::new(0),
             failures: AtomicU64::new(0),
+            tally: None,
         }
+    }
+
+    /// The same backend, with what is counted of it.
+    pub fn counted(self, tally: Tally) -> Self {
+        Backend { tally: Some(tally), ..self }
     }
 
     /// A number that no other backend of this process has or had.
@@ -113,6 +121,11 @@ impl Backend {
     /// How many tries it has got, and how many of them failed.
     pub fn tries(&self) -> (u64, u64) {
         (self.tries.load(Relaxed), self.failures.load(Relaxed))
+    }
+
+    /// What is counted of it, if somebody counts.
+    pub fn tally(&self) -> Option<&Tally> {
+        self.tally.as_ref()
     }
 
     /// Counts a try that failed.

@@ -95,7 +95,7 @@ impl Balancer {
             Some((format, sink)) => AccessLog::to(format, sink, &crew)?,
             None => AccessLog::off(),
         };
-        let recorder = Arc::new(Recorder::new(log));
+        let recorder = Arc::new(Recorder::new(log, Arc::clone(members.metrics())));
         let (door, seats, foreman) = queue::open(config.workers, config.queue, Arc::clone(&recorder));
         let shared = Arc::new(worker::Shared { recorder, queue_timeout: config.queue.timeout });
         let mut agents = Vec::with_capacity(seats.len());

@@ -67,6 +67,52 @@ pub enum Refusal {
 }
 
 impl Refusal {
+    /// One of each kind.
+    pub const ALL: [Refusal; 18] = [
+        Refusal::BadRequest("not understood"),
+        Refusal::MethodNotAllowed,
+        Refusal::NotImplemented,
+        Refusal::Version,
+        Refusal::Expectation,
+        Refusal::UriTooLong,
+        Refusal::HeadTooLarge,
+        Refusal::BodyTooLarge,
+        Refusal::HeadTooSlow,
+        Refusal::ClientTooSlow,
+        Refusal::ClientGone,
+        Refusal::TooManyConnections,
+        Refusal::QueueFull,
+        Refusal::QueuedTooLong,
+        Refusal::AllFull,
+        Refusal::NoBackend,
+        Refusal::BadGateway,
+        Refusal::BackendTooSlow,
+    ];
+
+    /// What it is counted as.
+    pub fn reason(self) -> &'static str {
+        match self {
+            Refusal::BadRequest(_) => "bad_request",
+            Refusal::MethodNotAllowed => "method_not_allowed",
+            Refusal::NotImplemented => "not_implemented",
+            Refusal::Version => "version",
+            Refusal::Expectation => "expectation",
+            Refusal::UriTooLong => "uri_too_long",
+            Refusal::HeadTooLarge => "head_too_large",
+            Refusal::BodyTooLarge => "body_too_large",
+            Refusal::HeadTooSlow => "head_too_slow",
+            Refusal::ClientTooSlow => "client_too_slow",
+            Refusal::ClientGone => "client_gone",
+            Refusal::TooManyConnections => "too_many_connections",
+            Refusal::QueueFull => "queue_full",
+            Refusal::QueuedTooLong => "queue_timeout",
+            Refusal::AllFull => "backends_full",
+            Refusal::NoBackend => "no_backend",
+            Refusal::BadGateway => "bad_gateway",
+            Refusal::BackendTooSlow => "backend_too_slow",
+        }
+    }
+
     /// The status code of the answer.
     pub fn status(self) -> StatusCode {
         match self {
@@ -140,6 +186,9 @@ pub enum StartError {
         /// The address as configured.
         address: SocketAddr,
     },
+    /// What is counted cannot be set up.
+    #[error("cannot set up metrics: {0}")]
+    Metrics(#[from] prometheus::Error),
     /// The operating system gave no thread.
     #[error("cannot start thread {name}: {cause}; fewer workers may help")]
     Thread {

@@ -24,7 +24,7 @@
 //! Beside the path: [`backend`] (where one is, how much it is doing, whether it is well), [`limit`] (how much it may be
 //! doing, and who is next), [`sticky`] (clients that stay), [`budget`] (how many retries there may be), [`health`] (who is
 //! well), [`plan`] (what workers go by), [`membership`] (who belongs to it, and how that changes), [`admin`] (a listener
-//! for whoever looks after it), [`error`] (what can go wrong, and what the client is told), [`record`], [`access_log`], [`demo`]
+//! for whoever looks after it), [`error`] (what can go wrong, and what the client is told), [`record`], [`access_log`], [`metrics`], [`demo`]
 //! (the demo backends), [`shutdown`], [`balancer`] (builds it all and takes it down again), [`config`].
 //!
 //! # Embedding it
@@ -65,6 +65,7 @@ pub mod headers;
 pub mod health;
 pub mod limit;
 pub mod membership;
+pub mod metrics;
 pub mod plan;
 pub mod queue;
 pub mod record;

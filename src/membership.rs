@@ -13,6 +13,7 @@ use crate::chooser::Chooser;
 use crate::config::{Reread, Upstream};
 use crate::current::Current;
 use crate::error::StartError;
+use crate::metrics::Metrics;
 use crate::plan::{Common, Plan};
 use crate::rotation::SecondChoice;
 use crate::sticky::{Homes, Key, Sticky};
@@ -79,7 +80,7 @@ impl Membership {
     ) -> Result<Self, StartError> {
         let wanted = find(std::mem::take(&mut upstream.backends), lookup.as_ref(), &[])
             .map_err(|(member, cause)| StartError::Resolve { backend: member.url.to_string(), cause })?;
-        let (common, key) = (Arc::new(Common::default()), Key::random());
+        let (common, key) = (Arc::new(Common::new()?), Key::random());
         let budget = Arc::new(RetryBudget::new(upstream.budget, Instant::now()));
         let mut books = Books { upstream, budget, entries: Vec::new() };
         enter(&mut books, wanted, &common, true);
@@ -93,6 +94,11 @@ impl Membership {
     /// What workers go by.
     pub fn plan(&self) -> &Arc<Current<Plan>> {
         &self.plan
+    }
+
+    /// What is counted of them, and of requests in general.
+    pub fn metrics(&self) -> &Arc<Metrics> {
+        &self.common.metrics
     }
 
     /// Waits until there is another plan, so long at most. False when there will be no other.
@@ -301,7 +307,9 @@ fn enter(books: &mut Books, wanted: Vec<Wanted>, common: &Common, anew: bool) ->
                     backend
                 }
                 None => {
-                    let backend = Arc::new(Backend::new(place, member.weight, member.backup, &common.room));
+                    let tally = common.metrics.tally(place.authority.as_str());
+                    let backend = Backend::new(place, member.weight, member.backup, &common.room);
+                    let backend = Arc::new(backend.counted(tally));
                     changes.added.push(Arc::clone(&backend));
                     backend
                 }

@@ -7,6 +7,7 @@ use crate::chooser::Chooser;
 use crate::forward::{self, retry::Failure};
 use crate::health::{self, ejection::Cause};
 use crate::limit::WaitingRoom;
+use crate::metrics::Metrics;
 use http::StatusCode;
 use ipnet::IpNet;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -29,12 +30,24 @@ pub struct Plan {
 }
 
 /// What all plans share, one after the other.
-#[derive(Default)]
 pub struct Common {
+    /// What is counted.
+    pub metrics: Arc<Metrics>,
     /// Where requests wait while all backends are full.
     pub room: Arc<WaitingRoom>,
     /// Held while a backend is taken out: two that fail at the same moment must not both count on the other.
     ejecting: Mutex<()>,
+}
+
+impl Common {
+    /// Nobody waits, and nothing has been counted.
+    ///
+    /// # Errors
+    /// When what is counted cannot be set up.
+    pub fn new() -> Result<Self, prometheus::Error> {
+        let metrics = Arc::new(Metrics::new()?);
+        Ok(Common { metrics, room: Arc::default(), ejecting: Mutex::default() })
+    }
 }
 
 impl Plan {

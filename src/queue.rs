@@ -130,7 +130,7 @@ impl Door {
         self.inlet.offer(exchange);
     }
 
-    /// A look at how long requests have to wait.
+    /// A look at how many requests wait, and how long they have to.
     pub fn pressure(&self) -> Pressure {
         Pressure(Arc::clone(&self.inlet.board))
     }

@@ -1,13 +1,15 @@
-//! One `record(outcome)` for everybody who ends a request: workers, edges and the foreman. What becomes of it is nobody else's
-//! business.
+//! One `record(outcome)` for everybody who ends a request: workers, edges and the foreman. What becomes of it, a line in the
+//! access log or a number that is counted, is nobody else's business.
 
 use crate::access_log::AccessLog;
 use crate::backend::Backend;
 use crate::edge::Exchange;
 use crate::edge::wire::refusal_text;
 use crate::error::Refusal;
+use crate::metrics::Metrics;
 use http::{StatusCode, request};
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
@@ -75,8 +77,11 @@ pub struct Progress<'a> {
 }
 
 impl<'a> Progress<'a> {
-    /// It goes to this backend now.
+    /// It goes to this backend now. If it went to another one before, that one has failed.
     pub fn tries(&mut self, backend: &'a Backend) {
+        if let Some(tally) = self.backend.and_then(Backend::tally) {
+            tally.count_retry();
+        }
         self.tries += 1;
         self.backend = Some(backend);
     }
@@ -124,18 +129,19 @@ impl Drop for Busy<'_> {
 /// Where outcomes go.
 pub struct Recorder {
     log: AccessLog,
+    metrics: Option<Arc<Metrics>>,
     busy: AtomicUsize,
 }
 
 impl Recorder {
-    /// Writes them into the log, if there is one.
-    pub fn new(log: AccessLog) -> Self {
-        Recorder { log, busy: AtomicUsize::new(0) }
+    /// Writes them into the log, if there is one, and counts them.
+    pub fn new(log: AccessLog, metrics: Arc<Metrics>) -> Self {
+        Recorder { log, metrics: Some(metrics), busy: AtomicUsize::new(0) }
     }
 
     /// Nobody wants to know.
     pub fn off() -> Self {
-        Recorder { log: AccessLog::off(), busy: AtomicUsize::new(0) }
+        Recorder { log: AccessLog::off(), metrics: None, busy: AtomicUsize::new(0) }
     }
 
     /// A worker begins with a request.
@@ -152,6 +158,9 @@ impl Recorder {
 
     /// Records how a request ended.
     pub fn record(&self, outcome: &Outcome<'_>) {
+        if let Some(metrics) = &self.metrics {
+            metrics.record(outcome);
+        }
         self.log.record(outcome);
     }
 

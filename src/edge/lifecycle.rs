@@ -29,6 +29,9 @@ pub trait Edge: Send {
     fn start(self: Box<Self>, door: Door) -> Result<Box<dyn Running>, StartError>;
 }
 
+/// Says how many there are at the moment.
+pub type Counter = Box<dyn Fn() -> usize + Send + Sync>;
+
 /// An edge at work.
 pub trait Running: Send {
     /// From now on, replies say `Connection: close`.
@@ -36,6 +39,9 @@ pub trait Running: Send {
 
     /// Accepts no further connection. Requests on those that are open are still served.
     fn stop_accepting(&mut self);
+
+    /// What counts the connections that are open, where the edge knows: tiny_http does not say.
+    fn connections(&self) -> Option<Counter>;
 
     /// Is no request waiting for its reply?
     fn is_idle(&self) -> bool;

@@ -5,8 +5,8 @@ use crate::edge::Exchange;
 use crate::error::Refusal;
 use crate::record::Recorder;
 use crossbeam_channel::{Receiver, Sender, select};
-use std::sync::Arc;
 use std::sync::atomic::Ordering::{Relaxed, SeqCst};
+use std::sync::{Arc, PoisonError};
 use std::thread;
 use std::time::Duration;
 
@@ -88,12 +88,18 @@ impl Foreman {
     }
 }
 
-/// Whether requests have to wait for long, seen from elsewhere.
+/// How many requests wait, and whether they have to for long, seen from elsewhere.
 pub struct Pressure(pub(super) Arc<Board>);
 
 impl Pressure {
     /// Has the next one waited for a quarter of a second already?
     pub fn is_on(&self) -> bool {
         self.0.pressed.load(Relaxed)
+    }
+
+    /// How many requests wait for a worker.
+    pub fn depth(&self) -> usize {
+        let pushed = *self.0.pushed.lock().unwrap_or_else(PoisonError::into_inner);
+        pushed.saturating_sub(self.0.taken.load(Relaxed)) // one is taken a moment before it is counted
     }
 }

@@ -22,7 +22,7 @@ mod patience;
 mod poller;
 
 use super::Options;
-use super::lifecycle::{Edge, Running};
+use super::lifecycle::{Counter, Edge, Running};
 use super::socket::{self, Inherited};
 use crate::error::StartError;
 use crate::queue::{Door, Pressure};
@@ -180,6 +180,11 @@ impl Running for Serving {
         self.stop = None;
         self.listeners.iter().for_each(|listener| socket::stop_listening(listener));
         self.shared.lot.wake();
+    }
+
+    fn connections(&self) -> Option<Counter> {
+        let (most, free) = (self.shared.options.max_connections, self.shared.connections.clone());
+        Some(Box::new(move || most - free.left()))
     }
 
     fn is_idle(&self) -> bool {

@@ -11,7 +11,7 @@ mod severed;
 mod upgrade;
 
 use super::head::{self, Body, RawHead};
-use super::lifecycle::{Edge, Running};
+use super::lifecycle::{Counter, Edge, Running};
 use super::socket::{self, Inherited};
 use super::{Exchange, Line, Options};
 use crate::error::{Refusal, StartError};
@@ -134,6 +134,10 @@ impl Running for Serving {
         self.announce_stop();
         self.pulse = None;
         socket::stop_listening(&self.dispatch.listener);
+    }
+
+    fn connections(&self) -> Option<Counter> {
+        None
     }
 
     fn is_idle(&self) -> bool {

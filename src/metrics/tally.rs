@@ -1,0 +1,75 @@
+//! What is counted of one backend.
+
+use http::StatusCode;
+use prometheus::Histogram;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::time::Duration;
+
+/// The lowest status there is. The highest is 999: `http` knows no other.
+const LOWEST: u16 = 100;
+const STATUSES: usize = 900;
+
+/// How many requests have ended with each status: a status is an index, so there is nothing to look for.
+#[derive(Debug)]
+pub struct Statuses(Box<[AtomicU64]>);
+
+impl Default for Statuses {
+    fn default() -> Self {
+        Statuses((0..STATUSES).map(|_| AtomicU64::new(0)).collect())
+    }
+}
+
+impl Statuses {
+    /// One more with this one.
+    pub fn count(&self, status: StatusCode) {
+        let index = usize::from(status.as_u16().saturating_sub(LOWEST));
+        self.0[index.min(STATUSES - 1)].fetch_add(1, Relaxed);
+    }
+
+    /// All that have been counted, and 200 even if it has not: a series that begins at 0 shows its first step.
+    pub fn counted(&self) -> impl Iterator<Item = (u16, u64)> {
+        let counts = (LOWEST..).zip(self.0.iter().map(|count| count.load(Relaxed)));
+        counts.filter(|(status, count)| *count > 0 || *status == 200)
+    }
+}
+
+/// What is counted of one backend. It has it with it, and takes it along when it leaves.
+#[derive(Debug)]
+pub struct Tally {
+    statuses: Statuses,
+    retries: AtomicU64,
+    upstream: Histogram,
+}
+
+impl Tally {
+    /// Nothing has been counted, and times go into this histogram.
+    pub(super) fn new(upstream: Histogram) -> Self {
+        Tally { statuses: Statuses::default(), retries: AtomicU64::new(0), upstream }
+    }
+
+    /// A request has ended here with this status, and its last try took so long.
+    pub fn count(&self, status: StatusCode, upstream: Duration) {
+        self.statuses.count(status);
+        self.upstream.observe(upstream.as_secs_f64());
+    }
+
+    /// A try has failed here, and another backend is tried.
+    pub fn count_retry(&self) {
+        self.retries.fetch_add(1, Relaxed);
+    }
+
+    /// How many requests have ended with each status.
+    pub(super) fn statuses(&self) -> &Statuses {
+        &self.statuses
+    }
+
+    /// How many tries have been made elsewhere because they failed here.
+    pub fn retries(&self) -> u64 {
+        self.retries.load(Relaxed)
+    }
+
+    /// How long tries took.
+    pub(super) fn upstream(&self) -> &Histogram {
+        &self.upstream
+    }
+}
