@@ -9,7 +9,8 @@ use crate::forward::{self, Forwarder};
 use crate::health::prober::Prober;
 use crate::membership::Membership;
 use crate::membership::names::{Lookup, System};
-use crate::queue;
+use crate::metrics::Overview;
+use crate::queue::{self, Pressure};
 use crate::record::Recorder;
 use crate::shutdown::Stop;
 use crate::threads::Crew;
@@ -97,7 +98,8 @@ impl Balancer {
         };
         let recorder = Arc::new(Recorder::new(log, Arc::clone(members.metrics())));
         let (door, seats, foreman) = queue::open(config.workers, config.queue, Arc::clone(&recorder));
-        let shared = Arc::new(worker::Shared { recorder, queue_timeout: config.queue.timeout });
+        let queue_timeout = config.queue.timeout;
+        let shared = Arc::new(worker::Shared { recorder: Arc::clone(&recorder), queue_timeout });
         let mut agents = Vec::with_capacity(seats.len());
         for (number, seat) in seats.into_iter().enumerate() {
             let mut plan = members.plan().view();
@@ -115,8 +117,10 @@ impl Balancer {
             serving.edges.push(edge.start(door.clone())?);
         }
         serving.members.set_serving(true);
-        let control = Arc::clone(&serving.members);
-        serving.admin = admin.map(|admin| admin.start(control)).transpose()?;
+        if let Some(admin) = admin {
+            let overview = serving.overview(recorder, config.workers, door.pressure());
+            serving.admin = Some(admin.start(Arc::clone(&serving.members) as _, Arc::new(overview))?);
+        }
         Ok(serving)
     }
 }
@@ -132,6 +136,19 @@ struct Serving {
 }
 
 impl Serving {
+    /// What there is to be seen of it.
+    fn overview(&self, recorder: Arc<Recorder>, workers: usize, pressure: Pressure) -> Overview {
+        Overview {
+            began: Instant::now(),
+            metrics: Arc::clone(self.members.metrics()),
+            recorder,
+            workers,
+            pressure,
+            connections: self.edges.iter().find_map(|edge| edge.connections()),
+            members: Arc::clone(&self.members),
+        }
+    }
+
     /// Stops accepting after the delay, finishes what is queued and under way until the deadline at
     /// most, and ends the threads.
     fn drain(mut self, delay: Duration, deadline: Instant) {

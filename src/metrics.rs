@@ -4,12 +4,13 @@
 //! with it ([`Tally`]), a status is an index, and a time is some atomic additions to a histogram.
 //!
 //! **What can be read is not counted.** How deep the queue is, how much a backend is doing, who is up: that is read when somebody
-//! asks ([`Moment`]), and costs requests nothing.
+//! asks ([`Overview`]), and costs requests nothing.
 //!
 //! **What belongs to a backend goes with it.** The series of one that has left are not on the next page, and one that comes back
 //! begins at nothing, as its other numbers do. Requests that a backend finishes after it has left are in the totals, and in no
 //! series of a backend.
 
+mod overview;
 mod page;
 mod tally;
 
@@ -17,6 +18,7 @@ use crate::backend::Backend;
 use crate::error::Refusal;
 use crate::record::Outcome;
 use http::StatusCode;
+pub use overview::Overview;
 pub use page::Moment;
 use page::{Page, registered};
 use prometheus::{Error, Histogram, HistogramOpts, IntCounter, IntCounterVec, Opts, Registry};

@@ -175,3 +175,20 @@ impl Recorder {
         self.busy.load(Relaxed)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_worker_that_panics_is_at_work_no_more() {
+        let busy = AtomicUsize::new(0);
+        let outcome = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+            let _at_work = Busy::among(&busy);
+            assert_eq!(busy.load(Relaxed), 1);
+            std::panic::resume_unwind(Box::new("on purpose"));
+        }));
+        assert!(outcome.is_err());
+        assert_eq!(busy.load(Relaxed), 0);
+    }
+}

@@ -1,6 +1,6 @@
-//! Which request asks for what, and how the answer is written. The balancer is behind [`Control`].
+//! Which request asks for what, and how the answer is written. The balancer is behind [`Control`] and [`Insight`].
 
-use super::control::{Control, Rejected};
+use super::control::{Control, Insight, Rejected};
 use super::fields::Fields;
 use super::reply::Reply;
 use http::header::ALLOW;
@@ -13,6 +13,8 @@ use std::io::Read;
 enum Action {
     Live,
     Ready,
+    Metrics,
+    State,
     List,
     Add,
     Remove,
@@ -25,8 +27,15 @@ enum Action {
 /// What a path is good for: the methods that are served there. HEAD is served as GET.
 type Methods = &'static [(&'static str, Action)];
 
+/// The balancer, as far as it is known here.
+#[derive(Clone, Copy)]
+pub struct Balancer<'a> {
+    pub control: &'a dyn Control,
+    pub insight: &'a dyn Insight,
+}
+
 /// Answers a request that may be served. Its body is read only where one is of use.
-pub fn answer(control: &dyn Control, method: &Method, path: &str, body: &mut dyn Read) -> Reply {
+pub fn answer(balancer: Balancer<'_>, method: &Method, path: &str, body: &mut dyn Read) -> Reply {
     let Some((methods, name)) = find(path) else {
         return Reply::error(StatusCode::NOT_FOUND, format!("there is nothing at {path}"));
     };
@@ -34,7 +43,7 @@ pub fn answer(control: &dyn Control, method: &Method, path: &str, body: &mut dyn
     let Some((_, action)) = methods.iter().find(|(served, _)| *served == wanted) else {
         return not_allowed(path, methods);
     };
-    perform(*action, control, &name, body).unwrap_or_else(|reply| reply)
+    perform(*action, balancer, &name, body).unwrap_or_else(|reply| reply)
 }
 
 /// What is at a path, and which backend it names, if any.
@@ -42,6 +51,8 @@ fn find(path: &str) -> Option<(Methods, String)> {
     let methods: Methods = match path {
         "/healthz" => &[("GET", Action::Live)],
         "/readyz" => &[("GET", Action::Ready)],
+        "/metrics" => &[("GET", Action::Metrics)],
+        "/api/state" => &[("GET", Action::State)],
         "/api/reload" => &[("POST", Action::Reload)],
         "/api/backends" => &[("GET", Action::List), ("POST", Action::Add)],
         _ => return find_backend(path.strip_prefix("/api/backends/")?),
@@ -84,10 +95,13 @@ fn not_allowed(path: &str, methods: Methods) -> Reply {
 }
 
 /// Does what was asked for. What goes wrong is an answer, too.
-fn perform(action: Action, control: &dyn Control, name: &str, body: &mut dyn Read) -> Result<Reply, Reply> {
+fn perform(action: Action, balancer: Balancer<'_>, name: &str, body: &mut dyn Read) -> Result<Reply, Reply> {
+    let Balancer { control, insight } = balancer;
     match action {
         Action::Live => Ok(Reply::ok(json!({ "status": "ok" }))),
         Action::Ready => Ok(readiness(control)),
+        Action::Metrics => Ok(metrics(insight)),
+        Action::State => Ok(Reply::ok(insight.state())),
         Action::List => Ok(Reply::ok(json!({ "backends": control.backends() }))),
         Action::Add => add(control, body),
         Action::Weigh => {
@@ -124,6 +138,13 @@ fn readiness(control: &dyn Control) -> Reply {
     }
 }
 
+fn metrics(insight: &dyn Insight) -> Reply {
+    insight.metrics().map(Reply::metrics).unwrap_or_else(|error| {
+        let sentence = format!("the metrics cannot be written: {error}");
+        Reply::error(StatusCode::INTERNAL_SERVER_ERROR, sentence)
+    })
+}
+
 fn add(control: &dyn Control, body: &mut dyn Read) -> Result<Reply, Reply> {
     let mut fields = Fields::read(body)?;
     let url = fields.text("url")?;
@@ -157,8 +178,9 @@ mod tests {
 
     fn ask(control: &Fake, request: &str, body: &str) -> (u16, String) {
         let (method, path) = request.split_once(' ').unwrap();
-        let reply = answer(control, &method.parse().unwrap(), path, &mut body.as_bytes());
-        (reply.status.as_u16(), reply.text())
+        let balancer = Balancer { control, insight: control };
+        let reply = answer(balancer, &method.parse().unwrap(), path, &mut body.as_bytes());
+        (reply.status.as_u16(), reply.text)
     }
 
     /// One request, its status, words that the answer has, and what the balancer was asked to do.
@@ -175,6 +197,8 @@ mod tests {
         asks("GET /healthz", "", 200, r#"{"status":"ok"}"#, &[]);
         asks("HEAD /healthz", "", 200, r#"{"status":"ok"}"#, &[]);
         asks("GET /readyz", "", 200, r#"{"status":"ready"}"#, &[]);
+        asks("GET /api/state", "", 200, r#"{"workers":64}"#, &[]);
+        asks("HEAD /metrics", "", 200, "up 1", &[]);
         asks(
             "GET /api/backends",
             "ignored",
@@ -260,10 +284,28 @@ mod tests {
             ("GET /api/backends/a:1/weight", "POST, PUT"),
         ] {
             let (method, path) = request.split_once(' ').unwrap();
-            let reply = answer(&Fake::default(), &method.parse().unwrap(), path, &mut &b""[..]);
+            let control = Fake::default();
+            let balancer = Balancer { control: &control, insight: &control };
+            let reply = answer(balancer, &method.parse().unwrap(), path, &mut &b""[..]);
             assert_eq!(reply.status, 405, "{request}");
             assert_eq!(reply.header.unwrap(), (ALLOW, HeaderValue::from_static(allowed)), "{request}");
         }
+    }
+
+    #[test]
+    fn metrics_are_text_and_what_keeps_them_from_being_written_is_said() {
+        let ask = |control: Fake| {
+            let balancer = Balancer { control: &control, insight: &control };
+            answer(balancer, &Method::GET, "/metrics", &mut &b""[..])
+        };
+        let reply = ask(Fake::default());
+        assert_eq!(
+            (reply.status.as_u16(), reply.kind, &*reply.text),
+            (200, "text/plain; version=0.0.4", "up 1\n")
+        );
+        let reply = ask(Fake { problems: vec!["one".into()], ..Fake::default() });
+        assert_eq!((reply.status.as_u16(), reply.kind), (500, "application/json"));
+        assert!(reply.text.contains("there is nothing to count"), "{}", reply.text);
     }
 
     #[test]

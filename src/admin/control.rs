@@ -52,6 +52,18 @@ pub trait Control: Send + Sync {
     fn ready(&self) -> Result<(), &'static str>;
 }
 
+/// What is to be seen of the balancer at work.
+pub trait Insight: Send + Sync {
+    /// What has been counted, and what can be read now, in Prometheus' text format.
+    ///
+    /// # Errors
+    /// When there is something in it that the format does not allow.
+    fn metrics(&self) -> Result<String, prometheus::Error>;
+
+    /// The same in a few numbers, and the backends, as one object.
+    fn state(&self) -> Value;
+}
+
 /// What a reload has changed: names of backends.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Reloaded {
@@ -164,6 +176,17 @@ pub(crate) mod fake {
 
         fn ready(&self) -> Result<(), &'static str> {
             self.not_ready.map_or(Ok(()), Err)
+        }
+    }
+
+    impl Insight for Fake {
+        fn metrics(&self) -> Result<String, prometheus::Error> {
+            let missing = || prometheus::Error::Msg("there is nothing to count".into());
+            self.problems.is_empty().then(|| "up 1\n".into()).ok_or_else(missing)
+        }
+
+        fn state(&self) -> Value {
+            json!({ "workers": 64 })
         }
     }
 }

@@ -1,7 +1,7 @@
 //! Beside the path: a listener of its own for whoever runs the balancer.
 //!
-//! It is the balancer's own edge and queue, with two workers behind it who ask [`Control`] in place of a
-//! backend. So an operator gets through while the workers of the traffic are busy, and what a client
+//! It is the balancer's own edge and queue, with two workers behind it who ask [`Control`] and [`Insight`] in
+//! place of a backend. So an operator gets through while the workers of the traffic are busy, and what a client
 //! may do there is as limited as anywhere. [`guard`] says who is served, and `api` what there is.
 
 mod api;
@@ -19,7 +19,7 @@ use crate::error::StartError;
 use crate::queue::{self, Seat};
 use crate::record::Recorder;
 use crate::threads::Crew;
-pub use control::{Control, Rejected, Reloaded};
+pub use control::{Control, Insight, Rejected, Reloaded};
 use http::header::WWW_AUTHENTICATE;
 use http::{HeaderValue, StatusCode};
 use reply::Reply;
@@ -108,12 +108,16 @@ impl Admin {
     ///
     /// # Errors
     /// When a thread cannot be started.
-    pub fn start(self, control: Arc<dyn Control>) -> Result<RunningAdmin, StartError> {
+    pub fn start(
+        self,
+        control: Arc<dyn Control>,
+        insight: Arc<dyn Insight>,
+    ) -> Result<RunningAdmin, StartError> {
         let Admin { edge, address, token } = self;
         let crew = Crew::default();
         let options = queue::Options { capacity: MOST_CONNECTIONS, ..Default::default() };
         let (door, seats, foreman) = queue::open(ANSWERERS, options, Arc::new(Recorder::off()));
-        let desk = Arc::new(Desk { control, address, token });
+        let desk = Arc::new(Desk { control, insight, address, token });
         for (number, seat) in seats.into_iter().enumerate() {
             let desk = Arc::clone(&desk);
             crew.start(format!("admin-{number}"), move || desk.answer_all(seat))?;
@@ -138,6 +142,7 @@ impl RunningAdmin {
 /// What the workers share.
 struct Desk {
     control: Arc<dyn Control>,
+    insight: Arc<dyn Insight>,
     address: SocketAddr,
     token: Option<Token>,
 }
@@ -162,7 +167,10 @@ impl Desk {
         let head = &exchange.head;
         let (method, path) = (head.method.clone(), head.uri.path().to_owned());
         match guard::check(&method, &path, &head.headers, self.address, self.token.as_ref()) {
-            Ok(()) => api::answer(self.control.as_ref(), &method, &path, exchange),
+            Ok(()) => {
+                let balancer = api::Balancer { control: &*self.control, insight: &*self.insight };
+                api::answer(balancer, &method, &path, exchange)
+            }
             Err(refused) => refusal(refused),
         }
     }
@@ -192,7 +200,7 @@ mod tests {
         let token = token.map(|text| Token::from_text(text).unwrap());
         let admin = Admin::bind(Options { listen: "127.0.0.1:0".parse().unwrap(), token }).unwrap();
         let (address, control) = (admin.local_addr(), Arc::new(control));
-        let running = admin.start(Arc::clone(&control) as Arc<dyn Control>).unwrap();
+        let running = admin.start(Arc::clone(&control) as _, Arc::clone(&control) as _).unwrap();
         (address, running, control)
     }
 

@@ -1,4 +1,4 @@
-//! One answer of the admin listener: a status and JSON.
+//! One answer of the admin listener: a status and JSON, or metrics.
 
 use crate::edge::Exchange;
 use crate::edge::wire::Scratch;
@@ -6,23 +6,29 @@ use http::header::{CACHE_CONTROL, CONTENT_TYPE, X_CONTENT_TYPE_OPTIONS};
 use http::{HeaderName, HeaderValue, Response, StatusCode, response};
 use serde_json::{Value, json};
 
-/// What every answer says: it is JSON, nobody on the way keeps it, and no browser takes it for a page or a
+/// What every answer says besides its type: nobody on the way keeps it, and no browser takes it for a page or a
 /// script. There is no CORS header among them: what is said here is for no web page.
-const HEADERS: [(HeaderName, &str); 3] =
-    [(CONTENT_TYPE, "application/json"), (CACHE_CONTROL, "no-store"), (X_CONTENT_TYPE_OPTIONS, "nosniff")];
+const HEADERS: [(HeaderName, &str); 2] = [(CACHE_CONTROL, "no-store"), (X_CONTENT_TYPE_OPTIONS, "nosniff")];
 
 /// An answer that is not sent yet.
 pub struct Reply {
     pub status: StatusCode,
-    pub body: Value,
+    /// Its media type.
+    pub kind: &'static str,
+    pub text: String,
     /// The header that its status calls for, if any.
     pub header: Option<(HeaderName, HeaderValue)>,
 }
 
 impl Reply {
-    /// This status, with this body.
+    /// This status, with this body, on a line of its own, since people read it in terminals.
     pub fn new(status: StatusCode, body: Value) -> Self {
-        Reply { status, body, header: None }
+        Reply { status, kind: "application/json", text: format!("{body}\n"), header: None }
+    }
+
+    /// What Prometheus has asked for, as it wants it.
+    pub fn metrics(text: String) -> Self {
+        Reply { status: StatusCode::OK, kind: prometheus::TEXT_FORMAT, text, header: None }
     }
 
     /// What was asked for.
@@ -35,24 +41,19 @@ impl Reply {
         Reply::new(status, json!({ "error": sentence.into() }))
     }
 
-    /// The body as it is sent: on a line of its own, since people read it in terminals.
-    pub fn text(&self) -> String {
-        format!("{}\n", self.body)
-    }
-
     /// Sends it, unless a reply has begun already.
     pub fn send(self, exchange: &mut Exchange, scratch: &mut Scratch) {
-        let text = self.text();
-        let length = Some(text.len() as u64);
+        let length = Some(self.text.len() as u64);
         // A client that goes away in the middle is its own business.
-        let _ = exchange.reply(&self.into_head(), length, &mut text.as_bytes(), scratch);
+        let _ = exchange.reply(&self.head(), length, &mut self.text.as_bytes(), scratch);
     }
 
-    fn into_head(self) -> response::Parts {
+    fn head(&self) -> response::Parts {
         let (mut head, ()) = Response::new(()).into_parts();
         head.status = self.status;
+        head.headers.insert(CONTENT_TYPE, HeaderValue::from_static(self.kind));
         head.headers.extend(HEADERS.map(|(name, value)| (name, HeaderValue::from_static(value))));
-        head.headers.extend(self.header);
+        head.headers.extend(self.header.clone());
         head
     }
 }

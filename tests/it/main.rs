@@ -21,6 +21,7 @@ mod limits;
 mod logs;
 mod malformed;
 mod membership;
+mod metrics;
 mod operator;
 mod parked;
 mod pool;

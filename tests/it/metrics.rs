@@ -1,0 +1,406 @@
+//! What Prometheus is told of a running balancer, and the same in a few numbers at `/api/state`.
+
+use crate::backend::Recorder;
+use crate::bed::{Balancer, Client, dead_port, eventually, is_tiny};
+use crate::operator::{ADMIN, Crowd, Operator, file_flag, file_with};
+use crate::pool::{ask_all, dammed};
+use serde_json::json;
+use std::collections::{BTreeMap, BTreeSet};
+use std::io::Write;
+use std::net::SocketAddr;
+use std::process::{Command, Stdio};
+use std::sync::atomic::Ordering::SeqCst;
+
+/// All names, with the type and the labels of each.
+const NAMES: [(&str, &str, &str); 12] = [
+    ("turnwheel_backend_up", "gauge", "backend"),
+    ("turnwheel_connections", "gauge", ""),
+    ("turnwheel_in_flight", "gauge", "backend"),
+    ("turnwheel_queue_depth", "gauge", ""),
+    ("turnwheel_queue_wait_seconds", "histogram", ""),
+    ("turnwheel_rejected_total", "counter", "reason"),
+    ("turnwheel_request_duration_seconds", "histogram", ""),
+    ("turnwheel_requests_total", "counter", "backend,status"),
+    ("turnwheel_retries_total", "counter", "backend"),
+    ("turnwheel_upstream_duration_seconds", "histogram", "backend"),
+    ("turnwheel_workers", "gauge", ""),
+    ("turnwheel_workers_busy", "gauge", ""),
+];
+
+/// One page as it came.
+struct Page {
+    text: String,
+    /// Each line's series, without its prefix, and its value.
+    series: BTreeMap<String, f64>,
+}
+
+fn scrape(operator: &Operator) -> Page {
+    let reply = operator.ask("GET /metrics", "");
+    assert_eq!(reply.status, 200, "{}", reply.text());
+    let text = reply.text().to_owned();
+    let mut series = BTreeMap::new();
+    for line in text.lines().filter(|line| !line.starts_with('#')) {
+        let (name, value) = line.rsplit_once(' ').unwrap();
+        let before = series.insert(name.strip_prefix("turnwheel_").unwrap().into(), value.parse().unwrap());
+        assert_eq!(before, None, "{name} is there twice");
+    }
+    Page { text, series }
+}
+
+impl Page {
+    /// The value of a series without labels.
+    #[track_caller]
+    fn get(&self, series: &str) -> f64 {
+        *self.series.get(series).unwrap_or_else(|| panic!("there is no {series}:\n{}", self.text))
+    }
+
+    /// The same with a label.
+    #[track_caller]
+    fn of(&self, name: &str, label: &str, value: impl ToString) -> f64 {
+        self.get(&format!("{name}{{{label}=\"{}\"}}", value.to_string()))
+    }
+
+    /// Of a backend.
+    #[track_caller]
+    fn at(&self, name: &str, backend: SocketAddr) -> f64 {
+        self.of(name, "backend", backend)
+    }
+
+    /// Requests by backend and status, those that there were.
+    fn requests(&self) -> Vec<(String, u32)> {
+        let series = self.series.iter().filter(|(_, count)| **count > 0.0);
+        let found = series.filter_map(|(series, count)| {
+            Some((series.strip_prefix("requests_total")?.to_owned(), *count as u32))
+        });
+        found.collect()
+    }
+
+    /// All requests.
+    fn all(&self) -> u32 {
+        self.requests().iter().map(|(_, count)| count).sum()
+    }
+
+    /// What was refused, and how often.
+    fn rejected(&self) -> Vec<(&str, u32)> {
+        let series = self.series.iter().filter(|(_, count)| **count > 0.0);
+        let found = series.filter_map(|(series, count)| {
+            let reason = series.strip_prefix("rejected_total{reason=\"")?.strip_suffix("\"}")?;
+            Some((reason, *count as u32))
+        });
+        found.collect()
+    }
+}
+
+/// The page once so many requests have been counted: that is done when the reply is out.
+#[track_caller]
+fn scrape_after(operator: &Operator, requests: u32) -> Page {
+    eventually("all requests are counted and nobody is at work", || {
+        let page = scrape(operator);
+        page.all() == requests && page.get("workers_busy") == 0.0
+    });
+    scrape(operator)
+}
+
+fn serve(backends: &[SocketAddr], flags: &[&str]) -> (Balancer, Operator) {
+    let balancer = Balancer::serve(backends, &[&[ADMIN], flags].concat());
+    let operator = Operator::of(&balancer);
+    (balancer, operator)
+}
+
+fn counted(backend: impl ToString, status: u16, count: u32) -> (String, u32) {
+    (format!("{{backend=\"{}\",status=\"{status}\"}}", backend.to_string()), count)
+}
+
+fn sorted(mut counts: Vec<(String, u32)>) -> Vec<(String, u32)> {
+    counts.sort();
+    counts
+}
+
+#[test]
+fn each_request_is_counted_by_its_backend_and_its_status() {
+    let one = Recorder::hello("one");
+    let two = Recorder::replying("HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n");
+    let (balancer, operator) = serve(&[one.addr, two.addr], &[]);
+    for _ in 0..3 {
+        assert_eq!(balancer.get("/").status, 200);
+        assert_eq!(balancer.get("/").status, 404);
+    }
+    let bad = balancer.client().request("GET / HTTP/1.1\r\nHost: a\r\nHost: b\r\n\r\n");
+    assert_eq!(bad.status, 400);
+    let page = scrape_after(&operator, 7);
+    let expected = vec![counted(one.addr, 200, 3), counted(two.addr, 404, 3), counted("none", 400, 1)];
+    assert_eq!(page.requests(), sorted(expected));
+    assert_eq!(page.rejected(), [("bad_request", 1)]);
+    assert_eq!(page.get("request_duration_seconds_count"), 7.0);
+    assert_eq!(page.get("queue_wait_seconds_count"), 6.0, "what is refused at once has not waited");
+    for backend in [one.addr, two.addr] {
+        assert_eq!(page.at("upstream_duration_seconds_count", backend), 3.0);
+        assert!(page.at("upstream_duration_seconds_sum", backend) > 0.0);
+        assert_eq!(page.at("retries_total", backend), 0.0);
+        assert_eq!(page.at("in_flight", backend), 0.0);
+        assert_eq!(page.at("backend_up", backend), 1.0);
+    }
+    let buckets = |name: &str| {
+        let buckets: Vec<_> = page.series.iter().filter(|(series, _)| series.starts_with(name)).collect();
+        buckets.iter().map(|(_, count)| **count).fold(0.0, f64::max)
+    };
+    assert_eq!(buckets("request_duration_seconds_bucket"), 7.0);
+    assert_eq!(buckets("queue_wait_seconds_bucket"), 6.0);
+}
+
+#[test]
+fn a_retry_is_the_one_that_failed_whose_it_is() {
+    let (dead, alive) = (dead_port(), Recorder::hello("alive"));
+    let (balancer, operator) = serve(&[dead.addr, alive.addr], &["--max-fails=0", "--health=off"]);
+    (0..6).for_each(|_| assert_eq!(balancer.get("/").text(), "alive"));
+    let page = scrape_after(&operator, 6);
+    assert_eq!(page.requests(), [counted(alive.addr, 200, 6)]);
+    assert_eq!([page.at("retries_total", dead.addr), page.at("retries_total", alive.addr)], [3.0, 0.0]);
+    assert_eq!(page.at("upstream_duration_seconds_count", dead.addr), 0.0);
+    assert_eq!(page.rejected(), []);
+}
+
+#[test]
+fn a_request_that_every_backend_fails_is_the_last_ones() {
+    let (one, two) = (dead_port(), dead_port());
+    let (balancer, operator) = serve(&[one.addr, two.addr], &["--max-fails=0", "--health=off"]);
+    assert_eq!(balancer.get("/").status, 502);
+    let page = scrape_after(&operator, 1);
+    assert_eq!(page.requests(), [counted(two.addr, 502, 1)]);
+    assert_eq!([page.at("retries_total", one.addr), page.at("retries_total", two.addr)], [1.0, 0.0]);
+    assert_eq!(page.rejected(), [("bad_gateway", 1)]);
+}
+
+#[test]
+fn what_goes_on_is_seen_while_it_does() {
+    let (backend, dam) = dammed();
+    let (balancer, operator) = serve(&[backend.addr], &["--workers=1", "--queue=1"]);
+    let busy =
+        |page: &Page| [page.at("in_flight", backend.addr), page.get("workers_busy"), page.get("queue_depth")];
+    assert_eq!(busy(&scrape(&operator)), [0.0; 3]);
+    let mut clients = ask_all(balancer.addr, 1);
+    eventually("the worker is busy", || dam.held.load(SeqCst) == 1);
+    assert_eq!(busy(&scrape(&operator)), [1.0, 1.0, 0.0]);
+    clients.extend(ask_all(balancer.addr, 1));
+    eventually("another one waits", || busy(&scrape(&operator)) == [1.0, 1.0, 1.0]);
+    assert_eq!(balancer.get("/").status, 503);
+    let page = scrape(&operator);
+    assert_eq!((page.requests(), page.rejected()), (vec![counted("none", 503, 1)], vec![("queue_full", 1)]));
+    assert_eq!(page.get("queue_wait_seconds_count"), 0.0);
+    assert_eq!(page.get("workers"), 1.0);
+    let state = operator.done("GET /api/state", "");
+    let seen = ["workers", "workers_busy", "queue_depth"].map(|key| state[key].as_u64());
+    assert_eq!(seen, [Some(1); 3], "{state}");
+    if !is_tiny() {
+        eventually("two are connected", || scrape(&operator).get("connections") == 2.0);
+    }
+    dam.open.store(true, SeqCst);
+    clients.iter_mut().for_each(|client| assert_eq!(client.read_reply().text(), "ok"));
+    let page = scrape_after(&operator, 3);
+    assert_eq!(busy(&page), [0.0; 3]);
+    assert_eq!(page.get("queue_wait_seconds_count"), 2.0);
+    drop(clients);
+    if !is_tiny() {
+        eventually("nobody is connected", || scrape(&operator).get("connections") == 0.0);
+    }
+}
+
+#[test]
+fn who_waits_too_long_is_counted_with_the_time() {
+    let (backend, dam) = dammed();
+    let (balancer, operator) = serve(&[backend.addr], &["--workers=1", "--queue-timeout=200ms"]);
+    let mut clients = ask_all(balancer.addr, 1);
+    eventually("the worker is busy", || dam.held.load(SeqCst) == 1);
+    assert_eq!(balancer.get("/").status, 503);
+    let page = scrape(&operator);
+    assert_eq!(
+        (page.requests(), page.rejected()),
+        (vec![counted("none", 503, 1)], vec![("queue_timeout", 1)])
+    );
+    assert_eq!(page.get("queue_wait_seconds_count"), 1.0);
+    assert!(page.get("queue_wait_seconds_sum") >= 0.2, "{}", page.text);
+    dam.open.store(true, SeqCst);
+    assert_eq!(clients[0].read_reply().text(), "ok");
+}
+
+#[test]
+fn connections_beyond_the_limit_have_a_reason_of_their_own() {
+    if is_tiny() {
+        return eprintln!("skipped: tiny_http lets in everybody");
+    }
+    let one = Recorder::hello("one");
+    let (balancer, operator) = serve(&[one.addr], &["--max-connections=1"]);
+    let mut client = balancer.client();
+    assert_eq!(client.request("GET / HTTP/1.1\r\nHost: a\r\n\r\n").status, 200);
+    assert_eq!(Client::connect(balancer.addr).read_reply().status, 503);
+    let page = scrape_after(&operator, 2);
+    assert_eq!(page.rejected(), [("too_many_connections", 1)]);
+    assert_eq!(page.get("connections"), 1.0);
+}
+
+#[test]
+fn a_backend_that_is_down_says_so() {
+    let (dead, alive) = (dead_port(), Recorder::hello("alive"));
+    let flags = ["--health-interval=20ms", "--fall=1", "--rise=1"];
+    let (_balancer, operator) = serve(&[dead.addr, alive.addr], &flags);
+    eventually("it is down", || scrape(&operator).at("backend_up", dead.addr) == 0.0);
+    assert_eq!(scrape(&operator).at("backend_up", alive.addr), 1.0);
+    operator.drain(alive.addr);
+    assert_eq!(scrape(&operator).at("backend_up", alive.addr), 1.0, "it drains, and is well");
+    let _listener = std::net::TcpListener::bind(dead.addr).unwrap();
+    eventually("it is up", || scrape(&operator).at("backend_up", dead.addr) == 1.0);
+}
+
+#[test]
+fn a_backend_that_leaves_takes_its_series_along() {
+    let [one, two] = ["one", "two"].map(Recorder::hello);
+    let (balancer, operator) = serve(&[one.addr, two.addr], &[]);
+    (0..4).for_each(|_| assert_eq!(balancer.get("/").status, 200));
+    let page = scrape_after(&operator, 4);
+    assert_eq!(page.requests(), sorted(vec![counted(one.addr, 200, 2), counted(two.addr, 200, 2)]));
+    operator.remove(two.addr);
+    let page = scrape(&operator);
+    assert!(!page.text.contains(&two.addr.to_string()), "{}", page.text);
+    assert_eq!(page.requests(), [counted(one.addr, 200, 2)]);
+    assert_eq!(page.get("request_duration_seconds_count"), 4.0, "the totals know of it");
+    assert_eq!(operator.done("GET /api/state", "")["requests"]["2xx"], 4);
+    operator.add(two.addr);
+    let page = scrape(&operator);
+    let name = format!("requests_total{{backend=\"{}\",status=\"200\"}}", two.addr);
+    assert_eq!(page.get(&name), 0.0, "who comes back comes as a new one");
+    assert_eq!(page.at("upstream_duration_seconds_count", two.addr), 0.0);
+    (0..2).for_each(|_| assert_eq!(balancer.get("/").status, 200));
+    let page = scrape_after(&operator, 4);
+    assert_eq!(page.requests(), sorted(vec![counted(one.addr, 200, 3), counted(two.addr, 200, 1)]));
+    assert_eq!(page.at("upstream_duration_seconds_count", two.addr), 1.0);
+}
+
+#[test]
+fn nothing_is_lost_while_many_count_and_somebody_reads() {
+    let [one, two] = ["one", "two"].map(Recorder::hello);
+    let (balancer, operator) = serve(&[one.addr, two.addr], &[]);
+    let crowd = Crowd::of(16, balancer.addr);
+    let mut before = 0;
+    while crowd.served() < 2000 {
+        let page = scrape(&operator);
+        assert!(page.all() >= before, "a counter does not fall");
+        before = page.all();
+        assert_eq!(crowd.errors(), [""; 0]);
+    }
+    let served = crowd.finish() as u32;
+    let page = scrape_after(&operator, served);
+    let count = f64::from(served);
+    assert_eq!(page.get("request_duration_seconds_count"), count);
+    assert_eq!(page.get("request_duration_seconds_bucket{le=\"+Inf\"}"), count);
+    assert_eq!(page.get("queue_wait_seconds_count"), count);
+    let upstream = [one.addr, two.addr].map(|backend| page.at("upstream_duration_seconds_count", backend));
+    assert_eq!(upstream.iter().sum::<f64>(), count);
+    assert_eq!(operator.done("GET /api/state", "")["requests"]["2xx"], served);
+}
+
+/// From the first moment on, but what tiny_http does not know.
+#[test]
+fn every_name_is_there_with_its_help_its_type_and_its_labels() {
+    let one = Recorder::hello("one");
+    let (_balancer, operator) = serve(&[one.addr], &[]);
+    let reply = operator.ask("GET /metrics", "");
+    assert_eq!(reply.header("Content-Type"), Some("text/plain; version=0.0.4"));
+    assert_eq!(reply.header("Cache-Control"), Some("no-store"));
+    let text = reply.text();
+    let families: Vec<_> = text.lines().filter_map(|line| line.strip_prefix("# TYPE ")).collect();
+    let names = NAMES.iter().filter(|(name, ..)| !(is_tiny() && *name == "turnwheel_connections"));
+    let expected: Vec<_> = names.clone().map(|(name, kind, _)| format!("{name} {kind}")).collect();
+    assert_eq!(families, expected, "all of them, in order, and no other");
+    for (name, kind, labels) in names {
+        let help = text.lines().find_map(|line| line.strip_prefix(&format!("# HELP {name} ")));
+        assert!(help.is_some_and(|help| help.ends_with('.')), "{name}: {help:?}");
+        assert_eq!(*kind == "counter", name.ends_with("_total"), "{name}");
+        let is_its = |line: &&str| {
+            let series = line.split(['{', ' ']).next().unwrap();
+            let stem = ["_bucket", "_sum", "_count"].iter().find_map(|end| series.strip_suffix(end));
+            series == *name || *kind == "histogram" && stem == Some(name)
+        };
+        let lines: Vec<_> = text.lines().filter(is_its).collect();
+        assert!(!lines.is_empty(), "{name} has no line");
+        for line in lines {
+            let inside = line.split_once('{').map_or("", |(_, rest)| rest.split_once('}').unwrap().0);
+            let found: BTreeSet<_> =
+                inside.split(',').filter_map(|pair| Some(pair.split_once('=')?.0)).collect();
+            let wanted: BTreeSet<_> = labels.split(',').filter(|label| !label.is_empty()).collect();
+            let others: Vec<_> = found.symmetric_difference(&wanted).copied().collect();
+            assert!(others.is_empty() || others == ["le"] && line.contains("_bucket{"), "{line}");
+        }
+    }
+    let mut client = Client::connect(operator.addr);
+    client.send(format!("HEAD /metrics HTTP/1.1\r\nHost: {}\r\n\r\n", operator.addr));
+    assert_eq!(client.read_head().unwrap().status, 200);
+    assert_eq!(operator.ask("POST /metrics", "").header("Allow"), Some("GET, HEAD"));
+}
+
+#[test]
+fn promtool_finds_nothing_to_complain_about() {
+    let one = Recorder::hello("one");
+    let (balancer, operator) = serve(&[one.addr], &[]);
+    assert_eq!(balancer.get("/").status, 200);
+    let page = scrape_after(&operator, 1);
+    let mut command = Command::new("promtool");
+    command.args(["check", "metrics"]).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let Ok(mut promtool) = command.spawn() else {
+        // Past the test harness, which keeps what a test that passes has to say to itself.
+        let line = "skipped: promtool is not installed, so the metrics are checked by these tests alone\n";
+        return std::io::stderr().write_all(line.as_bytes()).unwrap();
+    };
+    promtool.stdin.take().unwrap().write_all(page.text.as_bytes()).unwrap();
+    let said = promtool.wait_with_output().unwrap();
+    assert!(said.status.success() && said.stderr.is_empty(), "{said:?}\n{}", page.text);
+}
+
+#[test]
+fn only_an_operator_reads_them() {
+    let one = Recorder::hello("one");
+    let token = "a-token-of-24-characters";
+    let (_folder, path) = file_with(token);
+    let (balancer, operator) = serve(&[one.addr], &[&file_flag("admin-token-file", &path)]);
+    for path in ["/metrics", "/api/state"] {
+        let line = format!("GET {path}");
+        let credentials = format!("Authorization: Bearer {token}");
+        assert_eq!(operator.ask_with(&line, &[&credentials], "").status, 200);
+        assert_eq!(operator.ask_with(&line, &[], "").status, 401);
+        let rebound = format!("Host: evil.example:{}", operator.addr.port());
+        assert_eq!(operator.ask_with(&line, &[&rebound, &credentials], "").status, 403);
+        assert_eq!(balancer.get(path).text(), "one", "that is the backend's");
+    }
+}
+
+#[test]
+fn the_state_is_one_object() {
+    let one = Recorder::hello("one");
+    let (balancer, operator) = serve(&[one.addr], &["--workers=3"]);
+    assert_eq!(balancer.get("/").status, 200);
+    assert_eq!(balancer.client().request("TRACE / HTTP/1.1\r\nHost: a\r\n\r\n").status, 405);
+    scrape_after(&operator, 2);
+    let mut state = operator.done("GET /api/state", "");
+    let uptime = state["uptime_seconds"].take().as_f64().unwrap();
+    assert!(uptime > 0.0 && uptime < 600.0, "{uptime}");
+    let backends = operator.list();
+    let names = |list: &[serde_json::Value]| list.iter().map(|one| one["name"].clone()).collect::<Vec<_>>();
+    let keys = |one: &serde_json::Value| one.as_object().unwrap().keys().cloned().collect::<Vec<_>>();
+    let shown = state["backends"].take();
+    let shown = shown.as_array().unwrap();
+    assert_eq!((names(shown), keys(&shown[0])), (names(&backends), keys(&backends[0])));
+    let connections = state["connections"].take();
+    assert_eq!(connections.is_null(), is_tiny(), "{connections}");
+    assert_eq!(
+        state,
+        json!({
+            "version": env!("CARGO_PKG_VERSION"),
+            "uptime_seconds": null,
+            "queue_depth": 0,
+            "workers": 3,
+            "workers_busy": 0,
+            "connections": null,
+            "requests": { "2xx": 1, "3xx": 0, "4xx": 1, "5xx": 0, "other": 0 },
+            "backends": null,
+        })
+    );
+}
