@@ -8,14 +8,15 @@ const FUNCTION_LINES: usize = 50;
 const PATH_LINES: usize = 1800;
 
 /// What a request passes through, in the order of lib.rs. The seam for algorithms and whatever works
-/// beside the path is not counted: a request meets neither tiny_http's heartbeat, nor the foreman, nor ureq's
-/// settings, and only a refused one what ends its connection.
+/// beside the path is not counted: a request meets neither what starts and ends an edge, nor tiny_http's heartbeat, nor
+/// the foreman, nor ureq's settings, and only a refused one what ends its connection.
 const PATH: [&str; 7] = ["edge/", "queue", "worker", "rotation", "chooser", "forward/", "headers"];
-const BESIDE_THE_PATH: [&str; 11] = [
+const BESIDE_THE_PATH: [&str; 12] = [
     "edge/lifecycle",
     "edge/options",
     "edge/parked/",
     "edge/socket",
+    "edge/tiny/lifecycle",
     "edge/tiny/pulse",
     "edge/tiny/severed",
     "edge/tiny/upgrade",

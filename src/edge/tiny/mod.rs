@@ -5,23 +5,24 @@
 //! through a `TinyLine`. The rest answers for what tiny_http leaves open: it cannot close a connection
 //! and reads unread bodies into memory (`line`), and stops accepting after one error (`pulse`).
 
+mod lifecycle;
 mod line;
 mod pulse;
 mod severed;
 mod upgrade;
 
 use super::head::{self, Body, RawHead};
-use super::lifecycle::{Counter, Edge, Running};
-use super::socket::{self, Inherited};
-use super::{Exchange, Line, Options};
+use super::socket;
+use super::{Exchange, Line};
 use crate::error::{Refusal, StartError};
 use crate::queue::Door;
 use crate::record::Outcome;
 use crate::threads::Crew;
-use crossbeam_channel::{Sender, bounded};
+use crossbeam_channel::Sender;
 use http::Version;
+pub use lifecycle::TinyEdge;
 use line::{Chore, TinyLine};
-use pulse::{Nerve, Patient, Pulse};
+use pulse::Nerve;
 use severed::{Severed, State};
 use std::io;
 use std::net::{SocketAddr, TcpListener};
@@ -32,131 +33,8 @@ use std::thread;
 use std::time::{Duration, Instant};
 use tiny_http::{HTTPVersion, Request, Server};
 
-/// Threads that answer refusals. A refusal may have to wait for its turn on a pipelined connection,
-/// or for a client that is still sending, and neither the edge nor a worker should.
-const REFUSERS: usize = 32;
-
-/// Refusals that may wait for one of those threads.
-const REFUSALS: usize = 1024;
-
 /// How often the edge looks for a request before it falls asleep.
 const GLANCES: usize = 4;
-
-/// A bound listener, not yet serving.
-pub struct TinyEdge {
-    listener: TcpListener,
-    local: SocketAddr,
-    options: Options,
-    read_timeout: Duration,
-}
-
-impl TinyEdge {
-    /// Binds an address.
-    ///
-    /// # Errors
-    /// When the address cannot be bound.
-    pub fn bind(address: SocketAddr, options: &Options) -> Result<Self, StartError> {
-        let failed = |cause| StartError::Bind { address, cause };
-        // One timeout for every read: tiny_http's connections know no other.
-        let read_timeout = options.client_body_timeout.min(options.idle_timeout);
-        let inherited = Inherited { read: Some(read_timeout), write: options.client_write_timeout };
-        let listener = socket::listen(address, inherited).map_err(failed)?;
-        let local = listener.local_addr().map_err(failed)?;
-        Ok(TinyEdge { listener, local, options: *options, read_timeout })
-    }
-
-    /// The address that was bound.
-    pub fn local_addr(&self) -> SocketAddr {
-        self.local
-    }
-}
-
-impl Edge for TinyEdge {
-    fn local_addrs(&self) -> Vec<SocketAddr> {
-        vec![self.local]
-    }
-
-    fn start(self: Box<Self>, door: Door) -> Result<Box<dyn Running>, StartError> {
-        let (refusals, chores) = bounded::<Chore>(REFUSALS);
-        let crew = Crew::default();
-        for number in 0..REFUSERS {
-            let chores = chores.clone();
-            crew.start(
-                format!("refuse-{number}"),
-                move || while chores.recv().is_ok_and(Chore::carry_out) {},
-            )?;
-        }
-        let (nerve, signals) = Nerve::new();
-        let nerve = Arc::new(nerve);
-        let dispatch = Arc::new(Dispatch {
-            listener: self.listener,
-            shared: Arc::new(Shared {
-                local: self.local,
-                open: AtomicUsize::new(0),
-                lost: AtomicUsize::new(0),
-                stopping: AtomicBool::new(false),
-                finished: AtomicBool::new(false),
-                severed: Severed::default(),
-                chores: refusals,
-            }),
-            limits: self.options.limits,
-            quiet: self.read_timeout + Duration::from_secs(1),
-            servers: Mutex::default(),
-            nerve: Arc::clone(&nerve),
-            crew,
-        });
-        Dispatch::serve(&dispatch, door.clone())?;
-        let reviving = Arc::clone(&dispatch);
-        let patient = Patient {
-            address: self.local,
-            read_timeout: self.read_timeout,
-            revive: move || Dispatch::serve(&reviving, door.clone()).is_ok(),
-            nerve,
-            signals,
-        };
-        let pulse = Pulse::start(patient, &dispatch.crew)?;
-        Ok(Box::new(Serving { dispatch, pulse: Some(pulse) }))
-    }
-}
-
-/// A serving edge.
-struct Serving {
-    dispatch: Arc<Dispatch>,
-    pulse: Option<Pulse>,
-}
-
-impl Running for Serving {
-    fn announce_stop(&self) {
-        self.dispatch.shared.stopping.store(true, SeqCst);
-    }
-
-    fn stop_accepting(&mut self) {
-        self.announce_stop();
-        self.pulse = None;
-        socket::stop_listening(&self.dispatch.listener);
-    }
-
-    fn connections(&self) -> Option<Counter> {
-        None
-    }
-
-    fn is_idle(&self) -> bool {
-        self.dispatch.shared.open.load(SeqCst) == 0
-    }
-
-    fn finish(self: Box<Self>, deadline: Instant) -> usize {
-        let Serving { dispatch, pulse } = *self;
-        drop(pulse);
-        dispatch.shared.finished.store(true, SeqCst);
-        for server in dispatch.servers.lock().unwrap_or_else(PoisonError::into_inner).drain(..) {
-            server.unblock();
-        }
-        for _ in 0..REFUSERS {
-            let _ = dispatch.shared.chores.send_deadline(Chore::GoHome, deadline); // late: they are left behind
-        }
-        dispatch.crew.join(deadline)
-    }
-}
 
 /// What the requests of one listener share.
 struct Shared {
