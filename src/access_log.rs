@@ -4,26 +4,31 @@
 //! ever waits for a terminal or a disk. If the sink is slower than the traffic, lines are dropped
 //! and counted; requests are not held.
 
+mod line;
+
 use crate::error::StartError;
 use crate::record::Outcome;
 use crate::threads::Crew;
 use crossbeam_channel::{Receiver, Sender, bounded};
-use http::{HeaderMap, header, request};
 use std::io::Write;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::thread;
 use std::time::Duration;
 
 /// How a line looks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Format {
-    /// The combined log format, then backend, tries and times in seconds.
+    /// The combined log format, then what a balancer has to add.
     Text,
     /// One JSON object a line.
     Json,
 }
 
-/// Lines that may wait to be written.
+/// Lines that may wait to be written: a quarter of a second's at 30,000 a second.
 const WAITING: usize = 8192;
+
+/// How long the writer lets lines gather. A writer that wakes up for each of them costs more than the line.
+const GATHERING: Duration = Duration::from_millis(10);
 
 /// The access log, or its absence.
 pub struct AccessLog {
@@ -47,14 +52,20 @@ impl AccessLog {
         Ok(AccessLog { lines: Some((format, sender)), dropped: AtomicU64::new(0) })
     }
 
+    /// Is there one?
+    pub fn is_on(&self) -> bool {
+        self.lines.is_some()
+    }
+
+    /// How many lines could not be written in time.
+    pub fn dropped(&self) -> u64 {
+        self.dropped.load(Relaxed)
+    }
+
     /// Writes down how a request ended.
     pub fn record(&self, outcome: &Outcome<'_>) {
         let Some((format, sender)) = &self.lines else { return };
-        let line = match format {
-            Format::Text => text(outcome),
-            Format::Json => json(outcome),
-        };
-        if sender.try_send(line).is_err() {
+        if sender.is_full() || sender.try_send(line::of(*format, outcome)).is_err() {
             let dropped = self.dropped.fetch_add(1, Relaxed) + 1;
             if dropped.is_power_of_two() {
                 tracing::warn!(dropped, "the access log is slower than the traffic: lines are dropped");
@@ -63,79 +74,15 @@ impl AccessLog {
     }
 }
 
+/// Writes what has gathered, and lets more gather, until the log is dropped.
 fn write_lines(lines: &Receiver<Vec<u8>>, sink: Box<dyn Write + Send>) {
     let mut sink = std::io::BufWriter::with_capacity(64 << 10, sink);
-    for line in lines {
-        // A log that cannot be written (a closed pipe) must not take the balancer down with it.
-        let _ = sink.write_all(&line);
-        if lines.is_empty() {
-            let _ = sink.flush();
+    while let Ok(first) = lines.recv() {
+        for line in std::iter::once(first).chain(lines.try_iter()) {
+            // A log that cannot be written (a closed pipe) must not take the balancer down with it.
+            let _ = sink.write_all(&line);
         }
+        let _ = sink.flush();
+        thread::sleep(GATHERING);
     }
-}
-
-/// Milliseconds are too coarse for a loopback backend: seconds with six digits.
-fn seconds(duration: Duration) -> f64 {
-    (duration.as_secs_f64() * 1e6).round() / 1e6
-}
-
-fn request_line(head: Option<&request::Parts>) -> String {
-    match head {
-        Some(head) => format!("{} {} {:?}", head.method, head.uri, head.version),
-        None => "-".into(),
-    }
-}
-
-/// A header's value as a log may hold it: printable ASCII, everything else as `\xNN`.
-fn escaped(headers: Option<&HeaderMap>, name: header::HeaderName) -> String {
-    match headers.and_then(|headers| headers.get(name)) {
-        Some(value) => value.as_bytes().escape_ascii().to_string(),
-        None => "-".into(),
-    }
-}
-
-fn text(outcome: &Outcome<'_>) -> Vec<u8> {
-    let headers = outcome.head.map(|head| &head.headers);
-    let request = request_line(outcome.head);
-    format!(
-        "{} - - [{}] \"{}\" {} {} \"{}\" \"{}\" backend={} tries={} queue={:.6} upstream={:.6} total={:.6}\n",
-        outcome.peer.ip(),
-        jiff::Timestamp::now().strftime("%d/%b/%Y:%H:%M:%S +0000"),
-        request.as_bytes().escape_ascii(),
-        outcome.status.as_u16(),
-        outcome.bytes,
-        escaped(headers, header::REFERER),
-        escaped(headers, header::USER_AGENT),
-        outcome.backend.map_or("-", |backend| backend.authority().as_str()),
-        outcome.tries,
-        seconds(outcome.queued.unwrap_or_default()),
-        seconds(outcome.upstream),
-        seconds(outcome.arrived.elapsed()),
-    )
-    .into_bytes()
-}
-
-fn json(outcome: &Outcome<'_>) -> Vec<u8> {
-    let headers = outcome.head.map(|head| &head.headers);
-    let mut line = serde_json::json!({
-        "time": jiff::Timestamp::now().strftime("%Y-%m-%dT%H:%M:%S%.6fZ").to_string(),
-        "client": outcome.peer.ip().to_string(),
-        "method": outcome.head.map(|head| head.method.as_str()),
-        "target": outcome.head.map(|head| head.uri.to_string()),
-        "version": outcome.head.map(|head| format!("{:?}", head.version)),
-        "host": headers.map(|_| escaped(headers, header::HOST)),
-        "status": outcome.status.as_u16(),
-        "bytes": outcome.bytes,
-        "referer": escaped(headers, header::REFERER),
-        "user_agent": escaped(headers, header::USER_AGENT),
-        "backend": outcome.backend.map(|backend| backend.authority().as_str()),
-        "tries": outcome.tries,
-        "queue_seconds": seconds(outcome.queued.unwrap_or_default()),
-        "upstream_seconds": seconds(outcome.upstream),
-        "total_seconds": seconds(outcome.arrived.elapsed()),
-    })
-    .to_string()
-    .into_bytes();
-    line.push(b'\n');
-    line
 }

@@ -9,12 +9,13 @@ use crate::forward::{self, Forwarder};
 use crate::health::prober::Prober;
 use crate::membership::Membership;
 use crate::membership::names::{Lookup, System};
-use crate::metrics::Overview;
+use crate::metrics::{History, Overview};
 use crate::queue::{self, Pressure};
 use crate::record::Recorder;
 use crate::shutdown::Stop;
 use crate::threads::Crew;
 use crate::worker::{self, Worker};
+use crossbeam_channel::{Sender, bounded};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::thread;
@@ -90,13 +91,15 @@ impl Balancer {
     }
 
     fn start(self) -> Result<Serving, StartError> {
-        let Balancer { config, edges, admin, members } = self;
+        let listen = self.local_addrs();
+        let Balancer { mut config, edges, admin, members } = self;
         let crew = Crew::default();
-        let log = match config.access_log {
+        let log = match config.access_log.take() {
             Some((format, sink)) => AccessLog::to(format, sink, &crew)?,
             None => AccessLog::off(),
         };
-        let recorder = Arc::new(Recorder::new(log, Arc::clone(members.metrics())));
+        let recorder = Recorder::new(log, Arc::clone(members.metrics()), config.workers);
+        let recorder = Arc::new(if admin.is_some() { recorder.watched() } else { recorder });
         let (door, seats, foreman) = queue::open(config.workers, config.queue, Arc::clone(&recorder));
         let queue_timeout = config.queue.timeout;
         let shared = Arc::new(worker::Shared { recorder: Arc::clone(&recorder), queue_timeout });
@@ -105,7 +108,7 @@ impl Balancer {
             let mut plan = members.plan().view();
             let forwarder = Forwarder::new(&plan.get().forward, config.edge.limits.head);
             agents.push(forwarder.handle());
-            let worker = Worker::new(Arc::clone(&shared), plan, forwarder);
+            let worker = Worker::new(number, Arc::clone(&shared), plan, forwarder);
             crew.start(format!("worker-{number}"), move || worker.run(seat))?;
         }
         crew.start("foreman", move || foreman.run())?;
@@ -118,8 +121,8 @@ impl Balancer {
         }
         serving.members.set_serving(true);
         if let Some(admin) = admin {
-            let overview = serving.overview(recorder, config.workers, door.pressure());
-            serving.admin = Some(admin.start(Arc::clone(&serving.members) as _, Arc::new(overview))?);
+            let overview = serving.overview(&config, listen, recorder, door.pressure());
+            serving.start_admin(admin, overview)?;
         }
         Ok(serving)
     }
@@ -128,7 +131,8 @@ impl Balancer {
 /// A balancer at work.
 struct Serving {
     edges: Vec<Box<dyn Running>>,
-    admin: Option<RunningAdmin>,
+    /// The listener, and what keeps its history going.
+    admin: Option<(RunningAdmin, Sender<()>)>,
     members: Arc<Membership>,
     agents: Vec<forward::Handle>,
     crew: Crew,
@@ -137,16 +141,37 @@ struct Serving {
 
 impl Serving {
     /// What there is to be seen of it.
-    fn overview(&self, recorder: Arc<Recorder>, workers: usize, pressure: Pressure) -> Overview {
+    fn overview(
+        &self,
+        config: &Config,
+        listen: Vec<SocketAddr>,
+        recorder: Arc<Recorder>,
+        pressure: Pressure,
+    ) -> Overview {
+        let began = Instant::now();
         Overview {
-            began: Instant::now(),
+            began,
             metrics: Arc::clone(self.members.metrics()),
+            history: History::new(began),
             recorder,
-            workers,
+            workers: config.workers,
             pressure,
+            queue_capacity: config.queue.capacity,
+            edge: config.edge_kind,
+            listen,
             connections: self.edges.iter().find_map(|edge| edge.connections()),
             members: Arc::clone(&self.members),
         }
+    }
+
+    /// Starts the admin listener, and the thread that keeps the history that it shows.
+    fn start_admin(&mut self, admin: Admin, overview: Overview) -> Result<(), StartError> {
+        let (overview, (open, closed)) = (Arc::new(overview), bounded(0));
+        let historian = Arc::clone(&overview);
+        self.crew.start("history", move || historian.keep_history(&closed))?;
+        let running = admin.start(Arc::clone(&self.members) as _, overview)?;
+        self.admin = Some((running, open));
+        Ok(())
     }
 
     /// Stops accepting after the delay, finishes what is queued and under way until the deadline at
@@ -164,7 +189,7 @@ impl Serving {
         let deadline = Instant::now() + CUT_OFF;
         self.members.close();
         let mut left: usize = self.edges.drain(..).map(|edge| edge.finish(deadline)).sum();
-        left += self.admin.take().map_or(0, |admin| admin.finish(deadline));
+        left += self.admin.take().map_or(0, |(admin, _)| admin.finish(deadline));
         left += self.crew.join(deadline);
         if left > 0 {
             tracing::warn!(threads = left, "threads that wait for a client are left behind");

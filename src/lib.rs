@@ -72,6 +72,7 @@ pub mod queue;
 pub mod record;
 #[cfg(feature = "cli")]
 pub mod reload;
+pub mod request_id;
 pub mod rotation;
 #[cfg(feature = "cli")]
 pub mod settings;

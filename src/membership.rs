@@ -17,6 +17,7 @@ use crate::metrics::Metrics;
 use crate::plan::{Common, Plan};
 use crate::rotation::SecondChoice;
 use crate::sticky::{Homes, Key, Sticky};
+pub(crate) use control::shown;
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
 use names::Lookup;
 use std::sync::atomic::{AtomicBool, Ordering::SeqCst};

@@ -3,6 +3,9 @@
 //! **Counting is cheap.** What a worker counts is found without a lock and without looking for a name: a backend has its numbers
 //! with it ([`Tally`]), a status is an index, and a time is some atomic additions to a histogram.
 //!
+//! **What has happened lately** is kept apart, for those who watch ([`History`]): once a second somebody looks at what has been
+//! counted. Times are counted a second time for that, more finely (`latency`).
+//!
 //! **What can be read is not counted.** How deep the queue is, how much a backend is doing, who is up: that is read when somebody
 //! asks ([`Overview`]), and costs requests nothing.
 //!
@@ -10,6 +13,8 @@
 //! begins at nothing, as its other numbers do. Requests that a backend finishes after it has left are in the totals, and in no
 //! series of a backend.
 
+mod history;
+mod latency;
 mod overview;
 mod page;
 mod tally;
@@ -17,7 +22,10 @@ mod tally;
 use crate::backend::Backend;
 use crate::error::Refusal;
 use crate::record::Outcome;
+use history::Ended;
+pub use history::History;
 use http::StatusCode;
+use latency::Latency;
 pub use overview::Overview;
 pub use page::Moment;
 use page::{Page, registered};
@@ -35,6 +43,9 @@ const BOUNDS: [f64; 16] =
 /// What requests are counted by where not each status is of interest.
 pub const CLASSES: [&str; 5] = ["2xx", "3xx", "4xx", "5xx", "other"];
 
+/// Which of them is 5xx.
+const FAILED: usize = 3;
+
 /// The metrics of one balancer.
 pub struct Metrics {
     registry: Registry,
@@ -42,6 +53,7 @@ pub struct Metrics {
     unplaced: Statuses,
     classes: [AtomicU64; CLASSES.len()],
     duration: Histogram,
+    latency: Latency,
     queue_wait: Histogram,
     rejected: Vec<(&'static str, IntCounter)>,
     /// Held while it is filled in and read, and while a backend's histogram is made.
@@ -68,8 +80,8 @@ impl Metrics {
         let reasons = Refusal::ALL.iter().map(|refusal| refusal.reason());
         let rejected = reasons.map(|reason| (reason, rejected.with_label_values(&[reason]))).collect();
         let page = Mutex::new(Page::of(&registry)?);
-        let (unplaced, classes) = (Statuses::default(), Default::default());
-        Ok(Metrics { registry, unplaced, classes, duration, queue_wait, rejected, page })
+        let (unplaced, classes, latency) = Default::default();
+        Ok(Metrics { registry, unplaced, classes, duration, latency, queue_wait, rejected, page })
     }
 
     /// What is to be counted of a backend that is called so.
@@ -85,7 +97,8 @@ impl Metrics {
             Some(None) => {} // it was made by somebody who does not count
         }
         self.classes[class(outcome.status)].fetch_add(1, Relaxed);
-        self.duration.observe(outcome.arrived.elapsed().as_secs_f64());
+        self.duration.observe(outcome.total.as_secs_f64());
+        self.latency.note(outcome.total);
         if let Some(queued) = outcome.queued {
             self.queue_wait.observe(queued.as_secs_f64());
         }
@@ -101,6 +114,18 @@ impl Metrics {
         let mut counts = CLASSES.map(|name| (name, 0));
         counts.iter_mut().zip(&self.classes).for_each(|(count, class)| count.1 = class.load(Relaxed));
         counts
+    }
+
+    /// How many of them no backend was chosen for.
+    pub fn unplaced(&self) -> u64 {
+        self.unplaced.counted().map(|(_, count)| count).sum()
+    }
+
+    /// What requests have ended.
+    fn ended(&self) -> Ended {
+        let count = |class: &AtomicU64| class.load(Relaxed);
+        let (requests, errors) = (self.classes.iter().map(count).sum(), count(&self.classes[FAILED]));
+        Ended { requests, errors, times: self.latency.times() }
     }
 
     /// All of it, in Prometheus' text format, with what can be read at this moment.
@@ -149,7 +174,14 @@ mod tests {
     }
 
     fn text(metrics: &Metrics, backends: &[Arc<Backend>]) -> String {
-        let moment = Moment { backends, queue_depth: 3, workers: 64, workers_busy: 5, connections: Some(7) };
+        let moment = Moment {
+            backends,
+            queue_depth: 3,
+            workers: 64,
+            workers_busy: 5,
+            connections: Some(7),
+            dropped_lines: 9,
+        };
         metrics.text(&moment).unwrap()
     }
 
@@ -184,6 +216,7 @@ mod tests {
             "turnwheel_workers 64",
             "turnwheel_workers_busy 5",
             "turnwheel_connections 7",
+            "turnwheel_access_log_dropped_total 9",
         ] {
             says(&text, line);
         }

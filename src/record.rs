@@ -1,5 +1,10 @@
 //! One `record(outcome)` for everybody who ends a request: workers, edges and the foreman. What becomes of it, a line in the
-//! access log or a number that is counted, is nobody else's business.
+//! access log, a number that is counted or something to be watched, is nobody else's business.
+
+pub mod cell;
+mod ended;
+mod progress;
+pub mod recent;
 
 use crate::access_log::AccessLog;
 use crate::backend::Backend;
@@ -7,25 +12,31 @@ use crate::edge::Exchange;
 use crate::edge::wire::refusal_text;
 use crate::error::Refusal;
 use crate::metrics::Metrics;
-use http::{StatusCode, request};
+use crate::request_id;
+use cell::{Cell, Doing};
+pub use ended::Ended;
+use http::{HeaderMap, StatusCode, request};
+pub use progress::{Progress, Sent};
+use recent::{Glimpse, Recent};
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
-/// How one request ended.
+/// What there is to say of one request that has ended.
 #[derive(Clone, Copy, Debug)]
 pub struct Outcome<'a> {
     /// The request's head, unless it could not be believed.
     pub head: Option<&'a request::Parts>,
     /// The client's address.
     pub peer: SocketAddr,
-    /// When it was ready for a worker.
-    pub arrived: Instant,
+    /// How it ended.
+    pub ended: Ended,
     /// The status that was sent.
     pub status: StatusCode,
     /// Why the answer was the balancer's own, if it was.
     pub refusal: Option<Refusal>,
+    /// Body bytes of the request that were taken from the client.
+    pub received: u64,
     /// Body bytes of the reply.
     pub bytes: u64,
     /// The backend that was chosen last.
@@ -36,6 +47,8 @@ pub struct Outcome<'a> {
     pub queued: Option<Duration>,
     /// From the last try's beginning to its reply's head, or its failure.
     pub upstream: Duration,
+    /// From when it was ready for a worker to the end of its reply.
+    pub total: Duration,
 }
 
 impl<'a> Outcome<'a> {
@@ -46,114 +59,59 @@ impl<'a> Outcome<'a> {
         arrived: Instant,
         refusal: Refusal,
     ) -> Self {
+        let total = arrived.elapsed();
         Outcome {
             head,
             peer,
-            arrived,
+            ended: refusal.into(),
             status: refusal.status(),
             refusal: Some(refusal),
+            received: 0,
             bytes: refusal_text(refusal).len() as u64,
             backend: None,
             tries: 0,
-            queued: (refusal == Refusal::QueuedTooLong).then(|| arrived.elapsed()),
+            queued: (refusal == Refusal::QueuedTooLong).then_some(total),
             upstream: Duration::ZERO,
+            total,
         }
-    }
-}
-
-/// How far a worker has come with a request: what is recorded of it. While there is one, its worker is busy.
-#[derive(Debug)]
-pub struct Progress<'a> {
-    /// How long it waited for a worker.
-    pub queued: Duration,
-    /// Backends that were tried.
-    pub tries: u32,
-    /// The backend that was chosen last.
-    pub backend: Option<&'a Backend>,
-    /// From the last try's beginning to its reply's head, or its failure.
-    pub upstream: Duration,
-    refusal: Option<Refusal>,
-    _busy: Busy<'a>,
-}
-
-impl<'a> Progress<'a> {
-    /// It goes to this backend now. If it went to another one before, that one has failed.
-    pub fn tries(&mut self, backend: &'a Backend) {
-        if let Some(tally) = self.backend.and_then(Backend::tally) {
-            tally.count_retry();
-        }
-        self.tries += 1;
-        self.backend = Some(backend);
-    }
-
-    /// It gets an answer of the balancer's own. Returns what that is.
-    pub fn refuse(&mut self, exchange: &mut Exchange, refusal: Refusal) -> (StatusCode, u64) {
-        self.refusal = Some(refusal);
-        exchange.refuse(refusal)
-    }
-
-    /// What became of it.
-    pub fn outcome(&self, exchange: &'a Exchange, status: StatusCode, bytes: u64) -> Outcome<'a> {
-        Outcome {
-            head: Some(&exchange.head),
-            peer: exchange.peer,
-            arrived: exchange.arrived,
-            status,
-            refusal: self.refusal,
-            bytes,
-            backend: self.backend,
-            tries: self.tries,
-            queued: Some(self.queued),
-            upstream: self.upstream,
-        }
-    }
-}
-
-/// A worker that is at work: counts itself out when dropped, on a panic too.
-#[derive(Debug)]
-struct Busy<'a>(&'a AtomicUsize);
-
-impl<'a> Busy<'a> {
-    fn among(count: &'a AtomicUsize) -> Self {
-        count.fetch_add(1, Relaxed);
-        Busy(count)
-    }
-}
-
-impl Drop for Busy<'_> {
-    fn drop(&mut self) {
-        self.0.fetch_sub(1, Relaxed);
     }
 }
 
 /// Where outcomes go.
 pub struct Recorder {
+    opened: Instant,
     log: AccessLog,
     metrics: Option<Arc<Metrics>>,
-    busy: AtomicUsize,
+    recent: Option<Recent>,
+    /// One for each worker.
+    cells: Box<[Cell]>,
 }
 
 impl Recorder {
-    /// Writes them into the log, if there is one, and counts them.
-    pub fn new(log: AccessLog, metrics: Arc<Metrics>) -> Self {
-        Recorder { log, metrics: Some(metrics), busy: AtomicUsize::new(0) }
+    /// Writes them into the log, if there is one, and counts them, for so many workers.
+    pub fn new(log: AccessLog, metrics: Arc<Metrics>, workers: usize) -> Self {
+        let cells = (0..workers).map(|_| Cell::default()).collect();
+        Recorder { opened: Instant::now(), log, metrics: Some(metrics), recent: None, cells }
+    }
+
+    /// The same, and remembers the last ones for those who watch.
+    pub fn watched(self) -> Self {
+        Recorder { recent: Some(Recent::default()), ..self }
     }
 
     /// Nobody wants to know.
     pub fn off() -> Self {
-        Recorder { log: AccessLog::off(), metrics: None, busy: AtomicUsize::new(0) }
+        let (log, cells) = (AccessLog::off(), Box::default());
+        Recorder { opened: Instant::now(), log, metrics: None, recent: None, cells }
     }
 
-    /// A worker begins with a request.
-    pub fn begin(&self, exchange: &Exchange) -> Progress<'_> {
-        Progress {
-            queued: exchange.arrived.elapsed(),
-            tries: 0,
-            backend: None,
-            upstream: Duration::ZERO,
-            refusal: None,
-            _busy: Busy::among(&self.busy),
-        }
+    /// This worker begins with a request.
+    pub fn begin(&self, worker: usize, exchange: &mut Exchange) -> Progress<'_> {
+        self.name(exchange);
+        let now = Instant::now();
+        let cell = &self.cells[worker];
+        cell.begin(now.saturating_duration_since(self.opened).as_micros() as u64, &exchange.head);
+        Progress::new(cell, now.saturating_duration_since(exchange.arrived))
     }
 
     /// Records how a request ended.
@@ -161,34 +119,63 @@ impl Recorder {
         if let Some(metrics) = &self.metrics {
             metrics.record(outcome);
         }
+        if let Some(recent) = &self.recent {
+            recent.note(outcome);
+        }
         self.log.record(outcome);
     }
 
     /// Refuses a request that no worker has had, and records that.
     pub fn turn_away(&self, mut exchange: Exchange, refusal: Refusal) {
+        self.name(&mut exchange);
         self.record(&Outcome::refused(Some(&exchange.head), exchange.peer, exchange.arrived, refusal));
         exchange.refuse(refusal);
     }
 
+    /// Its worker has panicked. If its reply has not begun, it is refused.
+    pub fn give_up(&self, mut exchange: Exchange) {
+        let refusal = Refusal::BadGateway;
+        let refused = Outcome::refused(Some(&exchange.head), exchange.peer, exchange.arrived, refusal);
+        self.record(&Outcome { ended: Ended::Panicked, ..refused });
+        exchange.refuse(refusal);
+    }
+
+    /// Where requests are logged, each has an id to be found by.
+    fn name(&self, exchange: &mut Exchange) {
+        if self.log.is_on() {
+            request_id::settle(&mut exchange.head.headers);
+        }
+    }
+
+    /// The client is told which id it was.
+    pub fn echo_id(&self, request: &HeaderMap, reply: &mut HeaderMap) {
+        if self.log.is_on() {
+            request_id::echo(request, reply);
+        }
+    }
+
     /// How many workers are at work now.
     pub fn busy(&self) -> usize {
-        self.busy.load(Relaxed)
+        self.cells.iter().filter(|cell| cell.is_busy()).count()
     }
-}
 
-#[cfg(test)]
-mod tests {
-    use super::*;
+    /// What those are at, and for how long, by the number of the worker.
+    pub fn doings(&self) -> impl Iterator<Item = (usize, Doing, Duration)> {
+        let now = self.opened.elapsed();
+        let doings = self.cells.iter().enumerate().filter_map(|(number, cell)| Some((number, cell.look()?)));
+        doings.map(move |(number, doing)| {
+            let since = Duration::from_micros(doing.since);
+            (number, doing, now.saturating_sub(since))
+        })
+    }
 
-    #[test]
-    fn a_worker_that_panics_is_at_work_no_more() {
-        let busy = AtomicUsize::new(0);
-        let outcome = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
-            let _at_work = Busy::among(&busy);
-            assert_eq!(busy.load(Relaxed), 1);
-            std::panic::resume_unwind(Box::new("on purpose"));
-        }));
-        assert!(outcome.is_err());
-        assert_eq!(busy.load(Relaxed), 0);
+    /// The requests that ended last, the newest last; none if nobody was to watch.
+    pub fn recent(&self) -> Vec<Glimpse> {
+        self.recent.as_ref().map(Recent::all).unwrap_or_default()
+    }
+
+    /// How many lines of the access log could not be written in time.
+    pub fn dropped_lines(&self) -> u64 {
+        self.log.dropped()
     }
 }

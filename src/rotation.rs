@@ -11,6 +11,7 @@
 
 use crate::strategy::{Candidate, ClientKey, Strategy};
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::sync::{Mutex, PoisonError};
 
 /// Round robin: a mutex-guarded index that turns over a list.
@@ -25,6 +26,8 @@ use std::sync::{Mutex, PoisonError};
 #[derive(Debug, Default)]
 pub struct Rotation {
     next: Mutex<usize>,
+    /// The same number, for those who only watch: they must not hold the lock that workers wait for.
+    shown: AtomicUsize,
 }
 
 impl Rotation {
@@ -36,6 +39,7 @@ impl Rotation {
         let mut next = self.next.lock().unwrap_or_else(PoisonError::into_inner);
         let turn = *next % len;
         *next = turn + 1;
+        self.shown.store(turn + 1, Relaxed);
         turn
     } // The lock is let go here, before anybody talks to a backend.
 }
@@ -44,6 +48,14 @@ impl Rotation {
 impl Strategy for Rotation {
     fn pick(&self, usable: &[Candidate<'_>], _client: &ClientKey) -> usize {
         self.turn(usable.len())
+    }
+
+    fn name(&self) -> &'static str {
+        "round-robin"
+    }
+
+    fn next(&self, usable: usize) -> Option<usize> {
+        self.shown.load(Relaxed).checked_rem(usable)
     }
 
     fn uses_weights(&self) -> bool {
@@ -84,7 +96,7 @@ impl SecondChoice {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use super::{Rotation, SecondChoice, Strategy as _};
     use proptest::prelude::*;
 
     /// Sends `requests` over `backends` of which `dead` refuse, and counts who served.
@@ -113,6 +125,17 @@ mod tests {
         });
         for backend in 0..4 {
             assert_eq!(turns.iter().filter(|&&turn| turn == backend).count(), 2000);
+        }
+    }
+
+    #[test]
+    fn who_watches_sees_whose_turn_it_is() {
+        let wheel = Rotation::default();
+        assert_eq!(wheel.next(0), None);
+        for _ in 0..7 {
+            let next = wheel.next(3);
+            assert_eq!(next, wheel.next(3), "to look does not turn it");
+            assert_eq!(next, Some(wheel.turn(3)));
         }
     }
 

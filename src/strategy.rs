@@ -42,6 +42,17 @@ pub trait Strategy: Send + Sync {
     /// as the last one.
     fn pick(&self, usable: &[Candidate<'_>], client: &ClientKey) -> usize;
 
+    /// What it is called, as the command line has it.
+    fn name(&self) -> &'static str {
+        "custom"
+    }
+
+    /// Which of so many usable ones is the next to be chosen, if that is settled beforehand: for those who watch. It is asked
+    /// while workers are choosing, and must not hold them up.
+    fn next(&self, _usable: usize) -> Option<usize> {
+        None
+    }
+
     /// Does it look at weights? Where it does not, setting one is a mistake, and is refused.
     fn uses_weights(&self) -> bool {
         true
@@ -49,7 +60,7 @@ pub trait Strategy: Send + Sync {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use super::*;
     use crate::backend::InFlight;
 

@@ -9,9 +9,8 @@ use crate::forward::retry::{self, Next};
 use crate::forward::{Failed, Forwarder, Reply};
 use crate::plan::Plan;
 use crate::queue::Seat;
-use crate::record::{Progress, Recorder};
+use crate::record::{Ended, Progress, Recorder, Sent};
 use crate::strategy::ClientKey;
-use http::StatusCode;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -26,6 +25,7 @@ pub struct Shared {
 
 /// One worker, and what it has to itself.
 pub struct Worker {
+    number: usize,
     shared: Arc<Shared>,
     plan: View<Plan>,
     forwarder: Forwarder,
@@ -33,42 +33,46 @@ pub struct Worker {
 }
 
 impl Worker {
-    /// A worker with connections of its own.
-    pub fn new(shared: Arc<Shared>, plan: View<Plan>, forwarder: Forwarder) -> Self {
-        Worker { shared, plan, forwarder, scratch: Scratch::default() }
+    /// A worker with a number and connections of its own.
+    pub fn new(number: usize, shared: Arc<Shared>, plan: View<Plan>, forwarder: Forwarder) -> Self {
+        Worker { number, shared, plan, forwarder, scratch: Scratch::default() }
     }
 
     /// Serves requests until the queue is closed and empty.
     pub fn run(mut self, mut seat: Seat) {
         loop {
             let idle = self.plan.get().forward.upstream_idle_timeout;
-            let Some(exchange) = seat.take(idle, &|| self.forwarder.close_idle()) else { return };
-            // A panic costs one request: its exchange, dropped on the way, answers 502.
-            if catch_unwind(AssertUnwindSafe(|| self.serve(exchange))).is_err() {
+            let Some(mut exchange) = seat.take(idle, &|| self.forwarder.close_idle()) else { return };
+            // A panic costs one request.
+            if catch_unwind(AssertUnwindSafe(|| self.serve(&mut exchange))).is_err() {
                 tracing::error!("a request made this worker panic; it goes on with the next one");
+                self.shared.recorder.give_up(exchange);
             }
         }
     }
 
-    fn serve(&mut self, mut exchange: Exchange) {
+    fn serve(&mut self, exchange: &mut Exchange) {
         let (shared, plan) = (Arc::clone(&self.shared), Arc::clone(self.plan.get()));
         self.forwarder.adopt(&plan.forward);
-        let mut progress = shared.recorder.begin(&exchange);
+        let mut progress = shared.recorder.begin(self.number, exchange);
         let outcome = if progress.queued > shared.queue_timeout {
             Err(Refusal::QueuedTooLong)
         } else {
-            self.forward(&plan, &mut exchange, &mut progress)
+            self.forward(&plan, exchange, &mut progress)
         };
-        let (status, bytes) = match outcome {
-            Ok((reply, in_flight)) => self.relay(&mut exchange, reply, in_flight.backend()),
+        let sent = match outcome {
+            Ok((reply, in_flight)) => {
+                progress.relays();
+                self.relay(exchange, reply, in_flight.backend())
+            }
             // All of its backends are draining, and there is another plan by now: its backends may not be.
             Err(Refusal::NoBackend) if !Arc::ptr_eq(&plan, self.plan.get()) => {
                 drop(progress);
                 return self.serve(exchange);
             }
-            Err(refusal) => progress.refuse(&mut exchange, refusal),
+            Err(refusal) => progress.refuse(exchange, refusal),
         };
-        shared.recorder.record(&progress.outcome(&exchange, status, bytes));
+        shared.recorder.record(&progress.outcome(exchange, sent));
     }
 
     /// Tries backends until one has begun a reply.
@@ -136,12 +140,13 @@ impl Worker {
         }
     }
 
-    fn relay(&mut self, exchange: &mut Exchange, reply: Reply, backend: &Backend) -> (StatusCode, u64) {
-        let Reply { head, length, mut body } = reply;
-        let (sent, outcome) = exchange.reply(&head, length, &mut body, &mut self.scratch);
+    fn relay(&mut self, exchange: &mut Exchange, reply: Reply, backend: &Backend) -> Sent {
+        let Reply { mut head, length, mut body } = reply;
+        self.shared.recorder.echo_id(&exchange.head.headers, &mut head.headers);
+        let (bytes, outcome) = exchange.reply(&head, length, &mut body, &mut self.scratch);
         if let Err(error @ RelayError::Backend(_)) = &outcome {
             tracing::warn!("backend {}: {error}", backend.authority());
         }
-        (head.status, sent)
+        Sent { status: head.status, bytes, ended: Ended::after_relay(&outcome) }
     }
 }

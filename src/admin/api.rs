@@ -4,7 +4,7 @@ use super::control::{Control, Insight, Rejected};
 use super::fields::Fields;
 use super::reply::Reply;
 use http::header::ALLOW;
-use http::{HeaderValue, Method, StatusCode};
+use http::{HeaderValue, Method, StatusCode, Uri};
 use serde_json::json;
 use std::io::Read;
 
@@ -15,6 +15,7 @@ enum Action {
     Ready,
     Metrics,
     State,
+    History,
     List,
     Add,
     Remove,
@@ -34,8 +35,17 @@ pub struct Balancer<'a> {
     pub insight: &'a dyn Insight,
 }
 
+/// What a target says beside the action.
+#[derive(Clone, Copy)]
+struct About<'a> {
+    /// Which backend, if any.
+    name: &'a str,
+    query: Option<&'a str>,
+}
+
 /// Answers a request that may be served. Its body is read only where one is of use.
-pub fn answer(balancer: Balancer<'_>, method: &Method, path: &str, body: &mut dyn Read) -> Reply {
+pub fn answer(balancer: Balancer<'_>, method: &Method, target: &Uri, body: &mut dyn Read) -> Reply {
+    let path = target.path();
     let Some((methods, name)) = find(path) else {
         return Reply::error(StatusCode::NOT_FOUND, format!("there is nothing at {path}"));
     };
@@ -43,7 +53,8 @@ pub fn answer(balancer: Balancer<'_>, method: &Method, path: &str, body: &mut dy
     let Some((_, action)) = methods.iter().find(|(served, _)| *served == wanted) else {
         return not_allowed(path, methods);
     };
-    perform(*action, balancer, &name, body).unwrap_or_else(|reply| reply)
+    let about = About { name: &name, query: target.query() };
+    perform(*action, balancer, about, body).unwrap_or_else(|reply| reply)
 }
 
 /// What is at a path, and which backend it names, if any.
@@ -53,6 +64,7 @@ fn find(path: &str) -> Option<(Methods, String)> {
         "/readyz" => &[("GET", Action::Ready)],
         "/metrics" => &[("GET", Action::Metrics)],
         "/api/state" => &[("GET", Action::State)],
+        "/api/history" => &[("GET", Action::History)],
         "/api/reload" => &[("POST", Action::Reload)],
         "/api/backends" => &[("GET", Action::List), ("POST", Action::Add)],
         _ => return find_backend(path.strip_prefix("/api/backends/")?),
@@ -95,13 +107,19 @@ fn not_allowed(path: &str, methods: Methods) -> Reply {
 }
 
 /// Does what was asked for. What goes wrong is an answer, too.
-fn perform(action: Action, balancer: Balancer<'_>, name: &str, body: &mut dyn Read) -> Result<Reply, Reply> {
-    let Balancer { control, insight } = balancer;
+fn perform(
+    action: Action,
+    balancer: Balancer<'_>,
+    about: About<'_>,
+    body: &mut dyn Read,
+) -> Result<Reply, Reply> {
+    let (Balancer { control, insight }, About { name, query }) = (balancer, about);
     match action {
         Action::Live => Ok(Reply::ok(json!({ "status": "ok" }))),
         Action::Ready => Ok(readiness(control)),
         Action::Metrics => Ok(metrics(insight)),
         Action::State => Ok(Reply::ok(insight.state())),
+        Action::History => Ok(Reply::ok(insight.history(after(query)?))),
         Action::List => Ok(Reply::ok(json!({ "backends": control.backends() }))),
         Action::Add => add(control, body),
         Action::Weigh => {
@@ -145,6 +163,14 @@ fn metrics(insight: &dyn Insight) -> Reply {
     })
 }
 
+/// The number in `after=131`; 0 where nothing is said.
+fn after(query: Option<&str>) -> Result<u64, Reply> {
+    let Some(query) = query else { return Ok(0) };
+    let number = query.strip_prefix("after=").and_then(|number| number.parse().ok());
+    let sentence = "the query may be after=NUMBER, the newest sample that you have, and nothing else";
+    number.ok_or_else(|| Reply::error(StatusCode::BAD_REQUEST, sentence))
+}
+
 fn add(control: &dyn Control, body: &mut dyn Read) -> Result<Reply, Reply> {
     let mut fields = Fields::read(body)?;
     let url = fields.text("url")?;
@@ -179,7 +205,7 @@ mod tests {
     fn ask(control: &Fake, request: &str, body: &str) -> (u16, String) {
         let (method, path) = request.split_once(' ').unwrap();
         let balancer = Balancer { control, insight: control };
-        let reply = answer(balancer, &method.parse().unwrap(), path, &mut body.as_bytes());
+        let reply = answer(balancer, &method.parse().unwrap(), &path.parse().unwrap(), &mut body.as_bytes());
         (reply.status.as_u16(), reply.text)
     }
 
@@ -198,6 +224,11 @@ mod tests {
         asks("HEAD /healthz", "", 200, r#"{"status":"ok"}"#, &[]);
         asks("GET /readyz", "", 200, r#"{"status":"ready"}"#, &[]);
         asks("GET /api/state", "", 200, r#"{"workers":64}"#, &[]);
+        asks("GET /api/history", "", 200, r#"{"newest":0}"#, &[]);
+        asks("GET /api/history?after=131", "", 200, r#"{"newest":131}"#, &[]);
+        for query in ["", "after", "after=", "after=-1", "after=x", "before=1", "after=1&more"] {
+            asks(&format!("GET /api/history?{query}"), "", 400, "after=NUMBER", &[]);
+        }
         asks("HEAD /metrics", "", 200, "up 1", &[]);
         asks(
             "GET /api/backends",
@@ -286,7 +317,7 @@ mod tests {
             let (method, path) = request.split_once(' ').unwrap();
             let control = Fake::default();
             let balancer = Balancer { control: &control, insight: &control };
-            let reply = answer(balancer, &method.parse().unwrap(), path, &mut &b""[..]);
+            let reply = answer(balancer, &method.parse().unwrap(), &path.parse().unwrap(), &mut &b""[..]);
             assert_eq!(reply.status, 405, "{request}");
             assert_eq!(reply.header.unwrap(), (ALLOW, HeaderValue::from_static(allowed)), "{request}");
         }
@@ -296,7 +327,7 @@ mod tests {
     fn metrics_are_text_and_what_keeps_them_from_being_written_is_said() {
         let ask = |control: Fake| {
             let balancer = Balancer { control: &control, insight: &control };
-            answer(balancer, &Method::GET, "/metrics", &mut &b""[..])
+            answer(balancer, &Method::GET, &Uri::from_static("/metrics"), &mut &b""[..])
         };
         let reply = ask(Fake::default());
         assert_eq!(

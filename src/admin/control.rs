@@ -60,8 +60,11 @@ pub trait Insight: Send + Sync {
     /// When there is something in it that the format does not allow.
     fn metrics(&self) -> Result<String, prometheus::Error>;
 
-    /// The same in a few numbers, and the backends, as one object.
+    /// How it is at this moment, and the backends, as one object.
     fn state(&self) -> Value;
+
+    /// The last two minutes by the second: those seconds that come after the one with this number.
+    fn history(&self, after: u64) -> Value;
 }
 
 /// What a reload has changed: names of backends.
@@ -187,6 +190,10 @@ pub(crate) mod fake {
 
         fn state(&self) -> Value {
             json!({ "workers": 64 })
+        }
+
+        fn history(&self, after: u64) -> Value {
+            json!({ "newest": after })
         }
     }
 }

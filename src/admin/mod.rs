@@ -165,11 +165,11 @@ impl Desk {
 
     fn answer(&self, exchange: &mut Exchange) -> Reply {
         let head = &exchange.head;
-        let (method, path) = (head.method.clone(), head.uri.path().to_owned());
-        match guard::check(&method, &path, &head.headers, self.address, self.token.as_ref()) {
+        let (method, target) = (head.method.clone(), head.uri.clone());
+        match guard::check(&method, target.path(), &head.headers, self.address, self.token.as_ref()) {
             Ok(()) => {
                 let balancer = api::Balancer { control: &*self.control, insight: &*self.insight };
-                api::answer(balancer, &method, &path, exchange)
+                api::answer(balancer, &method, &target, exchange)
             }
             Err(refused) => refusal(refused),
         }

@@ -17,6 +17,16 @@ pub enum Kind {
     Parked,
 }
 
+impl Kind {
+    /// What it is called, as the command line has it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Kind::TinyHttp => "tiny-http",
+            Kind::Parked => "parked",
+        }
+    }
+}
+
 /// An edge that has its addresses, and is not serving yet.
 pub trait Edge: Send {
     /// The addresses that were bound.

@@ -82,6 +82,11 @@ impl Exchange {
         !self.touched || self.body.is_empty()
     }
 
+    /// Body bytes that have been taken from the client.
+    pub fn received(&self) -> u64 {
+        self.pulled
+    }
+
     /// Answers with the balancer's own words. Returns what that is, as it is recorded.
     pub fn refuse(&mut self, refusal: Refusal) -> (StatusCode, u64) {
         if let Some(line) = self.line.take() {

@@ -7,6 +7,7 @@
 use super::Line;
 use crate::error::Refusal;
 use crate::headers;
+use crate::request_id;
 use http::header::{self, HeaderName, HeaderValue};
 use http::{Method, StatusCode, Version, request, response};
 use std::io::{self, Read, Write};
@@ -131,6 +132,9 @@ pub fn refusal(refusal: Refusal, request: Option<&request::Parts>, may_keep: boo
     reply.status = refusal.status();
     reply.headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
     reply.headers.extend(refusal.header().map(|(name, value)| (name, HeaderValue::from_static(value))));
+    if let Some(request) = request {
+        request_id::echo(&request.headers, &mut reply.headers);
+    }
     let framing = match request {
         Some(request) => Framing::of(request, reply.status, Some(length), may_keep),
         None => Framing {

@@ -3,6 +3,7 @@
 use super::{Changes, Membership};
 use crate::admin::{Control, Rejected, Reloaded};
 use crate::backend::{Backend, BackendUrl, MOST_WEIGHT, Member};
+use crate::metrics::Tally;
 use jiff::Timestamp;
 use serde_json::{Value, json};
 use std::sync::Arc;
@@ -87,14 +88,14 @@ fn bad(error: impl std::fmt::Display) -> Rejected {
 }
 
 /// One backend, as an operator sees it.
-fn shown(backend: &Arc<Backend>) -> Value {
+pub(crate) fn shown(backend: &Arc<Backend>) -> Value {
     let report = backend.standing().report();
     let (tries, failures) = backend.tries();
     let (state, since, why) = match report.turned {
         Some(since) if backend.is_draining() => ("draining".to_owned(), since, "asked to drain".to_owned()),
         _ => (report.state.to_string(), report.since, report.why),
     };
-    let in_flight = backend.in_flight();
+    let (in_flight, ended) = (backend.in_flight(), backend.tally().map(Tally::ended).unwrap_or_default());
     let ago = Instant::now().saturating_duration_since(since);
     json!({
         "name": backend.authority().as_str(),
@@ -110,6 +111,8 @@ fn shown(backend: &Arc<Backend>) -> Value {
         "idle": in_flight == 0,
         "tries": tries,
         "failures": failures,
+        "requests": ended.requests,
+        "errors": ended.errors,
     })
 }
 

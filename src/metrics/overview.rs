@@ -1,14 +1,25 @@
 //! The balancer at work, as the admin listener shows it.
 
-use super::{Metrics, Moment};
+use super::{History, Metrics, Moment};
 use crate::admin::{Control, Insight};
-use crate::edge::lifecycle::Counter;
-use crate::membership::Membership;
+use crate::backend::Backend;
+use crate::candidates::candidates;
+use crate::edge::lifecycle::{Counter, Kind};
+use crate::membership::{Membership, shown};
+use crate::plan::Plan;
 use crate::queue::Pressure;
 use crate::record::Recorder;
+use crate::record::cell::Doing;
+use crate::record::recent::Glimpse;
+use crossbeam_channel::{Receiver, RecvTimeoutError};
+use jiff::Timestamp;
 use serde_json::{Value, json};
+use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
+
+/// How often somebody looks at what has happened.
+const LOOK: Duration = Duration::from_secs(1);
 
 /// All there is to be seen of a balancer.
 pub struct Overview {
@@ -16,12 +27,20 @@ pub struct Overview {
     pub began: Instant,
     /// What has been counted.
     pub metrics: Arc<Metrics>,
-    /// Who knows which workers are at work.
+    /// What has become of that lately.
+    pub history: History,
+    /// Who knows what workers are at.
     pub recorder: Arc<Recorder>,
     /// How many workers there are.
     pub workers: usize,
     /// The queue in front of them.
     pub pressure: Pressure,
+    /// How many requests may wait in it.
+    pub queue_capacity: usize,
+    /// Which edge takes requests in.
+    pub edge: Kind,
+    /// Where it listens.
+    pub listen: Vec<SocketAddr>,
     /// Connections of clients, where the edge knows.
     pub connections: Option<Counter>,
     /// The backends.
@@ -29,9 +48,79 @@ pub struct Overview {
 }
 
 impl Overview {
+    /// Looks once a second at what has happened, until the channel is closed.
+    pub fn keep_history(&self, closed: &Receiver<()>) {
+        let mut next = Instant::now() + LOOK;
+        while closed.recv_deadline(next) == Err(RecvTimeoutError::Timeout) {
+            let now = Instant::now();
+            self.history.look(now, &self.metrics, &self.members.plan().get().chooser.backends);
+            next = now.max(next + LOOK);
+        }
+    }
+
     fn connections(&self) -> Option<usize> {
         self.connections.as_ref().map(|count| count())
     }
+
+    fn backends(&self, plan: &Plan) -> Vec<Value> {
+        let lately = self.history.lately();
+        let one = |backend: &Arc<Backend>| {
+            let mut value = shown(backend);
+            let id = backend.id();
+            value["lately"] = lately.backends.get(&id).copied().unwrap_or_default().shown();
+            value["lately"]["share"] = lately.share(id).into();
+            value
+        };
+        plan.chooser.backends.iter().map(one).collect()
+    }
+
+    fn busy(&self, plan: &Plan) -> Vec<Value> {
+        let one = |(worker, doing, time): (usize, Doing, Duration)| {
+            let mut backends = plan.chooser.backends.iter();
+            let backend = backends.find(|backend| Some(backend.id()) == doing.backend);
+            json!({
+                "worker": worker,
+                "method": doing.method,
+                "path": doing.path,
+                "backend": backend.map(|backend| backend.authority().as_str()),
+                "phase": doing.phase.word(),
+                "for_seconds": seconds(time),
+            })
+        };
+        self.recorder.doings().map(one).collect()
+    }
+
+    fn requests(&self) -> Value {
+        let classes = self.metrics.classes().map(|(class, count)| (class.to_owned(), count.into()));
+        Value::Object(classes.into_iter().collect())
+    }
+}
+
+/// Whose turn it is, where that is settled.
+fn next(plan: &Plan) -> Option<&str> {
+    let chooser = &plan.chooser;
+    let usable = candidates(&chooser.backends, &[], chooser.options.fail_open, Instant::now());
+    let next = chooser.strategy.next(usable.len())?;
+    Some(chooser.backends[usable.get(next)?.index].authority().as_str())
+}
+
+fn recent(glimpse: &Glimpse) -> Value {
+    json!({
+        "number": glimpse.number,
+        "ago_seconds": seconds(glimpse.ended_at.elapsed()),
+        "method": glimpse.method,
+        "path": glimpse.path,
+        "backend": glimpse.backend,
+        "status": glimpse.status,
+        "ended": glimpse.ended.word(),
+        "seconds": glimpse.seconds,
+        "tries": glimpse.tries,
+    })
+}
+
+/// To the millisecond.
+fn seconds(time: Duration) -> f64 {
+    (time.as_secs_f64() * 1000.0).round() / 1000.0
 }
 
 impl Insight for Overview {
@@ -43,20 +132,39 @@ impl Insight for Overview {
             workers: self.workers,
             workers_busy: self.recorder.busy(),
             connections: self.connections(),
+            dropped_lines: self.recorder.dropped_lines(),
         })
     }
 
     fn state(&self) -> Value {
-        let requests = self.metrics.classes().map(|(class, count)| (class.to_owned(), Value::from(count)));
+        let plan = self.members.plan().get();
+        let why_not = self.members.ready().err();
         json!({
             "version": env!("CARGO_PKG_VERSION"),
-            "uptime_seconds": (self.began.elapsed().as_secs_f64() * 1000.0).round() / 1000.0,
+            "now": format!("{:.3}", Timestamp::now()),
+            "uptime_seconds": seconds(self.began.elapsed()),
+            "ready": why_not.is_none(),
+            "why_not": why_not,
+            "edge": self.edge.name(),
+            "listen": self.listen,
+            "strategy": plan.chooser.strategy.name(),
+            "next": next(&plan),
+            "connections": self.connections(),
             "queue_depth": self.pressure.depth(),
+            "queue_capacity": self.queue_capacity,
             "workers": self.workers,
             "workers_busy": self.recorder.busy(),
-            "connections": self.connections(),
-            "requests": Value::Object(requests.into_iter().collect()),
-            "backends": self.members.backends(),
+            "busy": self.busy(&plan),
+            "requests": self.requests(),
+            "rejected": self.metrics.unplaced(),
+            "access_log_dropped": self.recorder.dropped_lines(),
+            "lately": self.history.lately().all.shown(),
+            "recent": self.recorder.recent().iter().map(recent).collect::<Vec<_>>(),
+            "backends": self.backends(&plan),
         })
+    }
+
+    fn history(&self, after: u64) -> Value {
+        self.history.after(after)
     }
 }

@@ -4,7 +4,9 @@ use super::tally::Statuses;
 use super::times;
 use crate::backend::Backend;
 use prometheus::core::{Collector, Metric};
-use prometheus::{Error, HistogramVec, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry, TextEncoder};
+use prometheus::{
+    Error, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry, TextEncoder,
+};
 use prometheus::{Histogram, proto::MetricFamily};
 use std::sync::Arc;
 
@@ -21,6 +23,8 @@ pub struct Moment<'a> {
     pub workers_busy: usize,
     /// Connections of clients, where the edge knows.
     pub connections: Option<usize>,
+    /// Lines that the access log could not write in time.
+    pub dropped_lines: u64,
 }
 
 /// What is filled in when somebody asks.
@@ -36,6 +40,7 @@ pub struct Page {
     workers_busy: IntGauge,
     /// Without a label: there is one, or none.
     connections: IntGaugeVec,
+    dropped_lines: IntCounter,
 }
 
 /// Has the registry show it.
@@ -73,6 +78,13 @@ impl Page {
                 "turnwheel_connections",
                 "Connections of clients, idle ones too (parked edge).",
                 &[],
+            )?,
+            dropped_lines: registered(
+                registry,
+                IntCounter::new(
+                    "turnwheel_access_log_dropped_total",
+                    "Lines that the access log could not write in time.",
+                )?,
             )?,
         })
     }
@@ -117,6 +129,8 @@ impl Page {
         self.queue_depth.set(number(moment.queue_depth));
         self.workers.set(number(moment.workers));
         self.workers_busy.set(number(moment.workers_busy));
+        self.dropped_lines.reset();
+        self.dropped_lines.inc_by(moment.dropped_lines);
         if let Some(connections) = moment.connections {
             self.connections.with_label_values::<&str>(&[]).set(number(connections));
         }

@@ -1,5 +1,7 @@
 //! What is counted of one backend.
 
+use super::history::Ended;
+use super::latency::Latency;
 use http::StatusCode;
 use prometheus::Histogram;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
@@ -39,18 +41,35 @@ pub struct Tally {
     statuses: Statuses,
     retries: AtomicU64,
     upstream: Histogram,
+    latency: Latency,
 }
 
 impl Tally {
     /// Nothing has been counted, and times go into this histogram.
     pub(super) fn new(upstream: Histogram) -> Self {
-        Tally { statuses: Statuses::default(), retries: AtomicU64::new(0), upstream }
+        Tally {
+            statuses: Statuses::default(),
+            retries: AtomicU64::new(0),
+            upstream,
+            latency: Latency::default(),
+        }
     }
 
     /// A request has ended here with this status, and its last try took so long.
     pub fn count(&self, status: StatusCode, upstream: Duration) {
         self.statuses.count(status);
         self.upstream.observe(upstream.as_secs_f64());
+        self.latency.note(upstream);
+    }
+
+    /// What requests have ended here.
+    pub fn ended(&self) -> Ended {
+        let (mut requests, mut errors) = (0, 0);
+        for (status, count) in self.statuses.counted() {
+            requests += count;
+            errors += if status / 100 == 5 { count } else { 0 };
+        }
+        Ended { requests, errors, times: self.latency.times() }
     }
 
     /// A try has failed here, and another backend is tried.

@@ -19,6 +19,10 @@ impl Strategy for ClientHash {
         let best = scores.enumerate().max_by(|(_, one), (_, other)| one.total_cmp(other));
         best.map_or(0, |(index, _)| index)
     }
+
+    fn name(&self) -> &'static str {
+        "client-hash"
+    }
 }
 
 /// With the logarithm a backend of twice the weight wins twice as often (Schindelhauer and Schomaker, "Weighted Distributed

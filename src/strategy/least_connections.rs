@@ -20,6 +20,10 @@ impl Strategy for LeastConnections {
         let equals: Vec<usize> = (0..loads.len()).filter(|&index| loads[index] <= least).collect();
         equals.get(self.turns.turn(equals.len())).copied().unwrap_or_default()
     }
+
+    fn name(&self) -> &'static str {
+        "least-connections"
+    }
 }
 
 #[cfg(test)]

@@ -21,6 +21,10 @@ impl Strategy for PowerOfTwo {
         let other = if other < one { other } else { other + 1 };
         if usable[other].load() < usable[one].load() { other } else { one }
     }
+
+    fn name(&self) -> &'static str {
+        "power-of-two"
+    }
 }
 
 #[cfg(test)]

@@ -28,6 +28,10 @@ impl Strategy for WeightedRoundRobin {
         let turn = self.wheel.lock().unwrap_or_else(PoisonError::into_inner).turn(&shares);
         shares.get(turn).map_or(0, |share| share.index)
     }
+
+    fn name(&self) -> &'static str {
+        "weighted-round-robin"
+    }
 }
 
 /// One who takes part in a turn.

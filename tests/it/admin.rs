@@ -28,7 +28,7 @@ fn the_list_says_all_there_is_to_know() {
     (0..3).for_each(|_| assert_eq!(balancer.get("/").status, 200));
     eventually("both are idle", || operator.list().iter().all(|backend| backend["idle"] == true));
     let list = operator.list();
-    let keys = "addresses backup failures for_seconds idle in_flight max_in_flight name since state tries weight why";
+    let keys = "addresses backup errors failures for_seconds idle in_flight max_in_flight name requests since state tries weight why";
     for (backend, (addr, tries)) in list.iter().zip([(one.addr, 2), (two.addr, 1)]) {
         let found: Vec<_> = backend.as_object().unwrap().keys().map(String::as_str).collect();
         assert_eq!(found.join(" "), keys);

@@ -50,11 +50,15 @@ fn a_line_of_text_has_the_combined_format_and_where_the_time_went() {
     assert_eq!(field(&mut rest, "200 ", " "), "5");
     assert_eq!(field(&mut rest, "\"", "\" "), "http://from/");
     assert_eq!(field(&mut rest, "\"", "\" "), "probe/1");
+    assert_eq!(field(&mut rest, "id=", " ").len(), 32);
     assert_eq!(field(&mut rest, "backend=", " "), backend.addr.to_string());
     assert_eq!(field(&mut rest, "tries=", " "), "1");
+    assert_eq!(field(&mut rest, "received=", " "), "0");
     let queued = is_seconds(field(&mut rest, "queue=", " "));
-    let upstream = is_seconds(field(&mut rest, "upstream=", " total="));
-    assert!(queued + upstream <= is_seconds(rest) + 1e-5, "{line}");
+    let upstream = is_seconds(field(&mut rest, "upstream=", " "));
+    let total = is_seconds(field(&mut rest, "total=", " "));
+    assert_eq!(rest, "ended=ok reason=-");
+    assert!(queued + upstream <= total + 1e-5, "{line}");
     assert!(upstream > 0.0, "{line}");
 }
 
@@ -71,7 +75,10 @@ fn a_line_of_json_has_a_field_for_each_fact() {
         ("version", "HTTP/1.1".into()),
         ("host", "example".into()),
         ("status", 200.into()),
+        ("ended", "ok".into()),
+        ("reason", Value::Null),
         ("bytes", 5.into()),
+        ("received", 0.into()),
         ("referer", "http://from/".into()),
         ("user_agent", "probe/1".into()),
         ("backend", backend.addr.to_string().into()),
@@ -84,7 +91,8 @@ fn a_line_of_json_has_a_field_for_each_fact() {
     assert!(queue >= 0.0 && upstream > 0.0 && queue + upstream <= total + 1e-5, "{line}");
     let time = line["time"].as_str().unwrap();
     assert!(time.len() == 27 && time.ends_with('Z') && time.as_bytes()[10] == b'T', "{time}");
-    assert_eq!(line.as_object().unwrap().len(), 15, "nothing that this test does not know: {line}");
+    assert_eq!(line["id"].as_str().unwrap().len(), 32);
+    assert_eq!(line.as_object().unwrap().len(), 19, "nothing that this test does not know: {line}");
 }
 
 #[test]
@@ -138,7 +146,7 @@ fn nothing_from_a_client_reaches_the_log_unescaped() {
         // A line is written after its reply, so two requests' lines may come in either order.
         let expected = match format {
             "text" => [
-                r#" 200 5 "quote\" 200 0 \"back\\slash\ttab" "quote\" 200 0 \"back\\slash\ttab" backend="#,
+                r#" 200 5 "quote\" 200 0 \"back\\slash\ttab" "quote\" 200 0 \"back\\slash\ttab" id="#,
                 r#" "GET /{a\"b} HTTP/1.1" 200 "#,
             ],
             _ => [r#""user_agent":"quote\\\" 200 0 "#, r#""target":"/{a\"b}""#],

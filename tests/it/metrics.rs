@@ -1,10 +1,9 @@
-//! What Prometheus is told of a running balancer, and the same in a few numbers at `/api/state`.
+//! What Prometheus is told of a running balancer.
 
 use crate::backend::Recorder;
 use crate::bed::{Balancer, Client, dead_port, eventually, is_tiny};
 use crate::operator::{ADMIN, Crowd, Operator, file_flag, file_with};
 use crate::pool::{ask_all, dammed};
-use serde_json::json;
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::Write;
 use std::net::SocketAddr;
@@ -12,7 +11,8 @@ use std::process::{Command, Stdio};
 use std::sync::atomic::Ordering::SeqCst;
 
 /// All names, with the type and the labels of each.
-const NAMES: [(&str, &str, &str); 12] = [
+const NAMES: [(&str, &str, &str); 13] = [
+    ("turnwheel_access_log_dropped_total", "counter", ""),
     ("turnwheel_backend_up", "gauge", "backend"),
     ("turnwheel_connections", "gauge", ""),
     ("turnwheel_in_flight", "gauge", "backend"),
@@ -361,7 +361,7 @@ fn only_an_operator_reads_them() {
     let token = "a-token-of-24-characters";
     let (_folder, path) = file_with(token);
     let (balancer, operator) = serve(&[one.addr], &[&file_flag("admin-token-file", &path)]);
-    for path in ["/metrics", "/api/state"] {
+    for path in ["/metrics", "/api/state", "/api/history"] {
         let line = format!("GET {path}");
         let credentials = format!("Authorization: Bearer {token}");
         assert_eq!(operator.ask_with(&line, &[&credentials], "").status, 200);
@@ -370,37 +370,4 @@ fn only_an_operator_reads_them() {
         assert_eq!(operator.ask_with(&line, &[&rebound, &credentials], "").status, 403);
         assert_eq!(balancer.get(path).text(), "one", "that is the backend's");
     }
-}
-
-#[test]
-fn the_state_is_one_object() {
-    let one = Recorder::hello("one");
-    let (balancer, operator) = serve(&[one.addr], &["--workers=3"]);
-    assert_eq!(balancer.get("/").status, 200);
-    assert_eq!(balancer.client().request("TRACE / HTTP/1.1\r\nHost: a\r\n\r\n").status, 405);
-    scrape_after(&operator, 2);
-    let mut state = operator.done("GET /api/state", "");
-    let uptime = state["uptime_seconds"].take().as_f64().unwrap();
-    assert!(uptime > 0.0 && uptime < 600.0, "{uptime}");
-    let backends = operator.list();
-    let names = |list: &[serde_json::Value]| list.iter().map(|one| one["name"].clone()).collect::<Vec<_>>();
-    let keys = |one: &serde_json::Value| one.as_object().unwrap().keys().cloned().collect::<Vec<_>>();
-    let shown = state["backends"].take();
-    let shown = shown.as_array().unwrap();
-    assert_eq!((names(shown), keys(&shown[0])), (names(&backends), keys(&backends[0])));
-    let connections = state["connections"].take();
-    assert_eq!(connections.is_null(), is_tiny(), "{connections}");
-    assert_eq!(
-        state,
-        json!({
-            "version": env!("CARGO_PKG_VERSION"),
-            "uptime_seconds": null,
-            "queue_depth": 0,
-            "workers": 3,
-            "workers_busy": 0,
-            "connections": null,
-            "requests": { "2xx": 1, "3xx": 0, "4xx": 1, "5xx": 0, "other": 0 },
-            "backends": null,
-        })
-    );
 }

@@ -1,0 +1,147 @@
+//! The requests that ended last, for those who watch: so that four of them are seen one by one.
+
+use super::Outcome;
+use super::cell::PATH;
+use super::ended::Ended;
+use std::collections::VecDeque;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::{Mutex, PoisonError, TryLockError};
+use std::time::Instant;
+
+/// So many are kept.
+const KEPT: usize = 32;
+
+/// Of many requests one each 20 ms is kept. Nobody could read more, and workers have better things to do.
+const SPACING: u64 = 20_000;
+
+/// A request that has ended.
+#[derive(Clone, Debug)]
+pub struct Glimpse {
+    /// Counts up from 1, over those that were kept.
+    pub number: u64,
+    /// When it ended.
+    pub ended_at: Instant,
+    /// Its method; nothing if its head could not be believed, as with the path.
+    pub method: Option<String>,
+    /// Its path, without the query.
+    pub path: Option<String>,
+    /// The name of the backend that was chosen last.
+    pub backend: Option<String>,
+    /// The status that was sent.
+    pub status: u16,
+    /// How it ended.
+    pub ended: Ended,
+    /// From when it was ready for a worker to its end, in seconds.
+    pub seconds: f64,
+    /// Backends that were tried.
+    pub tries: u32,
+}
+
+/// The last requests.
+#[derive(Debug)]
+pub struct Recent {
+    opened: Instant,
+    /// When one more may be kept, in microseconds, if they come evenly. A burst may run ahead of it.
+    next: AtomicU64,
+    kept: Mutex<Kept>,
+}
+
+#[derive(Debug, Default)]
+struct Kept {
+    number: u64,
+    glimpses: VecDeque<Glimpse>,
+}
+
+impl Default for Recent {
+    fn default() -> Self {
+        Recent { opened: Instant::now(), next: AtomicU64::new(0), kept: Mutex::default() }
+    }
+}
+
+impl Recent {
+    /// Keeps it, unless there are many, or somebody is at the list at this moment: nobody waits here.
+    pub fn note(&self, outcome: &Outcome<'_>) {
+        let now = self.opened.elapsed().as_micros() as u64;
+        let next = self.next.load(Relaxed);
+        if next > now + KEPT as u64 * SPACING {
+            return;
+        }
+        let mut kept = match self.kept.try_lock() {
+            Ok(kept) => kept,
+            Err(TryLockError::Poisoned(poisoned)) => poisoned.into_inner(),
+            Err(TryLockError::WouldBlock) => return,
+        };
+        self.next.store(next.max(now) + SPACING, Relaxed);
+        kept.keep(outcome);
+    }
+
+    /// Those that there are, the newest last.
+    pub fn all(&self) -> Vec<Glimpse> {
+        let kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
+        kept.glimpses.iter().cloned().collect()
+    }
+}
+
+impl Kept {
+    fn keep(&mut self, outcome: &Outcome<'_>) {
+        self.number += 1;
+        if self.glimpses.len() == KEPT {
+            self.glimpses.pop_front();
+        }
+        self.glimpses.push_back(Glimpse {
+            number: self.number,
+            ended_at: Instant::now(),
+            method: outcome.head.map(|head| head.method.to_string()),
+            path: outcome.head.map(|head| head.uri.path().chars().take(PATH).collect()),
+            backend: outcome.backend.map(|backend| backend.authority().to_string()),
+            status: outcome.status.as_u16(),
+            ended: outcome.ended,
+            seconds: outcome.total.as_secs_f64(),
+            tries: outcome.tries,
+        });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::error::Refusal;
+
+    fn note(recent: &Recent, times: usize) {
+        for _ in 0..times {
+            let peer = ([127, 0, 0, 1], 1).into();
+            recent.note(&Outcome::refused(None, peer, Instant::now(), Refusal::QueueFull));
+        }
+    }
+
+    #[test]
+    fn the_last_ones_are_kept_and_numbered() {
+        let recent = Recent::default();
+        note(&recent, 3);
+        let all = recent.all();
+        assert_eq!(all.iter().map(|one| one.number).collect::<Vec<_>>(), [1, 2, 3]);
+        let last = &all[2];
+        assert_eq!((last.status, last.ended, last.tries), (503, Ended::Rejected, 0));
+        assert_eq!((&last.method, &last.backend), (&None, &None));
+    }
+
+    #[test]
+    fn of_a_flood_only_the_first_are_kept_and_later_one_each_spacing() {
+        let recent = Recent::default();
+        let began = Instant::now();
+        note(&recent, 100_000);
+        let most = KEPT as u64 + 2 + began.elapsed().as_micros() as u64 / SPACING;
+        let all = recent.all();
+        assert_eq!(all.len(), KEPT);
+        assert!((KEPT as u64..=most).contains(&all[KEPT - 1].number), "{} of {most}", all[KEPT - 1].number);
+    }
+
+    #[test]
+    fn nobody_waits_while_somebody_looks() {
+        let recent = Recent::default();
+        let looking = recent.kept.lock().unwrap();
+        note(&recent, 1);
+        drop(looking);
+        assert_eq!(recent.all().len(), 0);
+    }
+}

@@ -1,0 +1,308 @@
+//! What the access log says of each request: what it is called, and in one word, how it ended.
+
+use crate::backend::Recorder;
+use crate::bed::{Balancer, Client, Ending, dead_port, eventually, program};
+use crate::operator::{ADMIN, Operator};
+use crate::pool::{ask_all, dammed};
+use serde_json::Value;
+use std::io::{Read, Write};
+use std::net::{Shutdown, SocketAddr, TcpStream};
+use std::process::Stdio;
+use std::sync::atomic::Ordering::SeqCst;
+use std::sync::{Arc, Mutex};
+use turnwheel::config::Config;
+use turnwheel::shutdown;
+use turnwheel::strategy::{Candidate, ClientKey, Strategy};
+
+const LOG: &str = "--access-log=json";
+
+fn serve(backends: &[SocketAddr], flags: &[&str]) -> Balancer {
+    Balancer::serve(backends, &[&[LOG], flags].concat())
+}
+
+/// The log, once it has so many lines, a JSON object each.
+#[track_caller]
+fn lines(balancer: &Balancer, count: usize) -> Vec<Value> {
+    let lines = || -> Vec<Value> {
+        let text = balancer.stdout();
+        let objects = text.lines().filter(|line| line.starts_with('{'));
+        objects.map(|line| serde_json::from_str(line).unwrap()).collect()
+    };
+    eventually("the lines are written", || lines().len() >= count);
+    let lines = lines();
+    assert_eq!(lines.len(), count, "{lines:#?}");
+    lines
+}
+
+/// The one line that there is: how it ended, why, and its status.
+#[track_caller]
+fn ended(balancer: &Balancer) -> (String, Option<String>, u64) {
+    let line = lines(balancer, 1).remove(0);
+    let text = |name: &str| line[name].as_str().map(str::to_owned);
+    (text("ended").unwrap(), text("reason"), line["status"].as_u64().unwrap())
+}
+
+fn end(word: &str, reason: Option<&str>, status: u64) -> (String, Option<String>, u64) {
+    (word.to_owned(), reason.map(str::to_owned), status)
+}
+
+#[test]
+fn a_request_has_one_id_at_the_client_at_the_backend_and_in_the_log() {
+    let backend = Recorder::replying("HTTP/1.1 200 OK\r\nX-Request-Id: theirs\r\nContent-Length: 0\r\n\r\n");
+    let balancer = serve(&[backend.addr], &[]);
+    for (sent, kept) in
+        [("", false), ("X-Request-Id: a-b_c.7\r\n", true), ("x-request-id: with space\r\n", false)]
+    {
+        let reply = balancer.client().request(format!("GET / HTTP/1.1\r\nHost: a\r\n{sent}\r\n"));
+        let id = reply.all("X-Request-Id").join("|");
+        assert_eq!(id == "a-b_c.7", kept, "{id}");
+        assert!(kept || id.len() == 32, "{id}");
+        assert_eq!(backend.last_request().header("X-Request-Id"), Some(id.clone()));
+        eventually("it is in the log", || balancer.stdout().contains(&format!("\"id\":\"{id}\"")));
+    }
+    lines(&balancer, 3);
+}
+
+#[test]
+fn an_answer_of_the_balancers_own_says_the_id_too() {
+    let (backend, dam) = dammed();
+    let balancer = serve(&[backend.addr], &["--workers=1", "--queue=1"]);
+    let mut clients = ask_all(balancer.addr, 1);
+    eventually("the worker is busy", || dam.held.load(SeqCst) == 1);
+    clients.extend(ask_all(balancer.addr, 1));
+    let refused = |id: &str| {
+        let reply =
+            balancer.client().request(format!("GET / HTTP/1.1\r\nHost: a\r\nX-Request-Id: {id}\r\n\r\n"));
+        (reply.status, reply.header("X-Request-Id").map(str::to_owned))
+    };
+    eventually("the queue is full", || refused("seven") == (503, Some("seven".into())));
+    dam.open.store(true, SeqCst);
+    clients.iter_mut().for_each(|client| assert_eq!(client.read_reply().status, 200));
+    let dead = dead_port();
+    let broken = serve(&[dead.addr], &[]);
+    let reply = broken.get("/");
+    let id = reply.header("X-Request-Id").unwrap();
+    assert_eq!((reply.status, lines(&broken, 1)[0]["id"].as_str()), (502, Some(id)));
+}
+
+#[test]
+fn without_the_log_nobody_is_given_an_id() {
+    let backend = Recorder::hello("hello");
+    let balancer = Balancer::serve(&[backend.addr], &[]);
+    assert_eq!(balancer.get("/").header("X-Request-Id"), None);
+    assert_eq!(backend.last_request().header("X-Request-Id"), None);
+    let reply = balancer.client().request("GET / HTTP/1.1\r\nHost: a\r\nX-Request-Id: mine\r\n\r\n");
+    assert_eq!(reply.header("X-Request-Id"), None, "it is between the client and the backend");
+    assert_eq!(backend.last_request().header("X-Request-Id").as_deref(), Some("mine"));
+}
+
+#[test]
+fn bytes_are_counted_both_ways() {
+    let backend = Recorder::hello("hello");
+    let balancer = serve(&[backend.addr], &[]);
+    let body = "x".repeat(100_000);
+    let sized = format!("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 100000\r\n\r\n{body}");
+    let chunked = format!(
+        "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n186a0\r\n{body}\r\n0\r\n\r\n"
+    );
+    for request in [sized, chunked] {
+        assert_eq!(balancer.client().request(request).status, 200);
+    }
+    for line in lines(&balancer, 2) {
+        assert_eq!((&line["received"], &line["bytes"]), (&100_000.into(), &5.into()), "{line}");
+    }
+}
+
+#[test]
+fn a_whole_reply_is_ok_whatever_its_status() {
+    let backend = Recorder::replying("HTTP/1.1 500 Oops\r\nContent-Length: 0\r\n\r\n");
+    let balancer = serve(&[backend.addr], &[]);
+    assert_eq!(balancer.get("/").status, 500);
+    assert_eq!(ended(&balancer), end("ok", None, 500));
+}
+
+#[test]
+fn a_client_that_leaves_before_its_reply_is_gone() {
+    let backend = Recorder::pouring();
+    let balancer = serve(&[backend.addr], &[]);
+    let mut client = balancer.client();
+    client.send("GET /large HTTP/1.1\r\nHost: a\r\n\r\n");
+    assert_eq!(client.read_head().unwrap().status, 200);
+    drop(client);
+    assert_eq!(ended(&balancer), end("client_gone", None, 200));
+}
+
+#[test]
+fn a_client_that_breaks_off_its_upload_is_gone() {
+    let backend = Recorder::hello("hello");
+    let balancer = serve(&[backend.addr], &[]);
+    let mut stream = TcpStream::connect(balancer.addr).unwrap();
+    let half = format!("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 200000\r\n\r\n{}", "x".repeat(100_000));
+    stream.write_all(half.as_bytes()).unwrap();
+    stream.shutdown(Shutdown::Write).unwrap();
+    let (word, reason, status) = ended(&balancer);
+    assert_eq!((&*word, reason.as_deref(), status), ("client_gone", Some("client_gone"), 400));
+}
+
+#[test]
+fn a_client_that_stops_sending_is_slow() {
+    let backend = Recorder::hello("hello");
+    let balancer = serve(&[backend.addr], &["--client-body-timeout=100ms"]);
+    let mut client = balancer.client();
+    client
+        .send(format!("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 200000\r\n\r\n{}", "x".repeat(100_000)));
+    assert_eq!(client.read_reply().status, 408);
+    assert_eq!(ended(&balancer), end("client_slow", Some("client_too_slow"), 408));
+}
+
+#[test]
+fn a_client_that_takes_nothing_is_slow() {
+    let backend = Recorder::pouring();
+    let balancer = serve(&[backend.addr], &["--client-write-timeout=100ms"]);
+    let mut client = balancer.client();
+    client.send("GET /large HTTP/1.1\r\nHost: a\r\n\r\n");
+    assert_eq!(ended(&balancer), end("client_slow", None, 200));
+    drop(client);
+}
+
+#[test]
+fn a_backend_that_breaks_off_is_said_to() {
+    let backend = Recorder::new(|conversation| {
+        if conversation.read_request().is_some() {
+            conversation.send("HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nhalf");
+        }
+    });
+    let balancer = serve(&[backend.addr], &["--idle-timeout=200ms"]);
+    let mut client = balancer.client();
+    client.send("GET / HTTP/1.1\r\nHost: a\r\n\r\n");
+    assert_eq!(client.read_head().unwrap().status, 200);
+    assert_eq!(ended(&balancer), end("backend_broke_off", None, 200));
+}
+
+#[test]
+fn a_backend_that_is_not_there_has_failed() {
+    let dead = dead_port();
+    let balancer = serve(&[dead.addr], &[]);
+    assert_eq!(balancer.get("/").status, 502);
+    assert_eq!(ended(&balancer), end("backend_failed", Some("bad_gateway"), 502));
+}
+
+#[test]
+fn a_backend_that_is_late_with_its_head_or_its_body_is_a_timeout() {
+    let mute = Recorder::silent();
+    let balancer = serve(&[mute.addr], &["--reply-head-timeout=100ms"]);
+    assert_eq!(balancer.get("/").status, 504);
+    assert_eq!(ended(&balancer), end("timeout", Some("backend_too_slow"), 504));
+
+    let stuck = Recorder::new(|conversation| {
+        if conversation.read_request().is_some() {
+            conversation.send("HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nhalf");
+            conversation.read_to_end();
+        }
+    });
+    let balancer = serve(&[stuck.addr], &["--upstream-timeout=100ms", "--idle-timeout=200ms"]);
+    let mut client = balancer.client();
+    client.send("GET / HTTP/1.1\r\nHost: a\r\n\r\n");
+    assert_eq!(client.read_head().unwrap().status, 200);
+    assert_eq!(ended(&balancer), end("timeout", None, 200));
+}
+
+#[test]
+fn what_is_not_served_is_rejected_with_a_reason() {
+    let backend = Recorder::hello("hello");
+    for (request, reason, status) in [
+        ("GET / HTTP/1.1\r\n\r\n", "bad_request", 400),
+        ("TRACE / HTTP/1.1\r\nHost: a\r\n\r\n", "method_not_allowed", 405),
+        ("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 9999999999\r\n\r\n", "body_too_large", 413),
+    ] {
+        let balancer = serve(&[backend.addr], &[]);
+        assert_eq!(u64::from(balancer.client().request(request).status), status);
+        assert_eq!(ended(&balancer), end("rejected", Some(reason), status));
+    }
+    assert_eq!(backend.requests().len(), 0);
+}
+
+/// The log's reader has stopped reading: what fits into the pipe and the queue is kept, and nobody waits for the rest.
+#[test]
+fn a_log_that_nobody_reads_costs_lines_and_no_request() {
+    const REQUESTS: usize = 12_000;
+    let backend = Recorder::hello("hello");
+    let mut command = program();
+    command.args(["serve", "--listen=127.0.0.1:0", ADMIN, LOG]);
+    command.arg(format!("--backend=http://{}", backend.addr));
+    let mut child =
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
+    let mut unread = child.stdout.take().unwrap();
+    let mut address = || -> SocketAddr {
+        let mut line = Vec::new();
+        while line.last() != Some(&b'\n') {
+            let mut byte = [0];
+            unread.read_exact(&mut byte).unwrap();
+            line.push(byte[0]);
+        }
+        String::from_utf8(line).unwrap().trim_end().rsplit(' ').next().unwrap().parse().unwrap()
+    };
+    let (balancer, admin) = (address(), address());
+    let mut client = Client::connect(balancer);
+    for _ in 0..REQUESTS {
+        assert_eq!(client.request("GET / HTTP/1.1\r\nHost: a\r\n\r\n").status, 200);
+    }
+    let operator = Operator { addr: admin };
+    let dropped = || operator.done("GET /api/state", "")["access_log_dropped"].as_u64().unwrap();
+    eventually("lines are dropped and counted", || dropped() > 0);
+    let page = operator.ask("GET /metrics", "");
+    assert!(page.text().contains("\nturnwheel_access_log_dropped_total "), "{}", page.text());
+    assert!((dropped() as usize) < REQUESTS, "what there was room for was kept");
+    child.kill().unwrap();
+    child.wait().unwrap();
+}
+
+/// A sink that can be looked into.
+#[derive(Clone, Default)]
+struct Kept(Arc<Mutex<Vec<u8>>>);
+
+impl Write for Kept {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.0.lock().unwrap().extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+struct Panics;
+
+impl Strategy for Panics {
+    fn pick(&self, _usable: &[Candidate<'_>], _client: &ClientKey) -> usize {
+        panic!("on purpose")
+    }
+}
+
+#[test]
+fn a_request_that_makes_its_worker_panic_is_answered_and_logged() {
+    let (backend, kept) = (Recorder::hello("hello"), Kept::default());
+    let mut config = Config::new(vec![format!("http://{}", backend.addr).parse().unwrap()]);
+    config.listen = vec!["127.0.0.1:0".parse().unwrap()];
+    config.upstream.strategy = Arc::new(Panics);
+    config.access_log = Some((turnwheel::access_log::Format::Json, Box::new(kept.clone())));
+    let balancer = turnwheel::balancer::Balancer::bind(config).unwrap();
+    let address = balancer.local_addr().unwrap();
+    let (handle, stop) = shutdown::pair();
+    std::thread::scope(|scope| {
+        scope.spawn(|| balancer.run(&stop).unwrap());
+        for _ in 0..3 {
+            let mut client = Client::connect(address);
+            assert_eq!(client.request("GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n").status, 502);
+            assert_eq!(client.read_to_end_of_connection().1, Ending::Finished);
+        }
+        handle.stop();
+    });
+    let text = String::from_utf8(kept.0.lock().unwrap().clone()).unwrap();
+    let lines: Vec<Value> = text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert_eq!(lines.len(), 3, "{text}");
+    for line in lines {
+        assert_eq!((&line["ended"], &line["status"]), (&"panicked".into(), &502.into()), "{line}");
+    }
+}
