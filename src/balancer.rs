@@ -1,7 +1,7 @@
 //! Builds everything, starts the threads, and ends them in the right order.
 
 use crate::access_log::AccessLog;
-use crate::admin::{Admin, RunningAdmin};
+use crate::admin::{Admin, Props, RunningAdmin};
 use crate::config::Config;
 use crate::edge::lifecycle::{self, Edge, Running};
 use crate::error::StartError;
@@ -37,6 +37,7 @@ pub struct Balancer {
     edges: Vec<Box<dyn Edge>>,
     admin: Option<Admin>,
     members: Arc<Membership>,
+    props: Option<Arc<dyn Props>>,
 }
 
 impl Balancer {
@@ -58,7 +59,14 @@ impl Balancer {
         let waiting = (config.workers / 2).max(1); // workers that may wait for slow clients
         let edges = lifecycle::bind(config.edge_kind, &config.listen, &config.edge, waiting)?;
         let admin = config.admin.take().map(Admin::bind).transpose()?;
-        Ok(Balancer { config, edges, admin, members: Arc::new(members) })
+        Ok(Balancer { config, edges, admin, members: Arc::new(members), props: None })
+    }
+
+    /// The same with props: the admin listener hands them to whoever asks, and they are cleared away before the
+    /// balancer stops. Only the demo has any.
+    #[must_use]
+    pub fn with_props(self, props: Arc<dyn Props>) -> Self {
+        Balancer { props: Some(props), ..self }
     }
 
     /// The addresses that were bound, in the order of the configuration.
@@ -86,13 +94,14 @@ impl Balancer {
         tracing::info!("ready");
         stop.wait();
         tracing::info!("stopping: finishing the requests under way");
+        serving.clear_props();
         serving.drain(drain_delay, Instant::now() + drain_delay + grace);
         Ok(())
     }
 
     fn start(self) -> Result<Serving, StartError> {
         let listen = self.local_addrs();
-        let Balancer { mut config, edges, admin, members } = self;
+        let Balancer { mut config, edges, admin, members, props } = self;
         let crew = Crew::default();
         let log = match config.access_log.take() {
             Some((format, sink)) => AccessLog::to(format, sink, &crew)?,
@@ -115,7 +124,7 @@ impl Balancer {
         let checks = Arc::new(Crew::default());
         let prober = Prober::new(Arc::clone(&members), Arc::clone(&checks));
         crew.start("probe", move || prober.run())?;
-        let mut serving = Serving { edges: Vec::new(), admin: None, members, agents, crew, checks };
+        let mut serving = Serving { edges: Vec::new(), admin: None, members, props, agents, crew, checks };
         for edge in edges {
             serving.edges.push(edge.start(door.clone())?);
         }
@@ -134,6 +143,7 @@ struct Serving {
     /// The listener, and what keeps its history going.
     admin: Option<(RunningAdmin, Sender<()>)>,
     members: Arc<Membership>,
+    props: Option<Arc<dyn Props>>,
     agents: Vec<forward::Handle>,
     crew: Crew,
     checks: Arc<Crew>,
@@ -159,6 +169,7 @@ impl Serving {
             queue_capacity: config.queue.capacity,
             edge: config.edge_kind,
             listen,
+            demo: self.props.is_some(),
             connections: self.edges.iter().find_map(|edge| edge.connections()),
             members: Arc::clone(&self.members),
         }
@@ -169,9 +180,16 @@ impl Serving {
         let (overview, (open, closed)) = (Arc::new(overview), bounded(0));
         let historian = Arc::clone(&overview);
         self.crew.start("history", move || historian.keep_history(&closed))?;
-        let running = admin.start(Arc::clone(&self.members) as _, overview)?;
+        let running = admin.start(Arc::clone(&self.members) as _, overview, self.props.clone())?;
         self.admin = Some((running, open));
         Ok(())
+    }
+
+    /// What only a lesson needs goes first: then there is an end to the requests.
+    fn clear_props(&self) {
+        if let Some(props) = &self.props {
+            props.clear();
+        }
     }
 
     /// Stops accepting after the delay, finishes what is queued and under way until the deadline at

@@ -1,105 +1,141 @@
-//! The demo backends: servers that say who they are.
-//!
-//! They are the balancer's own edge and queue, with somebody behind it who answers at once in place
-//! of a worker who asks a backend.
+//! The demo: backends that say who they are, and clients that ask. Who follows the lesson can have the backends
+//! slow, failing or gone, and traffic, through the admin listener: see [`Props`].
 
-use crate::edge::lifecycle::{Edge, Running};
-use crate::edge::tiny::TinyEdge;
-use crate::edge::wire::Scratch;
-use crate::edge::{self, Exchange};
+mod backend;
+mod part;
+mod traffic;
+
+use crate::admin::{BackendChange, Props, Rejected, TrafficChange};
 use crate::error::StartError;
-use crate::queue::{self, Seat};
-use crate::record::Recorder;
-use crate::threads::Crew;
-use http::header::CONTENT_TYPE;
-use http::{HeaderValue, Response};
-use std::io;
-use std::net::SocketAddr;
-use std::sync::Arc;
-use std::thread;
-use std::time::{Duration, Instant};
+pub use backend::{DemoBackend, RunningBackend};
+use part::Part;
+use serde_json::{Value, json};
+use std::net::{Ipv4Addr, SocketAddr};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+use traffic::{Crowd, Traffic};
 
-/// Threads that answer: so many requests can be thought about at a time.
-const ANSWERERS: usize = 64;
-
-/// How long requests under way may take to finish when the backend stops.
-const GRACE: Duration = Duration::from_secs(1);
-
-/// A demo backend that has its address, and is not serving yet.
-pub struct DemoBackend {
-    edge: TinyEdge,
-    greeting: Arc<str>,
-    delay: Duration,
+/// The demo's backends, with their addresses, and not serving yet.
+pub struct Demo {
+    backends: Vec<DemoBackend>,
 }
 
-/// A demo backend at work.
-pub struct RunningBackend {
-    edge: Box<dyn Running>,
-    crew: Crew,
+/// The demo at work. What there is to be seen of it is read without waiting for whoever changes it.
+pub struct RunningDemo {
+    parts: Vec<Arc<Part>>,
+    traffic: Traffic,
+    machinery: Mutex<Machinery>,
 }
 
-impl DemoBackend {
-    /// Binds an address. The backend is called by its name, or by its port as `:8081`.
+/// What is started and ended: by one at a time.
+struct Machinery {
+    /// In the order of the parts.
+    backends: Vec<Option<RunningBackend>>,
+    crowd: Option<Crowd>,
+    /// Nothing more is changed.
+    over: bool,
+}
+
+impl Demo {
+    /// Binds a backend to each of these ports of this machine. All of them think so long about each request.
     ///
     /// # Errors
-    /// When the address cannot be bound.
-    pub fn bind(address: SocketAddr, name: Option<&str>, delay: Duration) -> Result<Self, StartError> {
-        let edge = TinyEdge::bind(address, &edge::Options::default())?;
-        let name = name.map_or_else(|| format!(":{}", edge.local_addr().port()), str::to_owned);
-        let greeting = format!("Hello from backend server on {name}\n").into();
-        Ok(DemoBackend { edge, greeting, delay })
+    /// When a port cannot be bound.
+    pub fn bind(ports: &[u16], delay: Duration) -> Result<Self, StartError> {
+        let bind = |port: &u16| DemoBackend::bind((Ipv4Addr::LOCALHOST, *port).into(), None, delay);
+        Ok(Demo { backends: ports.iter().map(bind).collect::<Result<_, _>>()? })
     }
 
-    /// The address that was bound.
-    pub fn local_addr(&self) -> SocketAddr {
-        self.edge.local_addr()
+    /// The addresses that were bound.
+    pub fn addresses(&self) -> Vec<SocketAddr> {
+        self.backends.iter().map(DemoBackend::local_addr).collect()
     }
 
-    /// Starts serving.
+    /// Starts the backends. Traffic will go to the balancer at this address, when somebody asks for it.
     ///
     /// # Errors
     /// When a thread cannot be started.
-    pub fn start(self) -> Result<RunningBackend, StartError> {
-        let DemoBackend { edge, greeting, delay } = self;
-        let crew = Crew::default();
-        let (door, seats, foreman) =
-            queue::open(ANSWERERS, queue::Options::default(), Arc::new(Recorder::off()));
-        for (number, seat) in seats.into_iter().enumerate() {
-            let greeting = Arc::clone(&greeting);
-            crew.start(format!("answer-{number}"), move || answer_all(seat, &greeting, delay))?;
+    pub fn start(self, balancer: SocketAddr) -> Result<RunningDemo, StartError> {
+        let parts = self.backends.iter().map(|backend| Arc::clone(backend.part())).collect();
+        let started = self.backends.into_iter().map(|backend| backend.start().map(Some));
+        let backends = started.collect::<Result<_, _>>()?;
+        let machinery = Mutex::new(Machinery { backends, crowd: None, over: false });
+        Ok(RunningDemo { parts, traffic: Traffic::to(balancer), machinery })
+    }
+}
+
+impl RunningDemo {
+    /// Ends the traffic and the backends. The balancer has been stopped by then.
+    pub fn stop(&self) {
+        self.clear();
+        let running = self.machinery().backends.iter_mut().filter_map(Option::take).collect::<Vec<_>>();
+        running.into_iter().for_each(RunningBackend::stop);
+    }
+
+    fn machinery(&self) -> MutexGuard<'_, Machinery> {
+        self.machinery.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The same for whoever changes something.
+    fn machinery_in_use(&self) -> Result<MutexGuard<'_, Machinery>, Rejected> {
+        let machinery = self.machinery();
+        match machinery.over {
+            true => Err(Rejected::NotNow("the demo is stopping".into())),
+            false => Ok(machinery),
         }
-        crew.start("foreman", move || foreman.run())?;
-        Ok(RunningBackend { edge: Box::new(edge).start(door)?, crew })
     }
 }
 
-impl RunningBackend {
-    /// Finishes what is under way, and ends.
-    pub fn stop(mut self) {
-        let deadline = Instant::now() + GRACE;
-        self.edge.stop_accepting();
-        while !self.edge.is_idle() && Instant::now() < deadline {
-            thread::sleep(Duration::from_millis(2));
+impl Props for RunningDemo {
+    fn show(&self) -> Value {
+        let backends: Vec<_> = self.parts.iter().map(|part| part.show()).collect();
+        json!({ "traffic": self.traffic.show(), "backends": backends })
+    }
+
+    fn change_traffic(&self, change: TrafficChange) -> Result<Value, Rejected> {
+        let mut machinery = self.machinery_in_use()?;
+        self.traffic.change(&mut machinery.crowd, change.rate, change.clients).map_err(not_now)?;
+        Ok(self.show())
+    }
+
+    fn change_backend(&self, name: &str, change: BackendChange) -> Result<Value, Rejected> {
+        let found = self.parts.iter().position(|part| part.address.to_string() == name);
+        let Some(number) = found else {
+            return Err(Rejected::Unknown(format!("there is no demo backend {name}")));
+        };
+        let part = &self.parts[number];
+        let mut machinery = self.machinery_in_use()?;
+        // What may fail comes first: then nothing has changed.
+        if let Some(running) = change.running {
+            run(&mut machinery.backends[number], part, running).map_err(not_now)?;
         }
-        self.edge.finish(deadline);
-        self.crew.join(deadline);
+        if let Some(delay) = change.delay {
+            part.set_delay(delay);
+        }
+        if let Some(percent) = change.error_percent {
+            part.set_error_percent(percent);
+        }
+        Ok(self.show())
+    }
+
+    fn clear(&self) {
+        let mut machinery = self.machinery();
+        machinery.over = true;
+        self.traffic.end(&mut machinery.crowd);
+        self.parts.iter().for_each(|part| part.set_delay(Duration::ZERO));
     }
 }
 
-fn answer_all(mut seat: Seat, greeting: &str, delay: Duration) {
-    let mut scratch = Scratch::default();
-    while let Some(mut exchange) = seat.take(Duration::MAX, &|| ()) {
-        thread::sleep(delay);
-        // A client that goes away in the middle is its own business.
-        let _ = answer(&mut exchange, greeting, &mut scratch);
+/// Has a backend run, or not. One that does so already is left alone.
+fn run(backend: &mut Option<RunningBackend>, part: &Arc<Part>, running: bool) -> Result<(), StartError> {
+    match (backend.take(), running) {
+        (None, true) => *backend = Some(DemoBackend::again(Arc::clone(part))?.start()?),
+        (Some(stopping), false) => stopping.stop(),
+        (as_it_was, _) => *backend = as_it_was,
     }
+    Ok(())
 }
 
-/// Reads the request to its end and greets.
-fn answer(exchange: &mut Exchange, greeting: &str, scratch: &mut Scratch) -> io::Result<()> {
-    io::copy(exchange, &mut io::sink())?;
-    let (mut head, ()) = Response::new(()).into_parts();
-    head.headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
-    let (_, outcome) = exchange.reply(&head, Some(greeting.len() as u64), &mut greeting.as_bytes(), scratch);
-    outcome.map_err(io::Error::other)
+fn not_now(error: StartError) -> Rejected {
+    Rejected::NotNow(error.to_string())
 }

@@ -3,9 +3,10 @@
 use anyhow::{Context, Result};
 use clap::Parser;
 use std::io::{IsTerminal, Write};
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::sync::Arc;
 use std::time::Duration;
 use tracing_subscriber::filter::Targets;
 use tracing_subscriber::prelude::*;
@@ -13,8 +14,8 @@ use turnwheel::admin::{self, Token};
 use turnwheel::backend::BackendUrl;
 use turnwheel::balancer::Balancer;
 use turnwheel::cli::{Cli, Command};
-use turnwheel::config::{Config, Reread};
-use turnwheel::demo::DemoBackend;
+use turnwheel::config::{self, Config, Reread};
+use turnwheel::demo::{Demo, DemoBackend};
 use turnwheel::edge::lifecycle::Kind;
 use turnwheel::error::StartError;
 use turnwheel::settings::choices::Edge;
@@ -110,33 +111,15 @@ fn reread(flags: Settings, file: PathBuf, started_with: Settings) -> Box<Reread>
 }
 
 fn demo(ports: &[u16], delay: Duration, mut settings: Settings) -> Result<()> {
-    let ports = if ports.is_empty() { &DEMO_PORTS } else { ports };
-    let bind = |port: &u16| DemoBackend::bind((Ipv4Addr::LOCALHOST, *port).into(), None, delay);
-    let backends = ports.iter().map(bind).collect::<Result<Vec<_>, _>>()?;
-    let addresses: Vec<SocketAddr> = backends.iter().map(DemoBackend::local_addr).collect();
+    let demo = Demo::bind(if ports.is_empty() { &DEMO_PORTS } else { ports }, delay)?;
+    let addresses = demo.addresses();
     settings.edge = settings.edge.or(Some(Edge::TinyHttp)); // the one to read first
     settings.backend =
         addresses.iter().map(|address| BackendUrl::from(*address).to_string().as_str().into()).collect();
     let asked_for_admin = settings.admin.is_some();
-    let bind = |settings: Settings, admin: Option<admin::Options>| -> Result<Result<Balancer, StartError>> {
-        let mut config = settings.validate()?;
-        config.admin = config.admin.or(admin);
-        fit_descriptors(&mut config);
-        Ok(Balancer::bind(config))
-    };
-    let by_default = admin::Options { listen: admin::LISTEN, token: None };
-    let balancer = match bind(settings.clone(), (!asked_for_admin).then_some(by_default))? {
-        // Nobody has asked for it, so a port that somebody else has does not keep the demo from starting.
-        Err(StartError::Bind { address, cause }) if !asked_for_admin && address == admin::LISTEN => {
-            tracing::warn!(
-                "there is no admin listener on {address}: {cause}; choose another one with --admin"
-            );
-            bind(settings, None)??
-        }
-        outcome => outcome?,
-    };
+    let balancer = if asked_for_admin { bind(settings, None)?? } else { bind_with_admin(settings)? };
     let stop = stop_on_signals()?;
-    let running = backends.into_iter().map(DemoBackend::start).collect::<Result<Vec<_>, _>>()?;
+    let demo = Arc::new(demo.start(balancer.local_addr().unwrap_or(config::LISTEN))?);
     for address in addresses {
         say(format_args!("Backend is listening on :{}", address.port()));
     }
@@ -148,9 +131,32 @@ fn demo(ports: &[u16], delay: Duration, mut settings: Settings) -> Result<()> {
         Some(address) => tracing::info!("the admin listener is on {address}"),
         None => {}
     }
-    let outcome = balancer.run(&stop);
-    running.into_iter().for_each(turnwheel::demo::RunningBackend::stop);
+    let outcome = balancer.with_props(Arc::clone(&demo) as _).run(&stop);
+    demo.stop();
     Ok(outcome?)
+}
+
+/// The demo's balancer, with an admin listener if these settings name none.
+fn bind(settings: Settings, admin: Option<admin::Options>) -> Result<Result<Balancer, StartError>> {
+    let mut config = settings.validate()?;
+    config.admin = config.admin.or(admin);
+    fit_descriptors(&mut config);
+    Ok(Balancer::bind(config))
+}
+
+/// The same with one that nobody has asked for, so a port that somebody else has does not keep the demo from
+/// starting.
+fn bind_with_admin(settings: Settings) -> Result<Balancer> {
+    let by_default = admin::Options { listen: admin::LISTEN, token: None };
+    match bind(settings.clone(), Some(by_default))? {
+        Err(StartError::Bind { address, cause }) if address == admin::LISTEN => {
+            tracing::warn!(
+                "there is no admin listener on {address}: {cause}; choose another one with --admin"
+            );
+            Ok(bind(settings, None)??)
+        }
+        outcome => Ok(outcome?),
+    }
 }
 
 /// A line on standard output. If nobody reads it (a closed pipe), the work goes on.

@@ -106,7 +106,7 @@ mod tests {
         let listen = "127.0.0.1:0".parse().unwrap();
         let admin = Admin::bind(Options { listen, token: token(secret) }).unwrap();
         let address = admin.local_addr();
-        let running = admin.start(Arc::new(control), Arc::new(Fake::default())).unwrap();
+        let running = admin.start(Arc::new(control), Arc::new(Fake::default()), None).unwrap();
         let outcome = ask(address, token(shown).as_ref()).map_err(|problems| problems.to_string());
         assert_eq!(running.finish(Instant::now() + PATIENCE), 0);
         outcome

@@ -1,7 +1,9 @@
-//! Which request asks for what, and how the answer is written. The balancer is behind [`Control`] and [`Insight`].
+//! Which request asks for what, and how the answer is written. The balancer is behind [`Control`] and [`Insight`],
+//! and the demo behind [`Props`].
 
-use super::control::{Control, Insight, Rejected};
+use super::control::{Control, Insight, Props, Rejected};
 use super::fields::Fields;
+use super::props;
 use super::reply::Reply;
 use http::header::ALLOW;
 use http::{HeaderValue, Method, StatusCode, Uri};
@@ -23,6 +25,9 @@ enum Action {
     Resume,
     Weigh,
     Reload,
+    Props,
+    ChangeTraffic,
+    ChangeBackend,
 }
 
 /// What a path is good for: the methods that are served there. HEAD is served as GET.
@@ -33,6 +38,8 @@ type Methods = &'static [(&'static str, Action)];
 pub struct Balancer<'a> {
     pub control: &'a dyn Control,
     pub insight: &'a dyn Insight,
+    /// Only the demo has any.
+    pub props: Option<&'a dyn Props>,
 }
 
 /// What a target says beside the action.
@@ -67,12 +74,15 @@ fn find(path: &str) -> Option<(Methods, String)> {
         "/api/history" => &[("GET", Action::History)],
         "/api/reload" => &[("POST", Action::Reload)],
         "/api/backends" => &[("GET", Action::List), ("POST", Action::Add)],
-        _ => return find_backend(path.strip_prefix("/api/backends/")?),
+        "/api/demo" => &[("GET", Action::Props)],
+        "/api/demo/traffic" => &[("POST", Action::ChangeTraffic), ("PUT", Action::ChangeTraffic)],
+        _ => return find_backend(path).or_else(|| find_demo_backend(path)),
     };
     Some((methods, String::new()))
 }
 
-fn find_backend(rest: &str) -> Option<(Methods, String)> {
+fn find_backend(path: &str) -> Option<(Methods, String)> {
+    let rest = path.strip_prefix("/api/backends/")?;
     let (name, verb) = rest.split_once('/').map_or((rest, None), |(name, verb)| (name, Some(verb)));
     let methods: Methods = match verb {
         None => &[("DELETE", Action::Remove)],
@@ -82,6 +92,12 @@ fn find_backend(rest: &str) -> Option<(Methods, String)> {
         Some(_) => return None,
     };
     decoded(name).filter(|name| !name.is_empty()).map(|name| (methods, name))
+}
+
+fn find_demo_backend(path: &str) -> Option<(Methods, String)> {
+    let name = decoded(path.strip_prefix("/api/demo/backends/")?)?;
+    let is_name = !name.is_empty() && !name.contains('/');
+    is_name.then_some((&[("POST", Action::ChangeBackend), ("PUT", Action::ChangeBackend)], name))
 }
 
 /// A name without the `%5B` that some clients write for a bracket (RFC 3986 §2.1).
@@ -113,7 +129,7 @@ fn perform(
     about: About<'_>,
     body: &mut dyn Read,
 ) -> Result<Reply, Reply> {
-    let (Balancer { control, insight }, About { name, query }) = (balancer, about);
+    let (Balancer { control, insight, props }, About { name, query }) = (balancer, about);
     match action {
         Action::Live => Ok(Reply::ok(json!({ "status": "ok" }))),
         Action::Ready => Ok(readiness(control)),
@@ -133,6 +149,9 @@ fn perform(
         Action::Drain => bare(body, || control.drain(name).map(Reply::ok)),
         Action::Resume => bare(body, || control.resume(name).map(Reply::ok)),
         Action::Reload => bare(body, || Ok(reload(control))),
+        Action::Props => props::show(props),
+        Action::ChangeTraffic => props::change_traffic(props, body),
+        Action::ChangeBackend => props::change_backend(props, name, body),
     }
 }
 
@@ -142,7 +161,7 @@ fn bare(body: &mut dyn Read, act: impl FnOnce() -> Result<Reply, Rejected>) -> R
     act().map_err(rejected)
 }
 
-fn rejected(rejected: Rejected) -> Reply {
+pub fn rejected(rejected: Rejected) -> Reply {
     Reply::error(rejected.status(), rejected.to_string())
 }
 
@@ -204,7 +223,7 @@ mod tests {
 
     fn ask(control: &Fake, request: &str, body: &str) -> (u16, String) {
         let (method, path) = request.split_once(' ').unwrap();
-        let balancer = Balancer { control, insight: control };
+        let balancer = Balancer { control, insight: control, props: None };
         let reply = answer(balancer, &method.parse().unwrap(), &path.parse().unwrap(), &mut body.as_bytes());
         (reply.status.as_u16(), reply.text)
     }
@@ -316,7 +335,7 @@ mod tests {
         ] {
             let (method, path) = request.split_once(' ').unwrap();
             let control = Fake::default();
-            let balancer = Balancer { control: &control, insight: &control };
+            let balancer = Balancer { control: &control, insight: &control, props: None };
             let reply = answer(balancer, &method.parse().unwrap(), &path.parse().unwrap(), &mut &b""[..]);
             assert_eq!(reply.status, 405, "{request}");
             assert_eq!(reply.header.unwrap(), (ALLOW, HeaderValue::from_static(allowed)), "{request}");
@@ -326,7 +345,7 @@ mod tests {
     #[test]
     fn metrics_are_text_and_what_keeps_them_from_being_written_is_said() {
         let ask = |control: Fake| {
-            let balancer = Balancer { control: &control, insight: &control };
+            let balancer = Balancer { control: &control, insight: &control, props: None };
             answer(balancer, &Method::GET, &Uri::from_static("/metrics"), &mut &b""[..])
         };
         let reply = ask(Fake::default());

@@ -2,6 +2,7 @@
 
 use http::StatusCode;
 use serde_json::Value;
+use std::time::Duration;
 
 /// The balancer as its operator sees it. Backends are called by their authority, `127.0.0.1:8081`, and
 /// shown as JSON objects that say it under `"name"`.
@@ -67,6 +68,48 @@ pub trait Insight: Send + Sync {
     fn history(&self, after: u64) -> Value;
 }
 
+/// The props of a lesson: what the demo's backends and its traffic can be told. Only the demo has any.
+pub trait Props: Send + Sync {
+    /// How things are, as one object. Each change answers with the same.
+    fn show(&self) -> Value;
+
+    /// Changes how much traffic there is.
+    ///
+    /// # Errors
+    /// When it cannot be done now.
+    fn change_traffic(&self, change: TrafficChange) -> Result<Value, Rejected>;
+
+    /// Changes how a backend behaves, or stops or starts it.
+    ///
+    /// # Errors
+    /// When there is none of that name, or its port is taken by now. Then nothing has changed.
+    fn change_backend(&self, name: &str, change: BackendChange) -> Result<Value, Rejected>;
+
+    /// The balancer is stopping: the traffic ends and nobody thinks any longer, so that there is an end to what is
+    /// under way. Nothing is changed after this.
+    fn clear(&self);
+}
+
+/// A change of the traffic. What is left out stays as it is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct TrafficChange {
+    /// Requests a second in all; 0 is none.
+    pub rate: Option<u32>,
+    /// How many clients make them.
+    pub clients: Option<u32>,
+}
+
+/// A change of a demo backend. What is left out stays as it is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct BackendChange {
+    /// How long it thinks about each request, those that it has already among them.
+    pub delay: Option<Duration>,
+    /// So many of a hundred replies are a 500.
+    pub error_percent: Option<u32>,
+    /// Does it run at all?
+    pub running: Option<bool>,
+}
+
 /// What a reload has changed: names of backends.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Reloaded {
@@ -90,6 +133,9 @@ pub enum Rejected {
     /// It was understood, and makes no sense. 422.
     #[error("{0}")]
     Bad(String),
+    /// It makes sense, and cannot be done as things are. 409.
+    #[error("{0}")]
+    NotNow(String),
 }
 
 impl Rejected {
@@ -97,7 +143,7 @@ impl Rejected {
     pub fn status(&self) -> StatusCode {
         match self {
             Rejected::Unknown(_) => StatusCode::NOT_FOUND,
-            Rejected::Twice(_) => StatusCode::CONFLICT,
+            Rejected::Twice(_) | Rejected::NotNow(_) => StatusCode::CONFLICT,
             Rejected::Bad(_) => StatusCode::UNPROCESSABLE_ENTITY,
         }
     }
@@ -179,6 +225,30 @@ pub(crate) mod fake {
 
         fn ready(&self) -> Result<(), &'static str> {
             self.not_ready.map_or(Ok(()), Err)
+        }
+    }
+
+    impl Props for Fake {
+        fn show(&self) -> Value {
+            json!({ "traffic": {}, "backends": [] })
+        }
+
+        fn change_traffic(&self, TrafficChange { rate, clients }: TrafficChange) -> Result<Value, Rejected> {
+            self.note(format!("traffic {rate:?} {clients:?}"));
+            Ok(self.show())
+        }
+
+        fn change_backend(&self, name: &str, change: BackendChange) -> Result<Value, Rejected> {
+            let BackendChange { delay, error_percent, running } = change;
+            if name == "taken:1" {
+                return Err(Rejected::NotNow("somebody else is there".into()));
+            }
+            self.known(&format!("play {delay:?} {error_percent:?} {running:?}"), name)?;
+            Ok(self.show())
+        }
+
+        fn clear(&self) {
+            self.note("clear".into());
         }
     }
 

@@ -5,6 +5,7 @@ use crate::error::Refusal;
 use http::StatusCode;
 use serde_json::{Map, Value};
 use std::io::Read;
+use std::ops::RangeInclusive;
 
 /// Fields that nobody has asked for yet.
 pub struct Fields(Map<String, Value>);
@@ -44,6 +45,22 @@ impl Fields {
     /// When it is something else.
     pub fn number(&mut self, name: &str) -> Result<Option<u32>, Reply> {
         self.take(name, "a whole number", |value| u32::try_from(value.as_u64()?).ok())
+    }
+
+    /// A whole number of this range, if the field is there.
+    ///
+    /// # Errors
+    /// When it is something else; with 422 when it is another number.
+    pub fn number_within(&mut self, name: &str, range: RangeInclusive<u32>) -> Result<Option<u32>, Reply> {
+        let whole = |value: &Value| (value.is_u64() || value.is_i64()).then(|| value.clone());
+        let Some(value) = self.take(name, "a whole number", whole)? else { return Ok(None) };
+        let number = value.as_u64().and_then(|number| u32::try_from(number).ok());
+        let outside = || {
+            let (least, most) = (range.start(), range.end());
+            let sentence = format!("{name:?} is {value}; it must be from {least} to {most}");
+            Reply::error(StatusCode::UNPROCESSABLE_ENTITY, sentence)
+        };
+        number.filter(|number| range.contains(number)).map(Some).ok_or_else(outside)
     }
 
     /// Yes or no, if the field is there.

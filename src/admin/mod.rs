@@ -1,13 +1,14 @@
 //! Beside the path: a listener of its own for whoever runs the balancer.
 //!
-//! It is the balancer's own edge and queue, with two workers behind it who ask [`Control`] and [`Insight`] in
-//! place of a backend. So an operator gets through while the workers of the traffic are busy, and what a client
+//! It is the balancer's own edge and queue, with two workers behind it who ask [`Control`] and [`Insight`]
+//! (and, in the demo, [`Props`]) in place of a backend. So an operator gets through while the workers of the traffic are busy, and what a client
 //! may do there is as limited as anywhere. [`guard`] says who is served, and `api` what there is.
 
 mod api;
 mod control;
 mod fields;
 pub mod guard;
+mod props;
 mod reply;
 mod token;
 
@@ -19,7 +20,7 @@ use crate::error::StartError;
 use crate::queue::{self, Seat};
 use crate::record::Recorder;
 use crate::threads::Crew;
-pub use control::{Control, Insight, Rejected, Reloaded};
+pub use control::{BackendChange, Control, Insight, Props, Rejected, Reloaded, TrafficChange};
 use http::header::WWW_AUTHENTICATE;
 use http::{HeaderValue, StatusCode};
 use reply::Reply;
@@ -104,7 +105,7 @@ impl Admin {
         self.address
     }
 
-    /// Starts serving.
+    /// Starts serving. Only the demo has props.
     ///
     /// # Errors
     /// When a thread cannot be started.
@@ -112,12 +113,13 @@ impl Admin {
         self,
         control: Arc<dyn Control>,
         insight: Arc<dyn Insight>,
+        props: Option<Arc<dyn Props>>,
     ) -> Result<RunningAdmin, StartError> {
         let Admin { edge, address, token } = self;
         let crew = Crew::default();
         let options = queue::Options { capacity: MOST_CONNECTIONS, ..Default::default() };
         let (door, seats, foreman) = queue::open(ANSWERERS, options, Arc::new(Recorder::off()));
-        let desk = Arc::new(Desk { control, insight, address, token });
+        let desk = Arc::new(Desk { control, insight, props, address, token });
         for (number, seat) in seats.into_iter().enumerate() {
             let desk = Arc::clone(&desk);
             crew.start(format!("admin-{number}"), move || desk.answer_all(seat))?;
@@ -143,6 +145,7 @@ impl RunningAdmin {
 struct Desk {
     control: Arc<dyn Control>,
     insight: Arc<dyn Insight>,
+    props: Option<Arc<dyn Props>>,
     address: SocketAddr,
     token: Option<Token>,
 }
@@ -168,7 +171,8 @@ impl Desk {
         let (method, target) = (head.method.clone(), head.uri.clone());
         match guard::check(&method, target.path(), &head.headers, self.address, self.token.as_ref()) {
             Ok(()) => {
-                let balancer = api::Balancer { control: &*self.control, insight: &*self.insight };
+                let props = self.props.as_deref();
+                let balancer = api::Balancer { control: &*self.control, insight: &*self.insight, props };
                 api::answer(balancer, &method, &target, exchange)
             }
             Err(refused) => refusal(refused),
@@ -200,7 +204,7 @@ mod tests {
         let token = token.map(|text| Token::from_text(text).unwrap());
         let admin = Admin::bind(Options { listen: "127.0.0.1:0".parse().unwrap(), token }).unwrap();
         let (address, control) = (admin.local_addr(), Arc::new(control));
-        let running = admin.start(Arc::clone(&control) as _, Arc::clone(&control) as _).unwrap();
+        let running = admin.start(Arc::clone(&control) as _, Arc::clone(&control) as _, None).unwrap();
         (address, running, control)
     }
 

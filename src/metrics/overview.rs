@@ -41,6 +41,8 @@ pub struct Overview {
     pub edge: Kind,
     /// Where it listens.
     pub listen: Vec<SocketAddr>,
+    /// Is this the demo?
+    pub demo: bool,
     /// Connections of clients, where the edge knows.
     pub connections: Option<Counter>,
     /// The backends.
@@ -160,6 +162,7 @@ impl Insight for Overview {
             "access_log_dropped": self.recorder.dropped_lines(),
             "lately": self.history.lately().all.shown(),
             "recent": self.recorder.recent().iter().map(recent).collect::<Vec<_>>(),
+            "demo": self.demo,
             "backends": self.backends(&plan),
         })
     }

@@ -1,0 +1,140 @@
+//! One demo backend: the parked edge and a queue, with somebody behind them who answers in place of a worker who
+//! asks a backend.
+//!
+//! It is the parked edge because that one can be ended: its connections are closed and its threads gone when the
+//! backend stops, and it starts again where it was.
+
+use super::part::Part;
+use crate::edge::lifecycle::{Edge, Running};
+use crate::edge::parked::ParkedEdge;
+use crate::edge::wire::Scratch;
+use crate::edge::{self, Exchange};
+use crate::error::StartError;
+use crate::queue::{self, Seat};
+use crate::record::Recorder;
+use crate::threads::Crew;
+use http::header::CONTENT_TYPE;
+use http::{HeaderValue, Response, StatusCode};
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
+use std::thread;
+use std::time::{Duration, Instant};
+
+/// Threads that answer: so many requests can be thought about at a time.
+const ANSWERERS: usize = 64;
+
+/// How long requests under way may take to finish when the backend stops. Nobody thinks any more by then: it is for
+/// clients that are still sending.
+const GRACE: Duration = Duration::from_millis(500);
+
+/// How long threads may take to end once they have been cut off.
+const CUT_OFF: Duration = Duration::from_millis(500);
+
+/// How often a backend that is stopping looks whether the last reply is out.
+const GLANCE: Duration = Duration::from_millis(2);
+
+/// A demo backend that has its address, and is not serving yet.
+pub struct DemoBackend {
+    edge: ParkedEdge,
+    part: Arc<Part>,
+}
+
+/// A demo backend at work.
+pub struct RunningBackend {
+    edge: Box<dyn Running>,
+    crew: Crew,
+    part: Arc<Part>,
+    leaving: Arc<AtomicBool>,
+}
+
+impl DemoBackend {
+    /// Binds an address. The backend is called by its name, or by its port as `:8081`.
+    ///
+    /// # Errors
+    /// When the address cannot be bound.
+    pub fn bind(address: SocketAddr, name: Option<&str>, delay: Duration) -> Result<Self, StartError> {
+        let edge = bind_edge(address)?;
+        let address = edge.local_addrs().first().copied().unwrap_or(address);
+        Ok(DemoBackend { edge, part: Arc::new(Part::new(address, name, delay)) })
+    }
+
+    /// Binds the address of one that has stopped, to go on with its part.
+    pub(super) fn again(part: Arc<Part>) -> Result<Self, StartError> {
+        Ok(DemoBackend { edge: bind_edge(part.address)?, part })
+    }
+
+    /// The address that was bound.
+    pub fn local_addr(&self) -> SocketAddr {
+        self.part.address
+    }
+
+    /// The part that it plays.
+    pub(super) fn part(&self) -> &Arc<Part> {
+        &self.part
+    }
+
+    /// Starts serving.
+    ///
+    /// # Errors
+    /// When a thread cannot be started.
+    pub fn start(self) -> Result<RunningBackend, StartError> {
+        let DemoBackend { edge, part } = self;
+        let (crew, leaving) = (Crew::default(), Arc::new(AtomicBool::new(false)));
+        let (door, seats, foreman) =
+            queue::open(ANSWERERS, queue::Options::default(), Arc::new(Recorder::off()));
+        for (number, seat) in seats.into_iter().enumerate() {
+            let (part, leaving) = (Arc::clone(&part), Arc::clone(&leaving));
+            crew.start(format!("answer-{number}"), move || answer_all(seat, &part, &leaving))?;
+        }
+        crew.start("foreman", move || foreman.run())?;
+        let edge = Box::new(edge).start(door)?;
+        part.set_runs(true);
+        Ok(RunningBackend { edge, crew, part, leaving })
+    }
+}
+
+/// One worker may wait for a slow client for each that may not.
+fn bind_edge(address: SocketAddr) -> Result<ParkedEdge, StartError> {
+    ParkedEdge::bind(&[address], &edge::Options::default(), ANSWERERS / 2)
+}
+
+impl RunningBackend {
+    /// Accepts nothing more, answers at once what it was still thinking about, and ends.
+    pub fn stop(mut self) {
+        self.part.set_runs(false);
+        self.edge.stop_accepting();
+        self.leaving.store(true, SeqCst);
+        self.part.wake();
+        let deadline = Instant::now() + GRACE;
+        while !self.edge.is_idle() && Instant::now() < deadline {
+            thread::sleep(GLANCE);
+        }
+        let deadline = Instant::now() + CUT_OFF;
+        self.edge.finish(deadline);
+        self.crew.join(deadline);
+    }
+}
+
+fn answer_all(mut seat: Seat, part: &Part, leaving: &AtomicBool) {
+    let mut scratch = Scratch::default();
+    while let Some(mut exchange) = seat.take(Duration::MAX, &|| ()) {
+        part.think(leaving);
+        // A client that goes away in the middle is its own business.
+        let _ = answer(&mut exchange, part, &mut scratch);
+    }
+}
+
+/// Reads the request to its end and greets; or fails, if that is what is next.
+fn answer(exchange: &mut Exchange, part: &Part, scratch: &mut Scratch) -> io::Result<()> {
+    io::copy(exchange, &mut io::sink())?;
+    let (well, text) = part.next_reply();
+    let (mut head, ()) = Response::new(()).into_parts();
+    if !well {
+        head.status = StatusCode::INTERNAL_SERVER_ERROR;
+    }
+    head.headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
+    let (_, outcome) = exchange.reply(&head, Some(text.len() as u64), &mut text.as_bytes(), scratch);
+    outcome.map_err(io::Error::other)
+}
