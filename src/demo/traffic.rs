@@ -160,8 +160,11 @@ impl Client {
     fn run(self) {
         while self.goes_on_after(self.timetable.wait()) {
             self.tally.sent.fetch_add(1, Relaxed);
-            // One that was broken off says nothing about the balancer.
-            if !self.is_served() && self.goes_on_after(Duration::ZERO) {
+            let failed = match self.ask() {
+                Ok(served) => !served,
+                Err(_) => self.goes_on_after(Duration::ZERO), // or it was broken off, and nobody has failed
+            };
+            if failed {
                 self.tally.failed.fetch_add(1, Relaxed);
             }
         }
@@ -171,11 +174,12 @@ impl Client {
         self.stopped.recv_timeout(pause) == Err(RecvTimeoutError::Timeout)
     }
 
-    /// Asks, and reads the reply to its end: the next request has the same connection then.
-    fn is_served(&self) -> bool {
-        let Ok(mut reply) = self.agent.get(&*self.url).call() else { return false };
-        let whole = io::copy(&mut reply.body_mut().as_reader(), &mut io::sink());
-        whole.is_ok() && !reply.status().is_server_error()
+    /// Asks, and reads the reply to its end: the next request has the same connection then. False if the reply is
+    /// none that one asks for.
+    fn ask(&self) -> Result<bool, ureq::Error> {
+        let mut reply = self.agent.get(&*self.url).call()?;
+        io::copy(&mut reply.body_mut().as_reader(), &mut io::sink())?;
+        Ok(reply.status().as_u16() < 500)
     }
 }
 

@@ -43,9 +43,14 @@ pub struct DeadPort {
 
 /// Reserves an address that refuses connections.
 pub fn dead_port() -> DeadPort {
+    dead_port_at(SocketAddr::from((Ipv4Addr::LOCALHOST, 0)))
+}
+
+/// The same for an address that nobody listens on any more.
+pub fn dead_port_at(addr: SocketAddr) -> DeadPort {
     let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
     socket.set_reuse_address(true).unwrap();
-    socket.bind(&SocketAddr::from((Ipv4Addr::LOCALHOST, 0)).into()).unwrap();
+    socket.bind(&addr.into()).unwrap();
     let addr = socket.local_addr().unwrap().as_socket().unwrap();
     DeadPort { _socket: socket, addr }
 }
@@ -179,7 +184,7 @@ pub fn program() -> Command {
 }
 
 /// The address in `Load balancer is listening on 127.0.0.1:PORT`, or `:PORT` as the demo has it.
-fn listening(stdout: &str, mark: &str) -> Option<SocketAddr> {
+pub fn listening(stdout: &str, mark: &str) -> Option<SocketAddr> {
     let (_, rest) = stdout.split_once(mark)?;
     let (addr, _) = rest.split_once('\n')?;
     let addr = if addr.starts_with(':') { format!("127.0.0.1{addr}") } else { addr.to_string() };

@@ -9,6 +9,7 @@ mod bed;
 mod chaos;
 mod check;
 mod cli;
+mod demo;
 mod drain;
 mod embed;
 mod endings;

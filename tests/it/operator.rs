@@ -1,6 +1,6 @@
 //! Who looks after a running balancer: asks its admin listener, changes its file. And a crowd of clients meanwhile.
 
-use crate::bed::{Balancer, Client, Reply, eventually, program};
+use crate::bed::{Balancer, Client, Reply, eventually, listening, program};
 use serde_json::Value;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -25,9 +25,7 @@ impl Operator {
     pub fn of(balancer: &Balancer) -> Self {
         let mut found = None;
         eventually("it says where its admin listener is", || {
-            let said = balancer.stdout();
-            let line = said.lines().find_map(|line| line.strip_prefix("Admin is listening on "));
-            found = line.and_then(|addr| addr.parse().ok());
+            found = listening(&balancer.stdout(), "Admin is listening on ");
             found.is_some()
         });
         Operator { addr: found.unwrap() }
