@@ -93,8 +93,6 @@ impl Balancer {
         let serving = self.start()?;
         tracing::info!("ready");
         stop.wait();
-        tracing::info!("stopping: finishing the requests under way");
-        serving.clear_props();
         serving.drain(drain_delay, Instant::now() + drain_delay + grace);
         Ok(())
     }
@@ -185,18 +183,15 @@ impl Serving {
         Ok(())
     }
 
-    /// What only a lesson needs goes first: then there is an end to the requests.
-    fn clear_props(&self) {
-        if let Some(props) = &self.props {
-            props.clear();
-        }
-    }
-
     /// Stops accepting after the delay, finishes what is queued and under way until the deadline at
     /// most, and ends the threads.
     fn drain(mut self, delay: Duration, deadline: Instant) {
         self.members.set_serving(false);
         self.edges.iter().for_each(|edge| edge.announce_stop());
+        tracing::info!("stopping: finishing the requests under way");
+        if let Some(props) = &self.props {
+            props.clear(); // first: then there is an end to the requests
+        }
         thread::sleep(delay);
         self.edges.iter_mut().for_each(|edge| edge.stop_accepting());
         let drained = self.wait_until_quiet(deadline);
