@@ -1,8 +1,8 @@
 //! Beside the path: a listener of its own for whoever runs the balancer.
 //!
-//! It is the balancer's own edge and queue, with two workers behind it who ask [`Control`] and [`Insight`]
-//! (and, in the demo, [`Props`]) in place of a backend. So an operator gets through while the workers of the traffic are busy, and what a client
-//! may do there is as limited as anywhere. [`guard`] says who is served, and `api` what there is.
+//! It is the balancer's own edge and queue, with two workers behind it who ask [`Control`] and [`Insight`] (and, in
+//! the demo, [`Props`]) in place of a backend. So an operator gets through while the workers of the traffic are busy,
+//! and what a client may do there is as limited as anywhere. [`guard`] says who is served, and `api` what there is.
 
 mod api;
 mod control;

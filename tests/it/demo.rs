@@ -70,8 +70,8 @@ impl Demo {
         });
     }
 
-    /// Waits until there are the threads of so many backends; the admin listener has a poller and a door of its own, and
-    /// the balancer a foreman.
+    /// Waits until there are the threads of so many backends. The admin listener has a poller and a door of its own,
+    /// and the balancer a foreman.
     #[track_caller]
     fn has_backends_threads(&self, backends: usize) {
         self.has_threads("answer-", 64 * backends);
