@@ -1,12 +1,9 @@
-//! One demo backend: the parked edge and a queue, with somebody behind them who answers in place of a worker who
+//! One demo backend: the tiny_http edge and a queue, with somebody behind them who answers in place of a worker who
 //! asks a backend.
-//!
-//! It is the parked edge because that one can be ended: its connections are closed and its threads gone when the
-//! backend stops, and it starts again where it was.
 
 use super::part::Part;
 use crate::edge::lifecycle::{Edge, Running};
-use crate::edge::parked::ParkedEdge;
+use crate::edge::tiny::TinyEdge;
 use crate::edge::wire::Scratch;
 use crate::edge::{self, Exchange};
 use crate::error::StartError;
@@ -37,7 +34,7 @@ const GLANCE: Duration = Duration::from_millis(2);
 
 /// A demo backend that has its address, and is not serving yet.
 pub struct DemoBackend {
-    edge: ParkedEdge,
+    edge: TinyEdge,
     part: Arc<Part>,
 }
 
@@ -55,14 +52,14 @@ impl DemoBackend {
     /// # Errors
     /// When the address cannot be bound.
     pub fn bind(address: SocketAddr, name: Option<&str>, delay: Duration) -> Result<Self, StartError> {
-        let edge = bind_edge(address)?;
-        let address = edge.local_addrs().first().copied().unwrap_or(address);
-        Ok(DemoBackend { edge, part: Arc::new(Part::new(address, name, delay)) })
+        let edge = TinyEdge::bind(address, &edge::Options::default())?;
+        let part = Arc::new(Part::new(edge.local_addr(), name, delay));
+        Ok(DemoBackend { edge, part })
     }
 
     /// Binds the address of one that has stopped, to go on with its part.
     pub(super) fn again(part: Arc<Part>) -> Result<Self, StartError> {
-        Ok(DemoBackend { edge: bind_edge(part.address)?, part })
+        Ok(DemoBackend { edge: TinyEdge::bind(part.address, &edge::Options::default())?, part })
     }
 
     /// The address that was bound.
@@ -93,11 +90,6 @@ impl DemoBackend {
         part.set_runs(true);
         Ok(RunningBackend { edge, crew, part, leaving })
     }
-}
-
-/// One worker may wait for a slow client for each that may not.
-fn bind_edge(address: SocketAddr) -> Result<ParkedEdge, StartError> {
-    ParkedEdge::bind(&[address], &edge::Options::default(), ANSWERERS / 2)
 }
 
 impl RunningBackend {

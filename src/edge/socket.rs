@@ -101,14 +101,17 @@ pub struct Hold(Socket);
 impl Hold {
     /// Looks for the connection from `peer` to this process's port `local`.
     pub fn find(local: u16, peer: SocketAddr) -> Option<Hold> {
-        let entries = fs::read_dir("/dev/fd").ok()?;
-        entries
-            .filter_map(|entry| entry.ok()?.file_name().to_str()?.parse::<RawFd>().ok())
-            .filter(|fd| peer_of(*fd) == Some(peer)) // to duplicate and close a file would drop its locks
-            .filter_map(duplicate)
-            .map(Socket::from)
-            .find(|socket| is_connection(socket, local, peer))
-            .map(Hold)
+        let mut found = connections(move |other| other == peer); // to duplicate and close a file would drop its locks
+        found.find(|socket| is_connection(socket, local, peer)).map(Hold)
+    }
+
+    /// All connections that somebody has made to this address of the process.
+    pub fn all(local: SocketAddr) -> impl Iterator<Item = Hold> {
+        let is_its = move |found: SocketAddr| {
+            found.port() == local.port() && (local.ip().is_unspecified() || found.ip() == local.ip())
+        };
+        let connections = connections(|_| true);
+        connections.filter(move |socket| address_of(socket.local_addr()).is_some_and(is_its)).map(Hold)
     }
 
     /// No more bytes to the client: it reads the end.
@@ -149,10 +152,23 @@ impl Hold {
     }
 }
 
+/// Descriptors of our own for the connections of this process whose other end is of interest.
+fn connections(is_wanted: impl Fn(SocketAddr) -> bool) -> impl Iterator<Item = Socket> {
+    let entries = fs::read_dir("/dev/fd").into_iter().flatten();
+    entries
+        .filter_map(|entry| entry.ok()?.file_name().to_str()?.parse::<RawFd>().ok())
+        .filter(move |fd| peer_of(*fd).is_some_and(&is_wanted))
+        .filter_map(duplicate)
+        .map(Socket::from)
+}
+
 fn is_connection(socket: &Socket, local: u16, peer: SocketAddr) -> bool {
-    let address = |found: io::Result<SockAddr>| found.ok().and_then(|found| found.as_socket());
-    address(socket.peer_addr()) == Some(peer)
-        && address(socket.local_addr()).is_some_and(|found| found.port() == local)
+    address_of(socket.peer_addr()) == Some(peer)
+        && address_of(socket.local_addr()).is_some_and(|found| found.port() == local)
+}
+
+fn address_of(found: io::Result<SockAddr>) -> Option<SocketAddr> {
+    found.ok().and_then(|found| found.as_socket())
 }
 
 /// Who is at the other end of this descriptor, if it is a connection?
@@ -221,6 +237,19 @@ mod tests {
         let peer = client.local_addr().unwrap();
         assert!(Hold::find(port.wrapping_add(1), peer).is_none());
         assert!(Hold::find(port, SocketAddr::new(peer.ip(), peer.port().wrapping_add(1))).is_none());
+    }
+
+    #[test]
+    fn all_connections_to_an_address_are_found_and_no_others() {
+        let listener = listen("127.0.0.1:0".parse().unwrap(), INHERITED).unwrap();
+        let local = listener.local_addr().unwrap();
+        let (mut other, _server, _) = pair();
+        let mut clients = [(); 3].map(|()| TcpStream::connect(local).unwrap());
+        let _servers = [(); 3].map(|()| listener.accept().unwrap());
+        Hold::all(local).for_each(|hold| hold.shut());
+        assert_eq!(clients.each_mut().map(|client| client.read(&mut [0]).unwrap()), [0; 3]);
+        other.set_nonblocking(true).unwrap();
+        assert_eq!(other.read(&mut [0]).unwrap_err().kind(), io::ErrorKind::WouldBlock);
     }
 
     #[test]

@@ -70,12 +70,12 @@ impl Demo {
         });
     }
 
-    /// Waits until there are the threads of so many backends. The admin listener has a poller and a door of its own,
-    /// and the balancer a foreman.
+    /// Waits until there are the threads of so many backends. The balancer has a foreman and a tiny_http edge, too.
     #[track_caller]
     fn has_backends_threads(&self, backends: usize) {
         self.has_threads("answer-", 64 * backends);
-        ["foreman", "poller", "door"].iter().for_each(|name| self.has_threads(name, backends + 1));
+        self.has_threads("foreman", backends + 1);
+        self.has_threads("refuse-", 32 * (backends + 1));
     }
 }
 

@@ -6,7 +6,7 @@ use super::severed::Severed;
 use super::{Dispatch, Shared};
 use crate::edge::Options;
 use crate::edge::lifecycle::{Counter, Edge, Running};
-use crate::edge::socket::{self, Inherited};
+use crate::edge::socket::{self, Hold, Inherited};
 use crate::error::StartError;
 use crate::queue::Door;
 use crate::threads::Crew;
@@ -132,6 +132,8 @@ impl Running for Serving {
         for server in dispatch.servers.lock().unwrap_or_else(PoisonError::into_inner).drain(..) {
             server.unblock();
         }
+        // tiny_http's own threads go on reading from whoever is still connected, and nobody would answer.
+        Hold::all(dispatch.shared.local).for_each(|connection| connection.shut());
         for _ in 0..REFUSERS {
             let _ = dispatch.shared.chores.send_deadline(Chore::GoHome, deadline); // late: they are left behind
         }
