@@ -11,7 +11,7 @@ use std::process::{Child, Command, Output, Stdio};
 use tempfile::TempDir;
 
 /// Where a program is, or a visible word that it is not there and its test has not run.
-fn find(program: &str) -> Option<PathBuf> {
+pub fn find(program: &str) -> Option<PathBuf> {
     let path = std::env::var("PATH").unwrap_or_default() + ":/usr/sbin:/sbin";
     let found = std::env::split_paths(&path).map(|folder| folder.join(program)).find(|file| file.is_file());
     if found.is_none() {

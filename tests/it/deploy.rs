@@ -1,0 +1,235 @@
+//! What is in `deploy/` and in the README asks for what a balancer shows, and reads well.
+
+use crate::bed::is_tiny;
+use crate::prometheus::Site;
+use crate::promql::Known;
+use serde_json::Value;
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::path::{Path, PathBuf};
+
+/// What Grafana puts in the place of a variable of its own.
+const GRAFANAS: &str = "__rate_interval";
+
+/// An expression, and what is shown of its result.
+pub struct Query {
+    /// Where it was found.
+    pub place: String,
+    pub expr: String,
+    /// The labels that a legend or an annotation names.
+    pub shown: BTreeSet<String>,
+}
+
+/// A file of `deploy/`, or another one of the repository.
+pub fn path_of(file: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join(file)
+}
+
+/// Its text.
+pub fn text_of(file: &str) -> String {
+    fs::read_to_string(path_of(file)).unwrap_or_else(|error| panic!("{file}: {error}"))
+}
+
+fn dashboard() -> Value {
+    serde_json::from_str(&text_of("deploy/grafana/dashboard.json")).unwrap()
+}
+
+fn list<'a>(value: &'a Value, key: &str) -> &'a [Value] {
+    value[key].as_array().map_or(&[], Vec::as_slice)
+}
+
+#[track_caller]
+fn words<'a>(value: &'a Value, key: &str) -> &'a str {
+    value[key].as_str().filter(|text| !text.is_empty()).unwrap_or_else(|| panic!("no {key}: {value:#}"))
+}
+
+/// What stands after each of these marks, as far as it is a name.
+fn names_after(text: &str, mark: &str) -> BTreeSet<String> {
+    let name = |rest: &str| rest.chars().take_while(|c| c.is_alphanumeric() || *c == '_').collect();
+    text.split(mark).skip(1).map(name).collect()
+}
+
+/// The panels that show something: all but the headings.
+fn panels(dashboard: &Value) -> impl Iterator<Item = &Value> {
+    list(dashboard, "panels").iter().filter(|panel| panel["type"] != "row")
+}
+
+/// What the dashboard's panels ask for.
+pub fn dashboard_queries() -> Vec<Query> {
+    let dashboard = dashboard();
+    let mut queries = Vec::new();
+    for panel in panels(&dashboard) {
+        for target in list(panel, "targets") {
+            let place = format!("dashboard.json: {}", words(panel, "title"));
+            let shown = names_after(words(target, "legendFormat"), "{{");
+            queries.push(Query { place, expr: words(target, "expr").into(), shown });
+        }
+    }
+    queries
+}
+
+/// What its variables can be: the series to look at, and the label whose values they are.
+pub fn dashboard_variables() -> Vec<Query> {
+    let dashboard = dashboard();
+    let variables = list(&dashboard["templating"], "list").iter().filter(|one| one["type"] == "query");
+    let read = |variable: &Value| {
+        let query = words(&variable["query"], "query");
+        assert_eq!(words(variable, "definition"), query);
+        let inside = query.strip_prefix("label_values(").and_then(|rest| rest.strip_suffix(')'));
+        let (expr, label) = inside.and_then(|inside| inside.rsplit_once(", ")).unwrap();
+        let place = format!("dashboard.json: ${}", words(variable, "name"));
+        Query { place, expr: expr.into(), shown: [label.to_owned()].into() }
+    };
+    variables.map(read).collect()
+}
+
+/// The conditions of alerts. An expression may go on in deeper lines.
+pub fn alerts() -> Vec<Query> {
+    let text = text_of("deploy/prometheus/alerts.yml");
+    let rules: Vec<_> = text.split("- alert: ").skip(1).collect();
+    let read = |rule: &&str| {
+        let (before, rest) = rule.split_once("expr:").unwrap_or_else(|| panic!("no expr: {rule}"));
+        let (first, rest) = rest.split_once('\n').unwrap();
+        let indent = before.len() - before.trim_end_matches(' ').len();
+        let deeper =
+            rest.lines().take_while(|line| line.len() - line.trim_start().len() > indent).map(str::trim);
+        let first = Some(first.trim()).filter(|first| *first != ">-");
+        let expr = first.into_iter().chain(deeper).collect::<Vec<_>>().join(" ");
+        let shown = names_after(rule, "$labels.");
+        Query { place: rule.lines().next().unwrap().into(), expr, shown }
+    };
+    rules.iter().map(read).collect()
+}
+
+/// The answers to the README's questions.
+pub fn readme_queries() -> Vec<Query> {
+    let readme = text_of("README.md");
+    let (_, section) = readme.split_once("\n### Three questions\n").expect("the README has three questions");
+    let section = section.split("\n#").next().unwrap();
+    let blocks = section.split("```promql\n").skip(1).map(|rest| rest.split_once("\n```").unwrap().0);
+    let read = |(n, block): (usize, &str)| Query {
+        place: format!("README.md: question {}", n + 1),
+        expr: block.split_whitespace().collect::<Vec<_>>().join(" "),
+        shown: BTreeSet::new(),
+    };
+    blocks.enumerate().map(read).collect()
+}
+
+/// A page after all kinds of requests.
+fn page() -> String {
+    let mut site = Site::new(&[]);
+    site.traffic();
+    site.operator.ask("GET /metrics", "").text().to_owned()
+}
+
+#[test]
+fn what_is_asked_for_is_there() {
+    let known = Known::on(&page());
+    let [panels, variables, alerts, answers] =
+        [dashboard_queries(), dashboard_variables(), alerts(), readme_queries()];
+    let counts = [panels.len(), variables.len(), alerts.len(), answers.len()];
+    assert!(counts[0] > 20 && counts[1..] == [3, 8, 3], "they were not all found: {counts:?}");
+    for query in [panels, variables, alerts, answers].iter().flatten() {
+        let mut complaints = known.complaints(&query.expr);
+        // tiny_http does not know.
+        complaints.retain(|what| !(is_tiny() && what.contains("turnwheel_connections")));
+        assert!(complaints.is_empty(), "{}: {complaints:#?}", query.place);
+        let labels = known.result_labels(&query.expr);
+        let missing: Vec<_> = query.shown.difference(&labels).collect();
+        assert!(missing.is_empty(), "{} shows {missing:?}", query.place);
+    }
+}
+
+#[test]
+fn what_is_spoken_of_is_there() {
+    let known = Known::on(&page());
+    for file in ["README.md", "deploy/README.md", "deploy/prometheus/alerts.yml"] {
+        let names = names_after(&text_of(file), "turnwheel_");
+        let names = names.iter().map(|name| format!("turnwheel_{name}"));
+        let missing: Vec<_> = names.filter(|name| !known.has(name)).collect();
+        assert!(
+            missing.is_empty() || is_tiny() && missing == ["turnwheel_connections"],
+            "{file}: {missing:?}"
+        );
+    }
+}
+
+#[test]
+fn every_alert_says_what_has_happened_and_what_to_do() {
+    let text = text_of("deploy/prometheus/alerts.yml");
+    for rule in text.split("- alert: ").skip(1) {
+        for key in ["expr:", "for:", "labels: { severity: ", "annotations:", "summary:", "action:"] {
+            let lines = rule.lines().filter(|line| line.trim_start().starts_with(key));
+            assert_eq!(lines.count(), 1, "{key} of {rule}");
+        }
+    }
+    let tests = text_of("deploy/prometheus/alerts_test.yml");
+    for alert in alerts() {
+        let fires = format!("alertname=\"{}\",alertstate=\"firing\"", alert.place);
+        assert!(tests.contains(&fires), "no test has {} fire", alert.place);
+    }
+}
+
+#[test]
+fn every_panel_says_what_it_shows() {
+    let dashboard = dashboard();
+    let all = list(&dashboard, "panels");
+    let ids: BTreeSet<_> = all.iter().map(|panel| panel["id"].as_u64().unwrap()).collect();
+    assert_eq!(ids.len(), all.len(), "two panels have one id");
+    assert!(panels(&dashboard).count() > 15);
+    for panel in panels(&dashboard) {
+        words(panel, "title");
+        assert!(words(panel, "description").ends_with(['.', ')']), "{panel:#}");
+        let shows = if panel["type"] == "heatmap" {
+            &panel["options"]["yAxis"]
+        } else {
+            &panel["fieldConfig"]["defaults"]
+        };
+        words(shows, "unit");
+        let targets = list(panel, "targets");
+        let names: BTreeSet<_> = targets.iter().map(|target| words(target, "refId")).collect();
+        assert!(!targets.is_empty() && names.len() == targets.len(), "{panel:#}");
+        for asked in targets.iter().chain([panel]) {
+            assert_eq!(asked["datasource"]["uid"], "${datasource}", "{asked:#}");
+        }
+    }
+    all.iter().for_each(|row| _ = words(row, "title"));
+}
+
+#[test]
+fn no_panel_lies_on_another_one() {
+    let dashboard = dashboard();
+    let mut taken = BTreeMap::new();
+    for panel in list(&dashboard, "panels") {
+        let [x, y, w, h] = ["x", "y", "w", "h"].map(|key| panel["gridPos"][key].as_u64().unwrap());
+        assert!(w > 0 && h > 0 && x + w <= 24, "{panel:#}");
+        for place in (x..x + w).flat_map(|x| (y..y + h).map(move |y| (x, y))) {
+            let before = taken.insert(place, words(panel, "title"));
+            assert_eq!(before, None, "{}", panel["title"]);
+        }
+    }
+}
+
+#[test]
+fn every_variable_is_one_that_the_dashboard_has() {
+    let dashboard = dashboard();
+    let variables = list(&dashboard["templating"], "list").iter();
+    let mut known: BTreeSet<_> = variables.map(|one| words(one, "name").to_owned()).collect();
+    for name in ["datasource", "job", "instance", "backend"] {
+        assert!(known.contains(name), "there is no ${name}");
+    }
+    known.insert(GRAFANAS.into());
+    for query in dashboard_queries().iter().chain(&dashboard_variables()) {
+        let used = names_after(&query.expr, "$");
+        let missing: Vec<_> = used.difference(&known).collect();
+        assert!(
+            missing.is_empty() && used.contains("job") == (query.place != "dashboard.json: $job"),
+            "{missing:?}: {}",
+            query.expr
+        );
+    }
+    for datasource in text_of("deploy/grafana/dashboard.json").split("\"uid\": ").skip(1) {
+        let is_known = ["\"${datasource}\"", "\"-- Grafana --\"", "\"turnwheel\""];
+        assert!(is_known.iter().any(|one| datasource.starts_with(one)), "{}", &datasource[..40]);
+    }
+}
