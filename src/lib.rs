@@ -67,6 +67,8 @@ pub mod health;
 pub mod limit;
 pub mod membership;
 pub mod metrics;
+#[cfg(feature = "cli")]
+pub mod operator;
 pub mod plan;
 pub mod queue;
 pub mod record;

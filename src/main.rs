@@ -62,7 +62,7 @@ fn check(path: &Path) -> Result<()> {
 
 fn reload(admin: SocketAddr, token_file: Option<&Path>) -> Result<()> {
     let token = token_file.map(Token::from_file).transpose()?;
-    say(format_args!("reloaded: {}", turnwheel::reload::ask(admin, token.as_ref())?));
+    say(format_args!("reloaded: {}", turnwheel::reload::ask(admin, token)?));
     Ok(())
 }
 

@@ -1,15 +1,13 @@
 //! The command `turnwheel reload`: asks a running balancer to read its configuration again.
 
 use crate::admin::Token;
+use crate::operator::{Operator, Problem};
 use crate::settings::Problems;
 use http::StatusCode;
-use http::header::{AUTHORIZATION, CONTENT_TYPE};
 use serde_json::Value;
 use std::fmt;
-use std::io::ErrorKind;
 use std::net::SocketAddr;
 use std::time::Duration;
-use ureq::Agent;
 
 /// A reload looks up names; whoever waits at a terminal for longer than this would rather know.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -36,58 +34,19 @@ impl fmt::Display for Counts {
 ///
 /// # Errors
 /// When it is not there, or with every reason why the configuration stays as it was.
-pub fn ask(admin: SocketAddr, token: Option<&Token>) -> Result<Counts, Problems> {
-    let problem = |error| Problems(vec![in_words(admin, &error)]);
-    // Whatever proxy the environment names, it is not between an operator and this machine.
-    let config = Agent::config_builder().proxy(None).http_status_as_error(false).max_redirects(0);
-    let agent = Agent::new_with_config(config.timeout_global(Some(PATIENCE)).build());
-    let mut request =
-        agent.post(format!("http://{admin}/api/reload")).header(CONTENT_TYPE, "application/json");
-    if let Some(token) = token {
-        request = request.header(AUTHORIZATION, token.as_credentials());
-    }
-    let mut reply = request.send_empty().map_err(problem)?;
-    let body = reply.body_mut().read_to_vec().map_err(problem)?;
-    let body = serde_json::from_slice(&body).unwrap_or_default();
-    understand(admin, reply.status(), &body)
+pub fn ask(admin: SocketAddr, token: Option<Token>) -> Result<Counts, Problems> {
+    let operator = Operator::new(admin, token, PATIENCE);
+    let answer = operator.post("/api/reload").map_err(|problem| match problem {
+        Problem::Refused { problems, .. } if !problems.is_empty() => Problems(problems),
+        problem => Problems(vec![problem.to_string()]),
+    })?;
+    counts(&answer).ok_or_else(|| Problems(vec![operator.stranger(StatusCode::OK).to_string()]))
 }
 
-/// What the reply means.
-fn understand(admin: SocketAddr, status: StatusCode, body: &Value) -> Result<Counts, Problems> {
-    let count = |name| body[name].as_array().map(Vec::len);
-    if status == StatusCode::OK
-        && let (Some(added), Some(removed), Some(kept)) = (count("added"), count("removed"), count("kept"))
-    {
-        return Ok(Counts { added, removed, kept });
-    }
-    let problems = body["problems"].as_array().into_iter().flatten();
-    let problems: Vec<_> = problems.filter_map(Value::as_str).map(str::to_owned).collect();
-    if !problems.is_empty() {
-        return Err(Problems(problems));
-    }
-    Err(Problems(vec![match (status, body["error"].as_str()) {
-        (StatusCode::UNAUTHORIZED, Some(_)) => {
-            format!("the admin listener on {admin} wants its token; name the file with --admin-token-file")
-        }
-        (_, Some(error)) => format!("the admin listener on {admin} refuses: {error}"),
-        (_, None) => format!("{admin} answers with {status}, and not as an admin listener would"),
-    }]))
-}
-
-/// Why nobody was asked, in one sentence.
-fn in_words(admin: SocketAddr, error: &ureq::Error) -> String {
-    match error {
-        ureq::Error::ConnectionFailed => nobody(admin),
-        ureq::Error::Io(error) if error.kind() == ErrorKind::ConnectionRefused => nobody(admin),
-        ureq::Error::Timeout(_) => {
-            format!("nobody has answered on {admin} for {} s", PATIENCE.as_secs())
-        }
-        _ => format!("cannot ask the admin listener on {admin}: {error}"),
-    }
-}
-
-fn nobody(admin: SocketAddr) -> String {
-    format!("nobody listens on {admin}; is the admin listener on? start it with --admin {admin}")
+/// What has changed, if the answer is that of a reload.
+fn counts(answer: &Value) -> Option<Counts> {
+    let count = |name| answer[name].as_array().map(Vec::len);
+    Some(Counts { added: count("added")?, removed: count("removed")?, kept: count("kept")? })
 }
 
 #[cfg(test)]
@@ -107,7 +66,7 @@ mod tests {
         let admin = Admin::bind(Options { listen, token: token(secret) }).unwrap();
         let address = admin.local_addr();
         let running = admin.start(Arc::new(control), Arc::new(Fake::default()), None).unwrap();
-        let outcome = ask(address, token(shown).as_ref()).map_err(|problems| problems.to_string());
+        let outcome = ask(address, token(shown)).map_err(|problems| problems.to_string());
         assert_eq!(running.finish(Instant::now() + PATIENCE), 0);
         outcome
     }
@@ -135,15 +94,8 @@ mod tests {
 
     #[test]
     fn a_stranger_is_not_understood() {
-        let admin = crate::admin::LISTEN;
-        for (status, body) in [(200, "null"), (200, "{}"), (404, "\"text\""), (200, r#"{"added":3}"#)] {
-            let body = serde_json::from_str(body).unwrap();
-            let outcome = understand(admin, StatusCode::from_u16(status).unwrap(), &body);
-            let problem = outcome.unwrap_err().to_string();
-            assert!(problem.contains("not as an admin listener would"), "{problem}");
+        for body in ["{}", r#"{"added":3}"#, r#"{"added":[],"removed":[]}"#] {
+            assert_eq!(counts(&serde_json::from_str(body).unwrap()), None, "{body}");
         }
-        let body = serde_json::json!({ "error": "no" });
-        let problem = understand(admin, StatusCode::FORBIDDEN, &body).unwrap_err().to_string();
-        assert!(problem.ends_with("refuses: no"), "{problem}");
     }
 }
