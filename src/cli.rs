@@ -72,4 +72,20 @@ pub enum Command {
         #[arg(long, value_name = "FILE")]
         admin_token_file: Option<PathBuf>,
     },
+    /// Watch a running balancer in the terminal
+    #[cfg(feature = "top")]
+    Top {
+        /// Where its admin listener is
+        #[arg(long, value_name = "ADDR", default_value_t = admin::LISTEN)]
+        admin: SocketAddr,
+        /// File with the admin token, if one is needed
+        #[arg(long, value_name = "FILE")]
+        admin_token_file: Option<PathBuf>,
+        /// How often to ask; 50ms at least
+        #[arg(long, value_name = "TIME", value_parser = humantime::parse_duration, default_value = "500ms")]
+        interval: Duration,
+        /// Print what is to be seen now, and leave
+        #[arg(long)]
+        once: bool,
+    },
 }

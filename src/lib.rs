@@ -83,4 +83,6 @@ pub mod sticky;
 pub mod strategy;
 mod sync;
 mod threads;
+#[cfg(feature = "top")]
+pub mod top;
 pub mod worker;

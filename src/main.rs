@@ -48,6 +48,10 @@ fn run(command: Command) -> Result<()> {
     match command {
         Command::Check { config } => check(&config),
         Command::Reload { admin, admin_token_file } => reload(admin, admin_token_file.as_deref()),
+        #[cfg(feature = "top")]
+        Command::Top { admin, admin_token_file, interval, once } => {
+            top(admin, admin_token_file.as_deref(), interval, once)
+        }
         Command::Backend { listen, name, delay } => backend(listen, name.as_deref(), delay),
         Command::Serve { backends, config, settings } => serve(&backends, config, settings),
         Command::Demo { backend_ports, delay, settings } => demo(&backend_ports, delay, settings),
@@ -64,6 +68,26 @@ fn reload(admin: SocketAddr, token_file: Option<&Path>) -> Result<()> {
     let token = token_file.map(Token::from_file).transpose()?;
     say(format_args!("reloaded: {}", turnwheel::reload::ask(admin, token)?));
     Ok(())
+}
+
+#[cfg(feature = "top")]
+fn top(admin: SocketAddr, token_file: Option<&Path>, interval: Duration, once: bool) -> Result<()> {
+    use turnwheel::top;
+    if !once && !std::io::stdout().is_terminal() {
+        anyhow::bail!("standard output is no terminal; --once prints what is to be seen now");
+    }
+    let mut asker = top::Asker::new(admin, token_file.map(Token::from_file).transpose()?);
+    if once {
+        say(format_args!("{}", top::print(&mut asker)?));
+        return Ok(());
+    }
+    let facts = asker.ask()?;
+    let stop = stop_on_signals()?;
+    // This puts a hook before the one that logs, so that a panic is logged to a terminal that is a usual one again.
+    let outcome =
+        ratatui::try_init().and_then(|mut terminal| top::watch(&mut terminal, asker, facts, interval, &stop));
+    let restored = ratatui::try_restore();
+    outcome.and(restored).context("the terminal cannot be used")
 }
 
 fn backend(listen: SocketAddr, name: Option<&str>, delay: Duration) -> Result<()> {
