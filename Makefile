@@ -32,9 +32,10 @@ test: ## All tests but the heavy ones, against either edge
 	cargo test --locked
 	TURNWHEEL_TEST_EDGE=tiny-http cargo test --locked --test it -- $(of_the_parked_edge) --skip tidy::
 
-lint: ## Format, clippy and documentation, warnings denied, with the command line and without it
+lint: ## Format, clippy and documentation, warnings denied, with the command line, without top, and without both
 	cargo fmt --check
 	cargo clippy --locked --all-targets -- -D warnings
+	cargo clippy --locked --no-default-features --features cli --all-targets -- -D warnings
 	cargo clippy --locked --no-default-features --lib --examples -- -D warnings
 	RUSTDOCFLAGS='-D warnings' cargo doc --locked --no-deps
 

@@ -155,6 +155,8 @@ fn help_names_every_flag_and_none_that_does_nothing() {
         ("backend", &["--listen", "--name", "--delay"]),
         ("check", &["--config"]),
         ("reload", &["--admin", "--admin-token-file"]),
+        #[cfg(feature = "top")]
+        ("top", &["--admin", "--admin-token-file", "--interval", "--once"]),
     ] {
         let help = run(&[command, "--help"]);
         assert_eq!((help.code, &*help.stderr), (0, ""), "{command}");
@@ -182,6 +184,7 @@ fn help_and_version_go_to_standard_output() {
     for command in ["demo", "serve", "backend", "check", "reload"] {
         assert!(help.stdout.contains(&format!("\n  {command} ")), "{command}:\n{}", help.stdout);
     }
+    assert_eq!(help.stdout.contains("\n  top "), cfg!(feature = "top"), "{}", help.stdout);
     let version = run(&["--version"]);
     assert_eq!(version.stdout, concat!("turnwheel ", env!("CARGO_PKG_VERSION"), "\n"));
 }
@@ -199,6 +202,7 @@ fn wrong_usage_ends_with_2() {
         &["check"],
         &["backend"],
         &["reload", "--admin=nowhere"],
+        &["top", "--interval=soon"],
     ] {
         let run = run(args);
         assert_eq!((run.code, &*run.stdout), (2, ""), "{args:?}: {}", run.stderr);

@@ -41,4 +41,6 @@ mod stopping;
 mod strategies;
 mod streaming;
 mod tidy;
+#[cfg(feature = "top")]
+mod top;
 mod watch;

@@ -1,0 +1,238 @@
+//! `turnwheel top`: what it prints, what it refuses, and how it behaves in a terminal.
+
+use crate::backend::Recorder;
+use crate::bed::{Balancer, DEADLINE, dead_port, eventually, program};
+use crate::operator::{ADMIN, Operator, file_flag, file_with};
+use std::fs::File;
+use std::io::{self, Read, Write};
+use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
+use std::os::unix::process::CommandExt;
+use std::process::{Child, Output, Stdio};
+use std::ptr;
+use std::sync::{Arc, Mutex};
+use std::thread;
+use std::time::Instant;
+
+const SECRET: &str = "a-secret-that-nobody-guesses";
+
+/// What leaves the screen that was there before alone, and what goes back to it.
+const ENTERS: &str = "\u{1b}[?1049h";
+const LEAVES: &str = "\u{1b}[?1049l";
+
+fn flag(operator: &Operator) -> String {
+    format!("--admin={}", operator.addr)
+}
+
+fn once(args: &[&str]) -> Output {
+    program().args(["top", "--once"]).args(args).output().unwrap()
+}
+
+/// One sentence that has these words, nothing else, exit code 1.
+#[track_caller]
+fn refuses(output: &Output, words: &str) {
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(said.starts_with("turnwheel: ") && said.contains(words), "{words:?} is not in {said}");
+    assert_eq!(
+        (said.lines().count(), output.status.code(), &*output.stdout),
+        (1, Some(1), &b""[..]),
+        "{said}"
+    );
+}
+
+#[test]
+fn once_prints_what_is_to_be_seen() {
+    let backend = Recorder::hello("here");
+    let balancer = Balancer::serve(&[backend.addr], &[ADMIN, "--workers=7", "--health-interval=100ms"]);
+    let operator = Operator::of(&balancer);
+    for _ in 0..3 {
+        assert_eq!(balancer.get("/").status, 200);
+    }
+    let name = backend.addr.to_string();
+    eventually("it shows the requests, and that the backend is up", || {
+        let output = once(&[&flag(&operator)]);
+        let text = String::from_utf8(output.stdout).unwrap();
+        assert_eq!((output.status.code(), &*output.stderr), (Some(0), &b""[..]), "{text}");
+        assert!(text.starts_with(concat!("turnwheel ", env!("CARGO_PKG_VERSION"), "  ")), "{text}");
+        assert!(text.contains("/7\n") && !text.contains('\u{1b}'), "{text}");
+        let line = text.lines().find(|line| line.contains(&name)).unwrap_or_else(|| panic!("{text}"));
+        text.contains("requests so far 3") && line.contains(" up ")
+    });
+}
+
+#[test]
+fn whoever_is_not_there_is_named() {
+    let nobody = dead_port();
+    let admin = format!("--admin={}", nobody.addr);
+    let sentence =
+        format!("nobody listens on {0}; is the admin listener on? start it with --admin {0}\n", nobody.addr);
+    refuses(&once(&[&admin]), &sentence);
+    let mut terminal = Terminal::start(&[&admin], &[]);
+    assert_eq!(terminal.exit_code(), 1);
+    terminal.shows("nobody listens on");
+    assert!(!terminal.text().contains(ENTERS), "the screen was not touched");
+    refuses(&once(&[&admin, "--admin-token-file=/no/such"]), "cannot read the admin token in /no/such");
+}
+
+#[test]
+fn a_token_is_shown_or_asked_for() {
+    let backend = Recorder::hello("here");
+    let (_folder, right) = file_with(SECRET);
+    let (_other, wrong) = file_with("another-secret-than-that-one");
+    let [right, wrong] = [right, wrong].map(|path| file_flag("admin-token-file", &path));
+    let balancer = Balancer::serve(&[backend.addr], &[ADMIN, &right]);
+    let admin = flag(&Operator::of(&balancer));
+    let sentence = "wants its token; name the file with --admin-token-file\n";
+    refuses(&once(&[&admin]), sentence);
+    refuses(&once(&[&admin, &wrong]), sentence);
+    assert_eq!(once(&[&admin, &right]).status.code(), Some(0));
+}
+
+#[test]
+fn without_a_terminal_it_says_what_to_do() {
+    let output = program().args(["top", "--admin=127.0.0.1:1"]).output().unwrap();
+    refuses(&output, "standard output is no terminal; --once prints what is to be seen now\n");
+}
+
+#[test]
+fn a_terminal_has_its_backends_and_its_keys_and_is_restored() {
+    let backend = Recorder::hello("here");
+    let balancer = Balancer::serve(&[backend.addr], &[ADMIN]);
+    let operator = Operator::of(&balancer);
+    let mut terminal = Terminal::start(&[&flag(&operator), "--interval=50ms"], &[]);
+    let before = terminal.modes();
+    terminal.shows(ENTERS);
+    terminal.shows(&backend.addr.to_string());
+    eventually("keys come one by one, and are not repeated on the screen", || terminal.modes() != before);
+    terminal.press("d");
+    terminal.shows("to drain ");
+    eventually("it drains", || operator.backend(backend.addr)["state"] == "draining");
+    terminal.press("r");
+    eventually("it is resumed", || operator.backend(backend.addr)["state"] != "draining");
+    assert!(!terminal.text().contains(LEAVES));
+    terminal.press("q");
+    assert_eq!(terminal.exit_code(), 0);
+    terminal.shows(LEAVES);
+    assert_eq!(terminal.modes(), before);
+}
+
+#[test]
+fn a_balancer_that_goes_away_is_waited_for() {
+    let backend = Recorder::hello("here");
+    let place = dead_port();
+    let admin = format!("--admin={}", place.addr);
+    let balancer = Balancer::serve(&[backend.addr], &[&admin]);
+    let mut terminal = Terminal::start(&[&admin, "--interval=50ms"], &[("NO_COLOR", "1")]);
+    terminal.shows(&backend.addr.to_string());
+    drop(balancer);
+    terminal.shows(" old: ");
+    terminal.shows(&format!("nobody listens on {}", place.addr));
+    assert!(!terminal.text().contains("\u{1b}[38"), "there are no colours: {:?}", terminal.text());
+    let seen = terminal.text().len();
+    let _balancer = Balancer::serve(&[backend.addr], &[&admin]);
+    eventually("the hint is back", || terminal.text()[seen..].contains("leave"));
+    // SAFETY: `kill` takes any numbers, and the child has not been waited for, so the number is its own.
+    assert_eq!(unsafe { libc::kill(terminal.child.id() as i32, libc::SIGTERM) }, 0);
+    assert_eq!(terminal.exit_code(), 0);
+    terminal.shows(LEAVES);
+}
+
+/// `turnwheel top` in a terminal of 80 by 24, as its session's own. It is killed and waited for on drop.
+struct Terminal {
+    child: Child,
+    /// The side that a person sits at.
+    master: File,
+    text: Arc<Mutex<String>>,
+}
+
+impl Terminal {
+    fn start(args: &[&str], environment: &[(&str, &str)]) -> Self {
+        let (master, slave) = pair();
+        let mut command = program();
+        command.arg("top").args(args).env_remove("NO_COLOR").env("TERM", "xterm-256color");
+        command.envs(environment.iter().copied());
+        let end = || Stdio::from(slave.try_clone().unwrap());
+        command.stdin(end()).stdout(end()).stderr(end());
+        // SAFETY: both are system calls that may be made between fork and exec; they touch no memory.
+        unsafe {
+            command.pre_exec(|| {
+                let is_done = libc::setsid() >= 0 && libc::ioctl(0, libc::TIOCSCTTY as _, 0) == 0;
+                if is_done { Ok(()) } else { Err(io::Error::last_os_error()) }
+            });
+        }
+        let child = command.spawn().unwrap();
+        let text = Arc::new(Mutex::new(String::new()));
+        let (collected, mut output) = (Arc::clone(&text), master.try_clone().unwrap());
+        thread::spawn(move || {
+            let mut piece = [0; 4096];
+            // When the child is gone this is an error, and not an end.
+            while let Ok(read @ 1..) = output.read(&mut piece) {
+                collected.lock().unwrap().push_str(&String::from_utf8_lossy(&piece[..read]));
+            }
+        });
+        Terminal { child, master, text }
+    }
+
+    /// All that was written to it.
+    fn text(&self) -> String {
+        self.text.lock().unwrap().clone()
+    }
+
+    /// Waits for a word, or for words in bold: between others the cursor leaps over blanks.
+    #[track_caller]
+    fn shows(&self, words: &str) {
+        let began = Instant::now();
+        while !self.text().contains(words) {
+            assert!(began.elapsed() < DEADLINE, "{words:?} is not on the screen: {:?}", self.text());
+            thread::yield_now();
+        }
+    }
+
+    fn press(&mut self, keys: &str) {
+        self.master.write_all(keys.as_bytes()).unwrap();
+    }
+
+    /// How the terminal treats what is typed.
+    fn modes(&self) -> [libc::tcflag_t; 4] {
+        // SAFETY: all zeros is a value of this plain struct.
+        let mut modes: libc::termios = unsafe { std::mem::zeroed() };
+        // SAFETY: the descriptor is open, and the struct lives as long as the call.
+        let asked = unsafe { libc::tcgetattr(self.master.as_raw_fd(), &raw mut modes) };
+        assert_eq!(asked, 0, "{}", io::Error::last_os_error());
+        [modes.c_iflag, modes.c_oflag, modes.c_cflag, modes.c_lflag]
+    }
+
+    #[track_caller]
+    fn exit_code(&mut self) -> i32 {
+        let mut status = None;
+        eventually("it has ended", || {
+            status = self.child.try_wait().unwrap();
+            status.is_some()
+        });
+        status.unwrap().code().expect("no signal ends it")
+    }
+}
+
+impl Drop for Terminal {
+    fn drop(&mut self) {
+        let _ = self.child.kill(); // fails only if it has ended already
+        let _ = self.child.wait();
+    }
+}
+
+/// Both sides of a new terminal.
+fn pair() -> (File, OwnedFd) {
+    let (mut master, mut slave) = (0, 0);
+    let mut size = libc::winsize { ws_row: 24, ws_col: 80, ws_xpixel: 0, ws_ypixel: 0 };
+    // SAFETY: it writes two numbers and reads one struct, which live as long as the call; the rest may be null.
+    let opened = unsafe {
+        libc::openpty(&raw mut master, &raw mut slave, ptr::null_mut(), ptr::null_mut(), &raw mut size)
+    };
+    assert_eq!(opened, 0, "{}", io::Error::last_os_error());
+    // SAFETY: the call has opened both, and nobody else has them.
+    let (master, slave) = unsafe { (File::from_raw_fd(master), OwnedFd::from_raw_fd(slave)) };
+    for end in [master.as_raw_fd(), slave.as_raw_fd()] {
+        // SAFETY: the descriptor is open. Programs that other tests start do not get it.
+        assert_eq!(unsafe { libc::fcntl(end, libc::F_SETFD, libc::FD_CLOEXEC) }, 0);
+    }
+    (master, slave)
+}
