@@ -11,13 +11,17 @@ use std::process::{Child, Output, Stdio};
 use std::ptr;
 use std::sync::{Arc, Mutex};
 use std::thread;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 const SECRET: &str = "a-secret-that-nobody-guesses";
 
 /// What leaves the screen that was there before alone, and what goes back to it.
 const ENTERS: &str = "\u{1b}[?1049h";
 const LEAVES: &str = "\u{1b}[?1049l";
+
+/// The terminal's size.
+const ROWS: usize = 24;
+const COLUMNS: usize = 80;
 
 fn flag(operator: &Operator) -> String {
     format!("--admin={}", operator.addr)
@@ -100,7 +104,7 @@ fn a_terminal_has_its_backends_and_its_keys_and_is_restored() {
     let operator = Operator::of(&balancer);
     let mut terminal = Terminal::start(&[&flag(&operator), "--interval=50ms"], &[]);
     let before = terminal.modes();
-    terminal.shows(ENTERS);
+    terminal.is_sent(ENTERS);
     terminal.shows(&backend.addr.to_string());
     eventually("keys come one by one, and are not repeated on the screen", || terminal.modes() != before);
     terminal.press("d");
@@ -111,7 +115,7 @@ fn a_terminal_has_its_backends_and_its_keys_and_is_restored() {
     assert!(!terminal.text().contains(LEAVES));
     terminal.press("q");
     assert_eq!(terminal.exit_code(), 0);
-    terminal.shows(LEAVES);
+    terminal.is_sent(LEAVES);
     assert_eq!(terminal.modes(), before);
 }
 
@@ -124,16 +128,14 @@ fn a_balancer_that_goes_away_is_waited_for() {
     let mut terminal = Terminal::start(&[&admin, "--interval=50ms"], &[("NO_COLOR", "1")]);
     terminal.shows(&backend.addr.to_string());
     drop(balancer);
-    terminal.shows(" old: ");
-    terminal.shows(&format!("nobody listens on {}", place.addr));
+    terminal.shows(&format!(" old: nobody listens on {}", place.addr));
     assert!(!terminal.text().contains("\u{1b}[38"), "there are no colours: {:?}", terminal.text());
-    let seen = terminal.text().len();
     let _balancer = Balancer::serve(&[backend.addr], &[&admin]);
-    eventually("the hint is back", || terminal.text()[seen..].contains("leave"));
+    terminal.shows("q leave"); // where it said how old the facts are
     // SAFETY: `kill` takes any numbers, and the child has not been waited for, so the number is its own.
     assert_eq!(unsafe { libc::kill(terminal.child.id() as i32, libc::SIGTERM) }, 0);
     assert_eq!(terminal.exit_code(), 0);
-    terminal.shows(LEAVES);
+    terminal.is_sent(LEAVES);
 }
 
 /// `turnwheel top` in a terminal of 80 by 24, as its session's own. It is killed and waited for on drop.
@@ -141,7 +143,7 @@ struct Terminal {
     child: Child,
     /// The side that a person sits at.
     master: File,
-    text: Arc<Mutex<String>>,
+    written: Arc<Mutex<Vec<u8>>>,
 }
 
 impl Terminal {
@@ -160,31 +162,39 @@ impl Terminal {
             });
         }
         let child = command.spawn().unwrap();
-        let text = Arc::new(Mutex::new(String::new()));
-        let (collected, mut output) = (Arc::clone(&text), master.try_clone().unwrap());
+        let written = Arc::<Mutex<Vec<u8>>>::default();
+        let (collected, mut output) = (Arc::clone(&written), master.try_clone().unwrap());
         thread::spawn(move || {
             let mut piece = [0; 4096];
             // When the child is gone this is an error, and not an end.
             while let Ok(read @ 1..) = output.read(&mut piece) {
-                collected.lock().unwrap().push_str(&String::from_utf8_lossy(&piece[..read]));
+                collected.lock().unwrap().extend_from_slice(&piece[..read]);
             }
         });
-        Terminal { child, master, text }
+        Terminal { child, master, written }
     }
 
     /// All that was written to it.
     fn text(&self) -> String {
-        self.text.lock().unwrap().clone()
+        String::from_utf8_lossy(&self.written.lock().unwrap()).into_owned()
     }
 
-    /// Waits for a word, or for words in bold: between others the cursor leaps over blanks.
+    /// Waits until these words are on the screen.
     #[track_caller]
     fn shows(&self, words: &str) {
+        let mut seen = String::new();
         let began = Instant::now();
-        while !self.text().contains(words) {
-            assert!(began.elapsed() < DEADLINE, "{words:?} is not on the screen: {:?}", self.text());
-            thread::yield_now();
+        while !seen.contains(words) {
+            assert!(began.elapsed() < DEADLINE, "{words:?} is not on the screen:\n{seen}");
+            thread::sleep(Duration::from_millis(2));
+            seen = screen(&self.text());
         }
+    }
+
+    /// Waits until this was written to it.
+    #[track_caller]
+    fn is_sent(&self, sequence: &str) {
+        eventually(&format!("{sequence:?} is written"), || self.text().contains(sequence));
     }
 
     fn press(&mut self, keys: &str) {
@@ -219,10 +229,44 @@ impl Drop for Terminal {
     }
 }
 
+/// What is to be seen after all this was written. It is as much of a terminal as that takes: sequences that move the
+/// cursor are understood, and others are passed over.
+fn screen(written: &str) -> String {
+    let mut cells = [[' '; COLUMNS]; ROWS];
+    let (mut row, mut column) = (0, 0);
+    let mut parts = written.split('\u{1b}');
+    let plain = parts.next().map(|text| ("", text));
+    for (sequence, text) in plain.into_iter().chain(parts.map(split_sequence)) {
+        if let Some((down, right)) = sequence.strip_suffix('H').and_then(|place| place[1..].split_once(';')) {
+            (row, column) = (down.parse::<usize>().unwrap() - 1, right.parse::<usize>().unwrap() - 1);
+        }
+        for c in text.chars() {
+            match c {
+                '\r' => column = 0,
+                '\n' => row += 1,
+                _ => {
+                    let cell = cells.get_mut(row).and_then(|line| line.get_mut(column));
+                    if let Some(cell) = cell {
+                        *cell = c;
+                    }
+                    column += 1;
+                }
+            }
+        }
+    }
+    cells.map(|line| String::from_iter(line) + "\n").concat()
+}
+
+/// `[2;7H`, and the text behind it. A sequence that has not come whole is text to nobody.
+fn split_sequence(text: &str) -> (&str, &str) {
+    let end = text.find(|c: char| c.is_ascii_alphabetic()).map_or(text.len(), |at| at + 1);
+    text.split_at(end)
+}
+
 /// Both sides of a new terminal.
 fn pair() -> (File, OwnedFd) {
     let (mut master, mut slave) = (0, 0);
-    let mut size = libc::winsize { ws_row: 24, ws_col: 80, ws_xpixel: 0, ws_ypixel: 0 };
+    let mut size = libc::winsize { ws_row: ROWS as u16, ws_col: COLUMNS as u16, ws_xpixel: 0, ws_ypixel: 0 };
     // SAFETY: it writes two numbers and reads one struct, which live as long as the call; the rest may be null.
     let opened = unsafe {
         libc::openpty(&raw mut master, &raw mut slave, ptr::null_mut(), ptr::null_mut(), &raw mut size)
