@@ -87,7 +87,7 @@ fn top(admin: SocketAddr, token_file: Option<&Path>, interval: Duration, once: b
     let outcome =
         ratatui::try_init().and_then(|mut terminal| top::watch(&mut terminal, asker, facts, interval, &stop));
     let restored = ratatui::try_restore();
-    outcome.and(restored).context("the terminal cannot be used")
+    outcome.and(restored).context("the view cannot go on")
 }
 
 fn backend(listen: SocketAddr, name: Option<&str>, delay: Duration) -> Result<()> {
