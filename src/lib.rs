@@ -45,7 +45,8 @@
 //! ```
 //!
 //! The library prints nothing and installs neither a signal handler nor a log subscriber; the
-//! `turnwheel` program does. Without the default feature `cli` the command line is not built.
+//! `turnwheel` program does. Without the default feature `cli` the command line is not built, and without `top` the
+//! view for a terminal is not.
 
 pub mod access_log;
 pub mod admin;
