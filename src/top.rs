@@ -94,7 +94,9 @@ fn show(
             match news.try_recv() {
                 Ok(one) => screen.hear(one),
                 Err(TryRecvError::Empty) => break,
-                Err(TryRecvError::Disconnected) => return Err(io::Error::other("nobody asks the balancer any more")),
+                Err(TryRecvError::Disconnected) => {
+                    return Err(io::Error::other("nobody asks the balancer any more"));
+                }
             }
             is_drawn = false;
         }
