@@ -14,9 +14,6 @@ const TIME: u16 = 5;
 /// A backend's name is cut beyond that: the path needs the room.
 const LONGEST_NAME: usize = 21;
 
-/// How a request ends as it should.
-const ENDED_WELL: &str = "complete";
-
 /// Draws what workers are at, the longest first.
 pub fn busy(state: &State, theme: Theme, area: Rect, buf: &mut Buffer) {
     let name = longest_name(state.busy.iter().map(|one| one.backend.as_deref()));
@@ -47,7 +44,7 @@ pub fn recent(state: &State, theme: Theme, area: Rect, buf: &mut Buffer) {
             Cell::from(words::count(one.status)).style(theme.status(one.status)),
             Cell::from(words::text(one.backend.as_deref())),
             Cell::from(format!("{:>5}", words::time(one.seconds))),
-            Cell::from(format!("{}{}", request(one.method.as_deref(), one.path.as_deref()), ending(one))),
+            Cell::from(format!("{}{}", request(one.method.as_deref(), one.path.as_deref()), tries(one))),
         ])
     });
     list("Recent requests".to_owned(), Table::new(rows, widths), theme, area, buf);
@@ -64,12 +61,10 @@ fn request(method: Option<&str>, path: Option<&str>) -> String {
     format!("{} {}", words::text(method), words::text(path))
 }
 
-/// What was unusual about it.
-fn ending(one: &Recent) -> String {
-    let tries = one.tries.filter(|tries| *tries > 1).map(|tries| format!("{tries} tries"));
-    let ended = one.ended.clone().filter(|ended| ended != ENDED_WELL);
-    let unusual: Vec<_> = tries.into_iter().chain(ended).collect();
-    if unusual.is_empty() { String::new() } else { format!("  ({})", unusual.join(", ")) }
+/// What it took, if that was more than one try.
+fn tries(one: &Recent) -> String {
+    let tries = one.tries.filter(|tries| *tries > 1);
+    tries.map(|tries| format!("  ({tries} tries)")).unwrap_or_default()
 }
 
 fn longest_name<'a>(names: impl Iterator<Item = Option<&'a str>>) -> u16 {

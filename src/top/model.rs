@@ -99,8 +99,6 @@ pub struct Recent {
     pub backend: Option<String>,
     /// What the client got.
     pub status: Option<u64>,
-    /// How it ended.
-    pub ended: Option<String>,
     /// How long it took.
     pub seconds: Option<f64>,
     /// How often it was tried.
@@ -195,7 +193,6 @@ impl Recent {
             path: text(body, "path"),
             backend: text(body, "backend"),
             status: count(body, "status"),
-            ended: text(body, "ended"),
             seconds: number(body, "seconds"),
             tries: count(body, "tries"),
         }
