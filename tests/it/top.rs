@@ -138,6 +138,24 @@ fn a_balancer_that_goes_away_is_waited_for() {
     terminal.is_sent(LEAVES);
 }
 
+#[test]
+fn keys_do_not_wait_for_a_balancer_that_hangs() {
+    let backend = Recorder::hello("here");
+    let balancer = Balancer::serve(&[backend.addr], &[ADMIN]);
+    let mut terminal = Terminal::start(&[&flag(&Operator::of(&balancer))], &[]);
+    terminal.shows("q leave");
+    balancer.signal(libc::SIGSTOP);
+    let began = Instant::now();
+    terminal.press("d");
+    terminal.shows(&format!("asking to drain {}", backend.addr));
+    terminal.press("?");
+    terminal.shows("leave (Esc and Ctrl-C, too)");
+    terminal.press("\u{3}");
+    assert_eq!(terminal.exit_code(), 0);
+    assert!(began.elapsed() < Duration::from_secs(4), "an answer is waited for 5 s: {:?}", began.elapsed());
+    terminal.is_sent(LEAVES);
+}
+
 /// `turnwheel top` in a terminal of 80 by 24, as its session's own. It is killed and waited for on drop.
 struct Terminal {
     child: Child,
