@@ -145,7 +145,7 @@ mod tests {
         let admin = Admin::bind(Options { listen, token: None }).unwrap();
         let address = admin.local_addr();
         let control = Arc::new(Fake::default());
-        let running = admin.start(Arc::clone(&control) as _, Arc::clone(&control) as _).unwrap();
+        let running = admin.start(Arc::clone(&control) as _, Arc::clone(&control) as _, None).unwrap();
         let mut asker = Asker::new(address, None);
         let (state, history) = asker.ask().unwrap();
         assert_eq!((state.workers.most, history), (Some(64), History::default()), "there is no history");

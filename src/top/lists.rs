@@ -44,7 +44,7 @@ pub fn recent(state: &State, theme: Theme, area: Rect, buf: &mut Buffer) {
             Cell::from(words::count(one.status)).style(theme.status(one.status)),
             Cell::from(words::text(one.backend.as_deref())),
             Cell::from(format!("{:>5}", words::time(one.seconds))),
-            Cell::from(format!("{}{}", request(one.method.as_deref(), one.path.as_deref()), tries(one))),
+            Cell::from(format!("{}{}", request(one.method.as_deref(), one.path.as_deref()), remarks(one))),
         ])
     });
     list("Recent requests".to_owned(), Table::new(rows, widths), theme, area, buf);
@@ -61,10 +61,12 @@ fn request(method: Option<&str>, path: Option<&str>) -> String {
     format!("{} {}", words::text(method), words::text(path))
 }
 
-/// What it took, if that was more than one try.
-fn tries(one: &Recent) -> String {
-    let tries = one.tries.filter(|tries| *tries > 1);
-    tries.map(|tries| format!("  ({tries} tries)")).unwrap_or_default()
+/// How it ended, unless well, and what it took, if that was more than one try.
+fn remarks(one: &Recent) -> String {
+    let ended = one.ended.as_deref().filter(|word| *word != "ok").map(|word| word.replace('_', " "));
+    let tries = one.tries.filter(|tries| *tries > 1).map(|tries| format!("{tries} tries"));
+    let all: Vec<_> = ended.into_iter().chain(tries).collect();
+    if all.is_empty() { String::new() } else { format!("  ({})", all.join(", ")) }
 }
 
 fn longest_name<'a>(names: impl Iterator<Item = Option<&'a str>>) -> u16 {

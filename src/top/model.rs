@@ -101,6 +101,8 @@ pub struct Recent {
     pub status: Option<u64>,
     /// How long it took.
     pub seconds: Option<f64>,
+    /// How it ended, in one word.
+    pub ended: Option<String>,
     /// How often it was tried.
     pub tries: Option<u64>,
 }
@@ -194,6 +196,7 @@ impl Recent {
             backend: text(body, "backend"),
             status: count(body, "status"),
             seconds: number(body, "seconds"),
+            ended: text(body, "ended"),
             tries: count(body, "tries"),
         }
     }
@@ -304,9 +307,9 @@ pub(super) mod fixture {
             "lately": { "seconds": 10, "rate": 123.4, "errors": 0.5, "p50_seconds": 0.0012, "p99_seconds": 0.0204 },
             "recent": [
                 { "number": 1, "ago_seconds": 1.5, "method": "GET", "path": "/old", "backend": "127.0.0.1:8081",
-                  "status": 200, "ended": "complete", "seconds": 0.0013, "tries": 1 },
+                  "status": 200, "ended": "ok", "seconds": 0.0013, "tries": 1 },
                 { "number": 2, "ago_seconds": 0.2, "method": "GET", "path": "/new", "backend": "127.0.0.1:8082",
-                  "status": 502, "ended": "complete", "seconds": 0.25, "tries": 3 },
+                  "status": 502, "ended": "backend_failed", "seconds": 0.25, "tries": 3 },
             ],
             "demo": false,
             "backends": [backend("127.0.0.1:8081", "up"), backend("127.0.0.1:8082", "down")],

@@ -324,7 +324,7 @@ mod tests {
         shows(&lines, &["At work: 3/64 workers"]);
         shows(&lines, &["2.5s", "waiting", "127.0.0.1:8081", "#7", "POST /slow"]);
         shows(&lines, &["1.0ms", "choosing", "-", "#0", "GET /quick"]);
-        shows(&lines, &["0s ago", "502", "127.0.0.1:8082", "250ms", "GET /new  (3 tries)"]);
+        shows(&lines, &["0s ago", "502", "127.0.0.1:8082", "250ms", "GET /new  (backend failed, 3 tries)"]);
         shows(&lines, &["1s ago", "200", "127.0.0.1:8081", "1.3ms", "GET /old"]);
         assert!(lines[23].starts_with(HINT), "{}", lines[23]);
         let place = |word: &str| lines.iter().position(|line| line.contains(word)).unwrap();
