@@ -1,0 +1,42 @@
+// Asking the admin listener, one question at a time.
+
+const PATIENCE = 5000;
+const KEY = "turnwheel-token";
+
+/** An answer that says no: its status, and why in words. */
+export class Refused extends Error {
+  constructor(status, sentence) {
+    super(sentence);
+    this.status = status;
+  }
+}
+
+/** Keeps the token for as long as this tab is open. */
+export function remember(token) {
+  sessionStorage.setItem(KEY, token);
+}
+
+/** Forgets it. */
+export function forget() {
+  sessionStorage.removeItem(KEY);
+}
+
+/** Asks, or with a second argument changes something, and returns what the answer says. */
+export async function ask(path, change) {
+  const headers = {};
+  const token = sessionStorage.getItem(KEY);
+  if (token) headers.Authorization = `Bearer ${token}`;
+  if (change) headers["Content-Type"] = "application/json";
+  const method = change ? "POST" : "GET";
+  const body = change && JSON.stringify(change);
+  const signal = AbortSignal.timeout(PATIENCE);
+  const reply = await fetch(path, { method, headers, body, signal, cache: "no-store" });
+  if (reply.ok) return reply.json();
+  const said = await reply.json().catch(() => null);
+  throw new Refused(reply.status, said?.error ?? `the answer is ${reply.status} ${reply.statusText}`);
+}
+
+/** What a person is told of a question that failed. */
+export function reason(error) {
+  return error instanceof Refused ? error.message : "the balancer does not answer";
+}

@@ -1,0 +1,171 @@
+// Two plots of the last two minutes: who served how many requests, and how long they took.
+
+import { drawn, element, fill, say, set } from "./dom.js";
+import { SECONDS } from "./history.js";
+import { mark, short } from "./marks.js";
+import { measure, took } from "./words.js";
+
+const MOST_BANDS = 8;
+const MARGIN = { left: 62, right: 26, top: 12, bottom: 26 };
+const TIMES = [[120, "2 min ago"], [60, "1 min"], [0, "now"]];
+
+/** Requests a second, a band for each backend, one upon the other. */
+export class RatePlot {
+  #frame;
+
+  constructor(figure) {
+    this.#frame = new Frame(figure, "Requests a second", measure);
+  }
+
+  show(history, names) {
+    const shown = names.slice(0, MOST_BANDS);
+    const bands = shown.map((name) => ({ ...mark(name), label: short(name), values: [] }));
+    if (names.length > MOST_BANDS) bands.push({ number: "+", colour: 0, label: "the others", values: [] });
+    let most = 0;
+    for (const { number, requests, backends } of history.samples) {
+      const at = history.newest - number;
+      let below = 0;
+      shown.forEach((name, band) => {
+        const above = below + (backends[name] ?? 0);
+        bands[band].values.push([at, below, above]);
+        below = above;
+      });
+      const rest = Math.max(below, requests);
+      if (names.length > MOST_BANDS) bands.at(-1).values.push([at, below, rest]);
+      most = Math.max(most, rest);
+    }
+    this.#frame.show(most, bands.map((band) => ({ ...band, filled: true })));
+  }
+}
+
+/** Half of the requests, and 99 of 100, were done within so long. */
+export class LatencyPlot {
+  #frame;
+
+  constructor(figure) {
+    this.#frame = new Frame(figure, "How long requests took", took);
+  }
+
+  show({ samples, newest }) {
+    const line = (field, label, colour) => {
+      const values = samples.map((sample) => [newest - sample.number, 0, sample[field]]);
+      const last = samples.at(-1)?.[field] ?? null;
+      return { number: label, colour, label: `${label}, now ${took(last)}`, values };
+    };
+    const lines = [line("p99_seconds", "p99", 2), line("p50_seconds", "p50", 1)];
+    const most = Math.max(0, ...lines.flatMap(({ values }) => values.map(([, , value]) => value ?? 0)));
+    this.#frame.show(most, lines);
+  }
+}
+
+/** Axes, lines and a legend. */
+class Frame {
+  #figure;
+  #title;
+  #format;
+  #svg = drawn("svg", { class: "plot", role: "img" });
+  #grid = drawn("g", { class: "grid" });
+  #lines = drawn("g");
+  #size = { width: 0, height: 0 };
+  #shown = { most: 0, lines: [] };
+
+  constructor(figure, title, format) {
+    this.#figure = figure;
+    this.#title = title;
+    this.#format = format;
+    this.#svg.append(this.#lines, this.#grid);
+    const canvas = figure.querySelector(".canvas");
+    canvas.append(this.#svg);
+    new ResizeObserver(([{ contentRect: { width, height } }]) => {
+      this.#size = { width, height };
+      this.#draw();
+    }).observe(canvas);
+  }
+
+  show(most, lines) {
+    this.#shown = { most, lines };
+    const create = () => {
+      const item = element("li");
+      item.append(element("b", { class: "badge" }), element("span"));
+      return item;
+    };
+    fill(this.#figure.querySelector(".legend"), lines, create, (item, { number, colour, label }) => {
+      set(item, "data-mark", colour);
+      say(item.firstChild, String(number));
+      say(item.lastChild, label);
+    });
+    set(this.#svg, "aria-label", `${this.#title} over the last two minutes, ${this.#format(most)} at most`);
+    this.#draw();
+  }
+
+  #draw() {
+    const { width, height } = this.#size;
+    if (width <= MARGIN.left + MARGIN.right) return;
+    set(this.#svg, "viewBox", `0 0 ${width} ${height}`);
+    const top = ceiling(this.#shown.most);
+    const [right, bottom] = [width - MARGIN.right, height - MARGIN.bottom];
+    const x = (ago) => right - (ago / SECONDS) * (right - MARGIN.left);
+    const y = (value) => bottom - (value / top) * (bottom - MARGIN.top);
+    this.#drawGrid([0, top / 2, top], x, y);
+    fill(this.#lines, this.#shown.lines, createLine, (group, line) => drawLine(group, line, x, y));
+  }
+
+  #drawGrid(values, x, y) {
+    const [left, right] = [x(SECONDS), x(0)];
+    const ticks = values.map((value) => {
+      return { d: `M${left} ${y(value)}H${right}`, words: this.#format(value), x: left - 8, y: y(value) + 5, anchor: "end" };
+    });
+    const times = TIMES.map(([ago, words], at) => {
+      const anchor = ["start", "middle", "end"][at];
+      return { d: `M${x(ago)} ${y(0)}v5`, words, x: x(ago), y: y(0) + 20, anchor };
+    });
+    const create = () => {
+      const tick = drawn("g");
+      tick.append(drawn("path"), drawn("text"));
+      return tick;
+    };
+    fill(this.#grid, [...ticks, ...times], create, (tick, { d, words, x, y, anchor }) => {
+      set(tick.firstChild, "d", d);
+      for (const [name, value] of Object.entries({ x, y, "text-anchor": anchor })) set(tick.lastChild, name, value);
+      say(tick.lastChild, words);
+    });
+  }
+}
+
+function createLine() {
+  const group = drawn("g");
+  group.append(drawn("path", { class: "area" }), drawn("path", { class: "line" }), drawn("text", { class: "end" }));
+  return group;
+}
+
+function drawLine(group, { colour, number, values, filled }, x, y) {
+  const [area, line, end] = group.children;
+  set(group, "data-mark", colour);
+  set(line, "d", path(values.map(([ago, , above]) => [ago, above]), x, y));
+  const there = [...values, ...[...values].reverse().map(([ago, below]) => [ago, below, below])];
+  set(area, "d", filled && values.length > 1 ? `${path(there.map(([ago, , value]) => [ago, value]), x, y)}z` : "");
+  const [ago, below, above] = values.at(-1) ?? [0, 0, null];
+  const roomy = filled && above !== null && y(below) - y(above) >= 14;
+  set(end, "x", x(ago) + 5);
+  set(end, "y", roomy ? y((below + above) / 2) + 5 : 0);
+  say(end, roomy ? String(number) : "");
+}
+
+/** A line through points, interrupted where a value is missing. */
+function path(points, x, y) {
+  let d = "";
+  let on = false;
+  for (const [ago, value] of points) {
+    const known = value !== null;
+    if (known) d += `${on ? "L" : "M"}${x(ago).toFixed(1)} ${y(value).toFixed(1)}`;
+    on = known;
+  }
+  return d;
+}
+
+/** The next round number: 1, 2 or 5, and noughts. */
+function ceiling(value) {
+  if (value <= 0) return 1;
+  const power = 10 ** Math.floor(Math.log10(value));
+  return power * [1, 2, 5, 10].find((step) => step * power >= value * 0.999);
+}
