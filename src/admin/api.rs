@@ -3,6 +3,7 @@
 
 use super::control::{Control, Insight, Props, Rejected};
 use super::fields::Fields;
+use super::page;
 use super::props;
 use super::reply::Reply;
 use http::header::ALLOW;
@@ -13,6 +14,7 @@ use std::io::Read;
 /// What can be asked for.
 #[derive(Clone, Copy)]
 enum Action {
+    Page,
     Live,
     Ready,
     Metrics,
@@ -54,7 +56,7 @@ struct About<'a> {
 pub fn answer(balancer: Balancer<'_>, method: &Method, target: &Uri, body: &mut dyn Read) -> Reply {
     let path = target.path();
     let Some((methods, name)) = find(path) else {
-        return Reply::error(StatusCode::NOT_FOUND, format!("there is nothing at {path}"));
+        return nothing_at(path);
     };
     let wanted = if *method == Method::HEAD { "GET" } else { method.as_str() };
     let Some((_, action)) = methods.iter().find(|(served, _)| *served == wanted) else {
@@ -64,7 +66,11 @@ pub fn answer(balancer: Balancer<'_>, method: &Method, target: &Uri, body: &mut 
     perform(*action, balancer, about, body).unwrap_or_else(|reply| reply)
 }
 
-/// What is at a path, and which backend it names, if any.
+fn nothing_at(path: &str) -> Reply {
+    Reply::error(StatusCode::NOT_FOUND, format!("there is nothing at {path}"))
+}
+
+/// What is at a path, and which backend it names, if any, or which file of the page.
 fn find(path: &str) -> Option<(Methods, String)> {
     let methods: Methods = match path {
         "/healthz" => &[("GET", Action::Live)],
@@ -76,6 +82,7 @@ fn find(path: &str) -> Option<(Methods, String)> {
         "/api/backends" => &[("GET", Action::List), ("POST", Action::Add)],
         "/api/demo" => &[("GET", Action::Props)],
         "/api/demo/traffic" => &[("POST", Action::ChangeTraffic), ("PUT", Action::ChangeTraffic)],
+        _ if page::find(path).is_some() => return Some((&[("GET", Action::Page)], path.to_owned())),
         _ => return find_backend(path).or_else(|| find_demo_backend(path)),
     };
     Some((methods, String::new()))
@@ -117,9 +124,9 @@ fn decoded(name: &str) -> Option<String> {
 fn not_allowed(path: &str, methods: Methods) -> Reply {
     let names = methods.iter().map(|(name, _)| if *name == "GET" { "GET, HEAD" } else { name });
     let names = names.collect::<Vec<_>>().join(", ");
-    let header = HeaderValue::from_str(&names).ok().map(|names| (ALLOW, names));
+    let headers = HeaderValue::from_str(&names).ok().map(|names| (ALLOW, names)).into_iter().collect();
     let sentence = format!("{path} can be asked for with {names}");
-    Reply { header, ..Reply::error(StatusCode::METHOD_NOT_ALLOWED, sentence) }
+    Reply { headers, ..Reply::error(StatusCode::METHOD_NOT_ALLOWED, sentence) }
 }
 
 /// Does what was asked for. What goes wrong is an answer, too.
@@ -131,6 +138,7 @@ fn perform(
 ) -> Result<Reply, Reply> {
     let (Balancer { control, insight, props }, About { name, query }) = (balancer, about);
     match action {
+        Action::Page => page::find(name).map(Reply::asset).ok_or_else(|| nothing_at(name)),
         Action::Live => Ok(Reply::ok(json!({ "status": "ok" }))),
         Action::Ready => Ok(readiness(control)),
         Action::Metrics => Ok(metrics(insight)),
@@ -239,6 +247,8 @@ mod tests {
 
     #[test]
     fn each_path_does_what_it_says() {
+        asks("GET /", "", 200, "<title>turnwheel</title>", &[]);
+        asks("HEAD /page.css", "", 200, ":root", &[]);
         asks("GET /healthz", "", 200, r#"{"status":"ok"}"#, &[]);
         asks("HEAD /healthz", "", 200, r#"{"status":"ok"}"#, &[]);
         asks("GET /readyz", "", 200, r#"{"status":"ready"}"#, &[]);
@@ -320,12 +330,20 @@ mod tests {
 
     #[test]
     fn an_unknown_path_is_404_and_a_wrong_method_names_the_right_ones() {
-        for path in
-            ["/", "/api", "/api/", "/api/nothing", "/api/backends/a:1/dance", "/api/backends/a:1/drain/", "*"]
-        {
+        for path in [
+            "//",
+            "/api",
+            "/api/",
+            "/api/nothing",
+            "/api/backends/a:1/dance",
+            "/api/backends/a:1/drain/",
+            "*",
+        ] {
             asks(&format!("GET {path}"), "", 404, "there is nothing at", &[]);
         }
         for (request, allowed) in [
+            ("POST /", "GET, HEAD"),
+            ("DELETE /page.js", "GET, HEAD"),
             ("POST /healthz", "GET, HEAD"),
             ("PUT /api/backends", "GET, HEAD, POST"),
             ("OPTIONS /api/backends", "GET, HEAD, POST"),
@@ -338,7 +356,7 @@ mod tests {
             let balancer = Balancer { control: &control, insight: &control, props: None };
             let reply = answer(balancer, &method.parse().unwrap(), &path.parse().unwrap(), &mut &b""[..]);
             assert_eq!(reply.status, 405, "{request}");
-            assert_eq!(reply.header.unwrap(), (ALLOW, HeaderValue::from_static(allowed)), "{request}");
+            assert_eq!(reply.headers, [(ALLOW, HeaderValue::from_static(allowed))], "{request}");
         }
     }
 

@@ -15,8 +15,11 @@
 //!   and no other name is.
 //!
 //! The token is against everybody else. Where the listener can be reached from other machines there
-//! has to be one; on loopback it keeps out other users of this machine.
+//! has to be one; on loopback it keeps out other users of this machine. The files of the live page need none: they
+//! are the same everywhere and say nothing of this balancer, and without them nobody could type the token in. They
+//! do need a Host that is ours, as the page asks its own origin for everything else.
 
+use super::page;
 use super::token::Token;
 use http::header::{AUTHORIZATION, CONTENT_TYPE, HOST, HeaderMap, HeaderName};
 use http::{Method, StatusCode};
@@ -38,7 +41,7 @@ pub struct Refused {
 }
 
 /// May this request be served? Whatever is not [`OPEN`] needs a Host that is the listener's own (403),
-/// the token if there is one (401), and to change anything, a type that no form can send (415). `bound`
+/// the token if there is one (401; not for a file of the page), and to change anything, a type that no form can send (415). `bound`
 /// is the address that was bound.
 ///
 /// # Errors
@@ -60,7 +63,8 @@ pub fn check(
             "the Host header is not this listener's; ask for it by the IP address and the port that it has",
         );
     }
-    if token.is_some_and(|token| !has_token(headers, token)) {
+    let is_page = page::find(path).is_some();
+    if !is_page && token.is_some_and(|token| !has_token(headers, token)) {
         return refused(
             StatusCode::UNAUTHORIZED,
             "this needs the admin token; send it as Authorization: Bearer TOKEN",
@@ -227,6 +231,22 @@ mod tests {
         ] {
             let fields = [("host", "evil.example")];
             assert_eq!(status("GET", path, &fields, "127.0.0.1:8090", Some(&token)), expected, "{path}");
+        }
+    }
+
+    #[test]
+    fn the_page_needs_no_token_but_a_host() {
+        let token = Token::from_text(SECRET).unwrap();
+        for (path, expected) in [
+            ("/", 200),
+            ("/page.js", 200),
+            ("/icon.svg", 200),
+            ("/page.js/", 401),
+            ("/Page.js", 401),
+            ("//", 401),
+        ] {
+            let get = |host| status("GET", path, &[("host", host)], "127.0.0.1:8090", Some(&token));
+            assert_eq!((get("127.0.0.1:8090"), get("evil.example:8090")), (expected, 403), "{path}");
         }
     }
 

@@ -2,12 +2,14 @@
 //!
 //! It is the balancer's own edge and queue, with two workers behind it who ask [`Control`] and [`Insight`] (and, in
 //! the demo, [`Props`]) in place of a backend. So an operator gets through while the workers of the traffic are busy,
-//! and what a client may do there is as limited as anywhere. [`guard`] says who is served, and `api` what there is.
+//! and what a client may do there is as limited as anywhere. [`guard`] says who is served, `api` what there is,
+//! and `page` has what a browser shows of it.
 
 mod api;
 mod control;
 mod fields;
 pub mod guard;
+mod page;
 mod props;
 mod reply;
 mod token;
@@ -183,8 +185,8 @@ impl Desk {
 /// What a client is told who is not served: with 401, how to be (RFC 9110 §15.5.2).
 fn refusal(refused: guard::Refused) -> Reply {
     let how = (WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
-    let header = (refused.status == StatusCode::UNAUTHORIZED).then_some(how);
-    Reply { header, ..Reply::error(refused.status, refused.reason) }
+    let headers = (refused.status == StatusCode::UNAUTHORIZED).then_some(how).into_iter().collect();
+    Reply { headers, ..Reply::error(refused.status, refused.reason) }
 }
 
 #[cfg(test)]
@@ -325,6 +327,41 @@ mod tests {
         assert_eq!(control.asked(), [""; 0]);
         let answer = client.ask(&format!("{reload}\nAuthorization: bearer {SECRET}"), "");
         assert_eq!((answer.status, control.asked()), (200, vec!["reload".into()]), "{}", answer.body);
+        assert_eq!(running.finish(Instant::now() + GRACE), 0);
+    }
+
+    #[test]
+    fn the_page_is_served_without_the_token_to_whoever_asks_by_our_own_name() {
+        let (address, running, _) = admin(Some(SECRET), Fake::default());
+        let mut client = Client::of(address);
+        let page = client.ask("GET /", "");
+        assert!(
+            page.status == 200 && page.body.starts_with("<!doctype html>"),
+            "{} {}",
+            page.head,
+            page.body
+        );
+        let own = "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src 'self'; \
+            base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
+        for line in [
+            "Content-Type: text/html; charset=utf-8",
+            "X-Content-Type-Options: nosniff",
+            "Referrer-Policy: no-referrer",
+            &format!("Content-Security-Policy: {own}"),
+        ] {
+            let head = page.head.to_lowercase();
+            assert!(head.contains(&format!("{}\r\n", line.to_lowercase())), "{line} is not in {head}");
+        }
+        assert_eq!(client.ask("GET /page.js?again", "").status, 200);
+        let head = client.ask("HEAD /", "");
+        assert_eq!((head.status, &*head.body), (200, ""));
+        assert_eq!(client.ask("POST /\nContent-Type: application/json", "{}").status, 405);
+        assert_eq!(client.ask("POST /\nContent-Type: text/plain", "x").status, 415);
+        let foreign = format!("evil.example:{}", address.port());
+        assert_eq!(client.ask_as(&foreign, "GET /", "").status, 403);
+        for path in ["/api/state", "/metrics", "//", "/page", "/index.html", "/page/page.js"] {
+            assert_eq!(client.ask(&format!("GET {path}"), "").status, 401, "{path}");
+        }
         assert_eq!(running.finish(Instant::now() + GRACE), 0);
     }
 

@@ -1,13 +1,14 @@
-//! One answer of the admin listener: a status and JSON, or metrics.
+//! One answer of the admin listener: a status and JSON, or metrics, or a file of the live page.
 
+use super::page::{self, Asset};
 use crate::edge::Exchange;
 use crate::edge::wire::Scratch;
 use http::header::{CACHE_CONTROL, CONTENT_TYPE, X_CONTENT_TYPE_OPTIONS};
 use http::{HeaderName, HeaderValue, Response, StatusCode, response};
 use serde_json::{Value, json};
 
-/// What every answer says besides its type: nobody on the way keeps it, and no browser takes it for a page or a
-/// script. There is no CORS header among them: what is said here is for no web page.
+/// What every answer says besides its type: nobody on the way keeps it, and no browser takes it for something
+/// else. There is no CORS header among them: what is said here is for no web page but the listener's own.
 const HEADERS: [(HeaderName, &str); 2] = [(CACHE_CONTROL, "no-store"), (X_CONTENT_TYPE_OPTIONS, "nosniff")];
 
 /// An answer that is not sent yet.
@@ -16,19 +17,25 @@ pub struct Reply {
     /// Its media type.
     pub kind: &'static str,
     pub text: String,
-    /// The header that its status calls for, if any.
-    pub header: Option<(HeaderName, HeaderValue)>,
+    /// The headers that its status calls for, or its type.
+    pub headers: Vec<(HeaderName, HeaderValue)>,
 }
 
 impl Reply {
     /// This status, with this body, on a line of its own, since people read it in terminals.
     pub fn new(status: StatusCode, body: Value) -> Self {
-        Reply { status, kind: "application/json", text: format!("{body}\n"), header: None }
+        Reply { status, kind: "application/json", text: format!("{body}\n"), headers: Vec::new() }
     }
 
     /// What Prometheus has asked for, as it wants it.
     pub fn metrics(text: String) -> Self {
-        Reply { status: StatusCode::OK, kind: prometheus::TEXT_FORMAT, text, header: None }
+        Reply { status: StatusCode::OK, kind: prometheus::TEXT_FORMAT, text, headers: Vec::new() }
+    }
+
+    /// A file of the live page.
+    pub fn asset(asset: &Asset) -> Self {
+        let headers = page::HEADERS.map(|(name, value)| (name, HeaderValue::from_static(value))).into();
+        Reply { status: StatusCode::OK, kind: asset.kind, text: asset.text.to_owned(), headers }
     }
 
     /// What was asked for.
@@ -53,7 +60,7 @@ impl Reply {
         head.status = self.status;
         head.headers.insert(CONTENT_TYPE, HeaderValue::from_static(self.kind));
         head.headers.extend(HEADERS.map(|(name, value)| (name, HeaderValue::from_static(value))));
-        head.headers.extend(self.header.clone());
+        head.headers.extend(self.headers.iter().cloned());
         head
     }
 }

@@ -243,7 +243,9 @@ fn the_traffic_does_not_reach_it_and_it_does_not_serve_traffic() {
     let (balancer, operator) = serve(&[&backend], &[]);
     assert_eq!(balancer.get("/api/backends").text(), "/api/backends", "that is the backend's");
     assert_eq!(balancer.get("/readyz").text(), "/readyz");
-    assert_eq!(operator.ask("GET /", "").status, 404);
+    assert_eq!(balancer.get("/").text(), "/");
+    assert!(operator.ask("GET /", "").text().starts_with("<!doctype html>"), "and that is the live page");
+    assert_eq!(operator.ask("GET /any/other", "").status, 404);
 }
 
 #[test]

@@ -8,8 +8,11 @@ import { count, lasted, percent, several, took } from "./words.js";
 /** So many are shown. More than that nobody reads, and no browser draws four times a second. */
 const MOST = 50;
 
+/** So many leave room for something below them, where backends are in a column of their own. */
+export const ROOMY = 3;
+
 /** How a state looks beside its name, for whoever does not see its colour. */
-const SIGNS = { up: "✓", checking: "…", down: "✕", draining: "⏸" };
+const SIGNS = { up: "✓", checking: "…", down: "✕", draining: "▾" };
 
 /** The list of backends. */
 export class Backends {
@@ -36,7 +39,7 @@ export class Backends {
     know(shown.map(({ name }) => name));
     this.#leave(new Set(shown.map(({ name }) => name)));
     shown.forEach((backend, at) => this.#card(backend.name, at).show(backend));
-    set(this.#list, "data-density", shown.length <= 3 ? "roomy" : shown.length <= 8 ? "normal" : "compact");
+    set(this.#list, "data-density", shown.length <= ROOMY ? "roomy" : shown.length <= 8 ? "normal" : "compact");
     const up = backends.filter(({ state }) => state === "up").length;
     say(part(this.#root, "backends-words"), `${count(up)} of ${count(backends.length)} up`);
     const more = backends.length - shown.length;
@@ -133,6 +136,7 @@ class Card {
     set(part(this.element, "state"), "data-state", backend.state);
     say(fact(this.element, "why"), backend.why);
     say(part(this.element, "since"), since(backend));
+    set(part(this.element, "state"), "title", backend.why);
     say(fact(this.element, "in-flight"), count(backend.in_flight));
     say(part(this.element, "most"), backend.max_in_flight ? ` of ${count(backend.max_in_flight)}` : "");
     say(fact(this.element, "requests"), count(backend.requests));

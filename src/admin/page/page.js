@@ -1,6 +1,6 @@
 // The live page: what comes from the balancer goes to the parts that show it.
 
-import { Backends } from "./backends.js";
+import { Backends, ROOMY } from "./backends.js";
 import { Traffic } from "./controls.js";
 import { Drawing } from "./drawing.js";
 import { Flow } from "./flow.js";
@@ -22,7 +22,8 @@ const backends = new Backends(document.querySelector(".backends"), changed);
 const workers = new Workers(document.querySelector(".balancer"));
 const rotation = new Rotation(document.querySelector(".rotation"));
 const drawing = new Drawing(main);
-const recent = new Recent(document.querySelector(".recent"));
+const recentBox = document.querySelector(".recent");
+const recent = new Recent(recentBox);
 const rate = new RatePlot(document.querySelector("[data-plot='rate']"));
 const latency = new LatencyPlot(document.querySelector("[data-plot='latency']"));
 const trafficForm = new Traffic(traffic, changed);
@@ -43,12 +44,20 @@ function noticeRestart({ uptime_seconds }) {
   uptime = uptime_seconds;
 }
 
+/** Where backends leave no room below them, the recent requests are on the other side. */
+function placeRecent() {
+  const sides = main.querySelectorAll(".side");
+  const side = sides[names.length > ROOMY ? 0 : 1];
+  if (recentBox.parentElement !== side) side.append(recentBox);
+}
+
 function showState(state) {
   noticeRestart(state);
   main.hidden = false;
   token.close();
   backends.show(state.backends);
   names = [...backends.cards.keys()];
+  placeRecent();
   const { dots, passed } = flow.look(state, performance.now());
   showOverview(state);
   workers.show(state);

@@ -47,12 +47,12 @@ export class LatencyPlot {
   }
 
   show({ samples, newest }) {
-    const line = (field, label, colour) => {
+    const line = (field, label) => {
       const values = samples.map((sample) => [newest - sample.number, 0, sample[field]]);
       const last = samples.at(-1)?.[field] ?? null;
-      return { number: label, colour, label: `${label}, now ${took(last)}`, values };
+      return { number: label, colour: label, label: `now ${took(last)}`, values };
     };
-    const lines = [line("p99_seconds", "p99", 2), line("p50_seconds", "p50", 1)];
+    const lines = [line("p99_seconds", "p99"), line("p50_seconds", "p50")];
     const most = Math.max(0, ...lines.flatMap(({ values }) => values.map(([, , value]) => value ?? 0)));
     this.#frame.show(most, lines);
   }

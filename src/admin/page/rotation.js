@@ -68,5 +68,5 @@ export class Rotation {
 }
 
 function nobody(strategy) {
-  return strategy === "round-robin" ? "nobody can be chosen" : "whom this chooses shows with each request";
+  return strategy === "round-robin" ? "no backend is usable" : "chosen request by request";
 }

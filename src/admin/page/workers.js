@@ -44,7 +44,7 @@ export class Workers {
   #showQueue(depth, capacity) {
     say(fact(this.#root, "queue-depth"), count(depth));
     const full = depth >= capacity;
-    const words = full ? "waiting: full, the next get 503" : `waiting, ${count(capacity)} fit in`;
+    const words = full ? "waiting: full, the next get 503" : `waiting, at most ${count(capacity)}`;
     say(part(this.#root, "queue-words"), words);
     const slots = this.#root.querySelector(".slots").children;
     for (let at = 0; at < SLOTS; at += 1) set(slots[SLOTS - 1 - at], "data-taken", at < depth);
@@ -118,6 +118,6 @@ function cell(at) {
 }
 
 function sentence({ worker, method, path, backend, phase, for_seconds }) {
-  const whither = backend ? ` → ${short(backend)}` : "";
-  return `Worker ${worker}: ${method} ${path}${whither}, ${phase} for ${took(for_seconds)}`;
+  const whom = backend ? `, ${short(backend)}` : "";
+  return `Worker ${worker}${whom}: ${phase} for ${took(for_seconds)}, ${method} ${path}`;
 }
