@@ -11,6 +11,9 @@ export class Refused extends Error {
   }
 }
 
+/** No answer, or one that broke off. */
+export class Silence extends Error {}
+
 /** Keeps the token for as long as this tab is open. */
 export function remember(token) {
   sessionStorage.setItem(KEY, token);
@@ -30,13 +33,18 @@ export async function ask(path, change) {
   const method = change ? "POST" : "GET";
   const body = change && JSON.stringify(change);
   const signal = AbortSignal.timeout(PATIENCE);
-  const reply = await fetch(path, { method, headers, body, signal, cache: "no-store" });
-  if (reply.ok) return reply.json();
+  const reply = await fetch(path, { method, headers, body, signal, cache: "no-store" }).catch(silent);
+  if (reply.ok) return reply.json().catch(silent);
   const said = await reply.json().catch(() => null);
   throw new Refused(reply.status, said?.error ?? `the answer is ${reply.status} ${reply.statusText}`);
 }
 
+function silent() {
+  throw new Silence("the balancer does not answer");
+}
+
 /** What a person is told of a question that failed. */
 export function reason(error) {
-  return error instanceof Refused ? error.message : "the balancer does not answer";
+  if (error instanceof Silence || error instanceof Refused) return error.message;
+  return `this page does not understand the answer; load it again (${error.message})`;
 }

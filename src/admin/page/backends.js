@@ -116,13 +116,9 @@ class Card {
     form.addEventListener("submit", (event) => event.preventDefault());
   }
 
-  /** Tells the demo's backend what to do: all of it, so that of several changes the last one says enough. */
+  /** Tells the demo's backend what to do. */
   #tell(change) {
-    const { delay, errors } = part(this.element, "props").elements;
-    const running = this.#button("start").hidden;
-    const now = { delay_ms: delay.valueAsNumber, error_percent: errors.valueAsNumber, running, ...change };
-    for (const [field, value] of Object.entries(now)) if (Number.isNaN(value)) delete now[field];
-    this.#sender.send(encodeURI(`/api/demo/backends/${this.#name}`), now);
+    this.#sender.send(encodeURI(`/api/demo/backends/${this.#name}`), change);
   }
 
   show(backend) {

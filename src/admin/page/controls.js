@@ -4,14 +4,14 @@ import { ask, reason } from "./ask.js";
 import { notice, part, say } from "./dom.js";
 import { count } from "./words.js";
 
-/** Sends the changes of one form in their order. Of those that wait, the last one counts. */
+/** Sends the changes of one form one after the other. Those that wait for the same are put together. */
 export class Sender {
   #refusal;
   #done;
-  #waiting = null;
+  #waiting = [];
   #sending = false;
 
-  /** The refusal is said in this element; `done` hears of each change that was made. */
+  /** The refusal is said in this element; `done` hears when all has been answered. */
   constructor(refusal, done) {
     this.#refusal = refusal;
     this.#done = done;
@@ -23,12 +23,12 @@ export class Sender {
   }
 
   async send(path, change) {
-    this.#waiting = { path, change };
+    const last = this.#waiting.at(-1);
+    if (last?.path === path) Object.assign(last.change, change);
+    else this.#waiting.push({ path, change });
     if (this.#sending) return;
     this.#sending = true;
-    while (this.#waiting) {
-      const next = this.#waiting;
-      this.#waiting = null;
+    for (let next = this.#waiting.shift(); next; next = this.#waiting.shift()) {
       const refusal = await ask(next.path, next.change).then(() => "", reason);
       notice(this.#refusal, refusal && `Not done: ${refusal}.`);
     }

@@ -1,6 +1,6 @@
 // What has changed, in words: for whoever listens to the page, and for whoever looks when nothing comes any more.
 
-import { Refused, reason } from "./ask.js";
+import { reason } from "./ask.js";
 import { notice, part, say, set } from "./dom.js";
 import { count } from "./words.js";
 
@@ -33,8 +33,9 @@ export class News {
   /** None has come. Says it once, and not again with each try. */
   gone(error) {
     this.#gone ??= new Date().toLocaleTimeString("en-GB");
-    const why = error instanceof Refused ? `The balancer says: ${reason(error)}.` : "The balancer does not answer.";
-    const words = `${why} What is shown here is how it was at ${this.#gone}. This page keeps asking.`;
+    const why = reason(error);
+    const sentence = why.charAt(0).toUpperCase() + why.slice(1);
+    const words = `${sentence}. What is shown here is how it was at ${this.#gone}. This page keeps asking.`;
     this.#link(false, "no answer", "down", words);
   }
 

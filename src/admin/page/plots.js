@@ -6,7 +6,8 @@ import { mark, short } from "./marks.js";
 import { measure, took } from "./words.js";
 
 const MOST_BANDS = 8;
-const MARGIN = { left: 62, right: 26, top: 12, bottom: 26 };
+/** Around a plot, in widths of its letters, so that there is room for its words in any size. */
+const MARGIN = { left: 4.4, right: 1.8, top: 0.8, bottom: 1.8 };
 const TIMES = [[120, "2 min ago"], [60, "1 min"], [0, "now"]];
 
 /** Requests a second, a band for each backend, one upon the other. */
@@ -100,41 +101,44 @@ class Frame {
 
   #draw() {
     const { width, height } = this.#size;
-    if (width <= MARGIN.left + MARGIN.right) return;
+    if (width === 0) return;
     set(this.#svg, "viewBox", `0 0 ${width} ${height}`);
-    const top = ceiling(this.#shown.most);
-    const [right, bottom] = [width - MARGIN.right, height - MARGIN.bottom];
-    const x = (ago) => right - (ago / SECONDS) * (right - MARGIN.left);
-    const y = (value) => bottom - (value / top) * (bottom - MARGIN.top);
-    this.#drawGrid([0, top / 2, top], x, y);
+    const em = parseFloat(getComputedStyle(this.#svg).fontSize);
+    const most = ceiling(this.#shown.most);
+    const [left, right] = [MARGIN.left * em, width - MARGIN.right * em];
+    const [top, bottom] = [MARGIN.top * em, height - MARGIN.bottom * em];
+    const x = (ago) => right - (ago / SECONDS) * (right - left);
+    const y = (value) => bottom - (value / most) * (bottom - top);
+    this.#drawGrid([0, most / 2, most], x, y);
     fill(this.#lines, this.#shown.lines, createLine, (group, line) => drawLine(group, line, x, y));
   }
 
   #drawGrid(values, x, y) {
     const [left, right] = [x(SECONDS), x(0)];
     const ticks = values.map((value) => {
-      return { d: `M${left} ${y(value)}H${right}`, words: this.#format(value), x: left - 8, y: y(value) + 5, anchor: "end" };
+      return { d: `M${left} ${y(value)}H${right}`, words: this.#format(value), x: left - 8, y: y(value), anchor: "end", dy: "0.35em" };
     });
     const times = TIMES.map(([ago, words], at) => {
       const anchor = ["start", "middle", "end"][at];
-      return { d: `M${x(ago)} ${y(0)}v5`, words, x: x(ago), y: y(0) + 20, anchor };
+      return { d: `M${x(ago)} ${y(0)}v5`, words, x: x(ago), y: y(0), anchor, dy: "1.45em" };
     });
     const create = () => {
       const tick = drawn("g");
       tick.append(drawn("path"), drawn("text"));
       return tick;
     };
-    fill(this.#grid, [...ticks, ...times], create, (tick, { d, words, x, y, anchor }) => {
-      set(tick.firstChild, "d", d);
-      for (const [name, value] of Object.entries({ x, y, "text-anchor": anchor })) set(tick.lastChild, name, value);
-      say(tick.lastChild, words);
+    fill(this.#grid, [...ticks, ...times], create, (tick, { d, words, anchor, ...place }) => {
+      const [line, label] = tick.children;
+      set(line, "d", d);
+      for (const [name, value] of Object.entries({ ...place, "text-anchor": anchor })) set(label, name, value);
+      say(label, words);
     });
   }
 }
 
 function createLine() {
   const group = drawn("g");
-  group.append(drawn("path", { class: "area" }), drawn("path", { class: "line" }), drawn("text", { class: "end" }));
+  group.append(drawn("path", { class: "area" }), drawn("path", { class: "line" }), drawn("text", { class: "end", dy: "0.35em" }));
   return group;
 }
 
@@ -147,7 +151,7 @@ function drawLine(group, { colour, number, values, filled }, x, y) {
   const [ago, below, above] = values.at(-1) ?? [0, 0, null];
   const roomy = filled && above !== null && y(below) - y(above) >= 14;
   set(end, "x", x(ago) + 5);
-  set(end, "y", roomy ? y((below + above) / 2) + 5 : 0);
+  set(end, "y", roomy ? y((below + above) / 2) : 0);
   say(end, roomy ? String(number) : "");
 }
 

@@ -8,7 +8,7 @@ const LONGEST_PAUSE = 2000;
 
 /**
  * Asks for as long as the page is open. The listener has: state, history and demo (what was heard),
- * historyPath (what to ask for), gone (nobody answers) and locked (the token is wanted; then `again` begins anew).
+ * historyPath (what to ask for), gone (no answer that is of use) and locked (the token is wanted; then `again` begins anew).
  */
 export class Poll {
   #listener;
