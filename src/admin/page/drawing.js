@@ -1,6 +1,6 @@
 // The arrows between clients, balancer and backends, and the requests that are seen moving along them.
 
-import { drawn, fill, part, set } from "./dom.js";
+import { drawn, element, fill, part, set } from "./dom.js";
 import { mark } from "./marks.js";
 
 const MOST_DOTS = 64;
@@ -9,25 +9,21 @@ const INSIDE = 60;
 const SECOND_LEG = 620;
 const GAP = 6;
 const RAIL = 13;
-const DISC = "M-6.5 0a6.5 6.5 0 1 0 13 0a6.5 6.5 0 1 0-13 0";
-const CROSS = "M-8-5-5-8 0-3 5-8 8-5 3 0 8 5 5 8 0 3-5 8-8 5-3 0z";
+const STEPS = 24;
 
 /** The drawing over the whole page. */
 export class Drawing {
   #root;
   #routes = new Map();
-  #dots = [];
   #idle;
-  #frame = null;
   #drawnFor = "";
   #cards = new Map();
   #still = matchMedia("(prefers-reduced-motion: reduce)");
 
   constructor(root) {
     this.#root = root;
-    const dots = Array.from({ length: MOST_DOTS }, () => drawn("path", { class: "dot", visibility: "hidden" }));
-    part(root, "dots").append(...dots);
-    this.#idle = dots;
+    this.#idle = Array.from({ length: MOST_DOTS }, () => element("i", { class: "dot" }));
+    part(root, "dots").append(...this.#idle);
     const watch = new ResizeObserver(() => this.#layOut());
     for (const node of [root, root.querySelector(".clients"), root.querySelector(".balancer"), part(root, "cards")]) {
       watch.observe(node);
@@ -49,49 +45,30 @@ export class Drawing {
     });
   }
 
-  /** Sends requests on their way. */
+  /** Sends requests on their way, as far as there are dots left for them. */
   send(dots) {
     if (this.#still.matches) return;
-    const now = performance.now();
-    for (const { backend, failed, after } of dots) {
-      const node = this.#idle.pop();
-      if (!node) return;
-      set(node, "d", failed ? CROSS : DISC);
-      set(node, "data-failed", failed);
-      this.#dots.push({ node, backend, began: now + after });
+    for (const dot of dots.slice(0, this.#idle.length)) this.#travel(this.#idle.pop(), dot);
+  }
+
+  /** From the clients to the balancer, and on from there to the backend that was chosen, if any was. */
+  async #travel(node, { backend, failed, after }) {
+    set(node, "data-failed", failed);
+    set(node, "data-mark", null);
+    await this.#move(node, "", FIRST_LEG, after);
+    if (backend !== null) {
+      set(node, "data-mark", mark(backend).colour);
+      await this.#move(node, backend, SECOND_LEG, INSIDE);
     }
-    if (this.#dots.length > 0 && this.#frame === null) this.#animate();
-  }
-
-  #animate() {
-    this.#frame = requestAnimationFrame((now) => {
-      this.#dots = this.#dots.filter((dot) => this.#move(dot, now) || this.#end(dot));
-      this.#frame = null;
-      if (this.#dots.length > 0) this.#animate();
-    });
-  }
-
-  /** Moves a dot to where it is by now. False at the end of its way. */
-  #move({ node, backend, began }, now) {
-    const age = now - began;
-    const inside = age - FIRST_LEG;
-    const second = inside - INSIDE;
-    const chosen = second >= 0 && backend !== null;
-    const route = this.#routes.get(chosen ? backend : "");
-    if (!route || second > SECOND_LEG || (backend === null && inside > 0)) return false;
-    const visible = age >= 0 && (inside < 0 || chosen);
-    set(node, "visibility", visible ? "visible" : "hidden");
-    if (!visible) return true;
-    const [x, y] = along(route, chosen ? second / SECOND_LEG : age / FIRST_LEG);
-    set(node, "transform", `translate(${x.toFixed(1)} ${y.toFixed(1)})`);
-    set(node, "data-mark", chosen ? mark(backend).colour : null);
-    return true;
-  }
-
-  #end({ node }) {
-    set(node, "visibility", "hidden");
     this.#idle.push(node);
-    return false;
+  }
+
+  /** Shows a dot that moves along a route. The browser does so by itself, and nothing else is painted anew. */
+  async #move(node, name, duration, delay) {
+    const route = this.#routes.get(name);
+    if (!route) return;
+    const at = ([x, y]) => ({ opacity: 1, transform: `translate(${x.toFixed(1)}px, ${y.toFixed(1)}px)` });
+    await node.animate(evenly(route).map(at), { duration, delay }).finished.catch(() => {});
   }
 
   /** Measures where everything is, and draws the arrows anew. */
@@ -141,20 +118,24 @@ function toCard(balancer, dial, card) {
 /** A curve that leaves and arrives level, as points. */
 function curve([x, y], [toX, toY]) {
   const bend = (toX - x) / 2;
-  return Array.from({ length: 25 }, (_, step) => {
-    const t = step / 24;
+  return Array.from({ length: STEPS + 1 }, (_, step) => {
+    const t = step / STEPS;
     const [a, b, c, d] = [(1 - t) ** 3, 3 * t * (1 - t) ** 2, 3 * t * t * (1 - t), t ** 3];
     return [a * x + b * (x + bend) + c * (toX - bend) + d * toX, (a + b) * y + (c + d) * toY];
   });
 }
 
-/** The point that is so much of the way along a line of points. */
-function along(points, share) {
+/** The same line as points at the same distance from each other: what moves along them keeps its pace. */
+function evenly(points) {
   const lengths = points.slice(1).map(([x, y], at) => Math.hypot(x - points[at][0], y - points[at][1]));
-  let left = share * lengths.reduce((sum, length) => sum + length, 0);
-  let at = 0;
-  while (at < lengths.length - 1 && left > lengths[at]) left -= lengths[at++];
-  const [[x, y], [toX, toY]] = [points[at], points[at + 1]];
-  const part = lengths[at] ? left / lengths[at] : 0;
-  return [x + part * (toX - x), y + part * (toY - y)];
+  const step = lengths.reduce((sum, length) => sum + length, 0) / STEPS;
+  const line = [];
+  let [at, passed] = [0, 0];
+  for (let number = 0; number <= STEPS; number += 1) {
+    while (at < lengths.length - 1 && number * step > passed + lengths[at]) passed += lengths[at++];
+    const [[x, y], [toX, toY]] = [points[at], points[at + 1]];
+    const share = lengths[at] ? (number * step - passed) / lengths[at] : 0;
+    line.push([x + share * (toX - x), y + share * (toY - y)]);
+  }
+  return line;
 }

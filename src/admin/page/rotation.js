@@ -30,7 +30,7 @@ export class Rotation {
     this.#showSeats(names, next);
     say(part(this.#root, "next"), next ? short(next) : "");
     say(part(this.#root, "next-word"), next ? "next:" : nobody(strategy));
-    set(this.#hand, "visibility", next ? "visible" : "hidden");
+    set(this.#hand, "data-away", next === null);
     const at = names.indexOf(next);
     if (at >= 0) this.#turn((360 * at) / names.length, requests >= names.length);
   }

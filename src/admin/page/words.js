@@ -2,12 +2,14 @@
 
 const NONE = "–";
 const whole = new Intl.NumberFormat("en", { maximumFractionDigits: 0 });
+const short = new Intl.NumberFormat("en", { notation: "compact", minimumSignificantDigits: 4, maximumSignificantDigits: 4 });
 const tenths = new Intl.NumberFormat("en", { maximumFractionDigits: 1 });
 const hundredths = new Intl.NumberFormat("en", { maximumFractionDigits: 2 });
 
-/** 1234 is 1,234. */
+/** 1234 is 1,234, and what is longer than a card is wide is 1.234M. */
 export function count(number) {
-  return number === null ? NONE : whole.format(number);
+  if (number === null) return NONE;
+  return number < 1e6 ? whole.format(number) : short.format(number);
 }
 
 /** With so many digits as say something. */
