@@ -18,7 +18,7 @@ use turnwheel::config::{self, Config, Reread};
 use turnwheel::demo::{Demo, DemoBackend};
 use turnwheel::edge::lifecycle::Kind;
 use turnwheel::error::StartError;
-use turnwheel::settings::choices::Edge;
+use turnwheel::settings::choices::{Edge, Health};
 use turnwheel::settings::{Problems, Settings};
 use turnwheel::shutdown::{self, Stop};
 
@@ -28,6 +28,9 @@ const INTERRUPTED: i32 = 130;
 /// Descriptors besides those of clients and of connections to backends: listeners, the poller, standard
 /// streams, and clients that are told that there are too many.
 const OTHER_DESCRIPTORS: usize = 100;
+
+/// How often the demo's backends are checked: who has stopped one and started it again does not want to wait.
+const DEMO_CHECKS: Duration = Duration::from_secs(1);
 
 /// The demo backends' ports, as in the post that this began from.
 const DEMO_PORTS: [u16; 2] = [8081, 8082];
@@ -138,6 +141,9 @@ fn demo(ports: &[u16], delay: Duration, mut settings: Settings) -> Result<()> {
     let demo = Demo::bind(if ports.is_empty() { &DEMO_PORTS } else { ports }, delay)?;
     let addresses = demo.addresses();
     settings.edge = settings.edge.or(Some(Edge::TinyHttp)); // the one to read first
+    if settings.health != Some(Health::Off) {
+        settings.health_interval = settings.health_interval.or(Some(DEMO_CHECKS));
+    }
     settings.backend =
         addresses.iter().map(|address| BackendUrl::from(*address).to_string().as_str().into()).collect();
     let asked_for_admin = settings.admin.is_some();
@@ -152,7 +158,7 @@ fn demo(ports: &[u16], delay: Duration, mut settings: Settings) -> Result<()> {
     }
     match balancer.admin_addr() {
         Some(address) if asked_for_admin => say(format_args!("Admin is listening on :{}", address.port())),
-        Some(address) => tracing::info!("the admin listener is on {address}"),
+        Some(address) => tracing::info!("watch it at http://{address}/"),
         None => {}
     }
     let outcome = balancer.with_props(Arc::clone(&demo) as _).run(&stop);

@@ -146,7 +146,7 @@ pub struct Settings {
     #[arg(long, value_name = "STATUSES", help_heading = "Health")]
     pub health_status: Option<String>,
 
-    /// Time between two checks of a backend, give or take a tenth [default: 5s]
+    /// Time between two checks of a backend, give or take a tenth [default: 5s; demo: 1s]
     #[arg(long, value_name = "TIME", value_parser = duration, help_heading = "Health")]
     #[serde(with = "humantime_serde")]
     pub health_interval: Option<Duration>,

@@ -118,7 +118,7 @@ impl Forwarder {
         let client = upload.failure;
         match outcome {
             Ok(reply) => self.reply(reply),
-            Err(error) => Err(self.failed(error.to_string(), timeout_in(&error).is_some(), client)),
+            Err(error) => Err(self.failed(in_words(&error), timeout_in(&error).is_some(), client)),
         }
     }
 
@@ -162,6 +162,14 @@ impl Forwarder {
             None => Refusal::BadGateway,
         };
         Failed { failure, refusal, cause }
+    }
+}
+
+/// What happened, without the word that it has to do with input and output.
+fn in_words(error: &ureq::Error) -> String {
+    match error {
+        ureq::Error::Io(error) => error.to_string(),
+        other => other.to_string(),
     }
 }
 
