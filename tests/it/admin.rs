@@ -350,7 +350,7 @@ fn a_demo_has_an_admin_listener_unless_another_one_has_it() {
     eventually("a demo gets the port", || {
         let demo = Balancer::start(&DEMO);
         eventually("it has made up its mind", || demo.stderr().contains("admin listener"));
-        let has_it = demo.stderr().contains("the admin listener is on 127.0.0.1:8090");
+        let has_it = demo.stderr().contains("watch it at http://127.0.0.1:8090/");
         first = has_it.then_some(demo);
         first.is_some()
     });
