@@ -6,7 +6,7 @@ harness = $(or $(CARGO_TARGET_DIR),compare/target)/release/turnwheel-compare
 # What there is no use in running against the other edge.
 of_the_parked_edge = --skip parked:: --skip attacks:: --skip scale::
 
-.PHONY: help run demo curl test lint check test-heavy compare lesson build-compare test-compare fuzz model build install clean
+.PHONY: help run demo curl test lint check test-heavy compare lesson build-compare test-compare test-browser fuzz model build install clean
 
 help: ## List these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -59,6 +59,9 @@ test-compare: build-compare ## Format, lints and tests of what is compared, and 
 	$(harness) smoke
 	cd compare && cargo test --locked -p turnwheel-compare -- --ignored
 
+test-browser: build ## Format, lints and tests of the live page in headless Chromium; needs that, and a C compiler
+	cd browser && cargo fmt --check && cargo clippy --locked --all-targets -- -D warnings && cargo test --locked
+
 # Seconds for each target.
 SECONDS = 60
 
@@ -81,3 +84,4 @@ install: ## Install the program for the current user
 clean: ## Remove what was built
 	cargo clean
 	cd compare && cargo clean
+	cd browser && cargo clean

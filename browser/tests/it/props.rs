@@ -7,6 +7,12 @@ use crate::programs::Balancer;
 /// Requests a second, set in the form with the keyboard.
 #[track_caller]
 pub fn set_rate(page: &Page, rate: &str) {
+    for field in ["clients", "rate"] {
+        let value = format!("document.querySelector('form[data-form=traffic] input[name={field}]')?.value");
+        page.eventually("the form says how the traffic is", || {
+            page.ask(&value).as_str().is_some_and(|v| !v.is_empty())
+        });
+    }
     page.fill("form[data-form=traffic] input[name=rate]", rate);
     page.press("Enter");
 }
