@@ -43,21 +43,32 @@ impl Heard {
             Event::RuntimeExceptionThrown(event) => {
                 let details = &event.params.exception_details;
                 let thrown = details.exception.as_ref().and_then(|thrown| thrown.description.clone());
-                self.complaints.push(format!("uncaught: {} {}", details.text, thrown.unwrap_or_default()));
+                self.complain(format!("uncaught: {} {}", details.text, thrown.unwrap_or_default()));
             }
             Event::RuntimeConsoleAPICalled(event) => {
                 if matches!(event.params.Type, Call::Error | Call::Warning | Call::Assert) {
-                    self.complaints.push(format!("{:?}: {:?}", event.params.Type, event.params.args));
+                    let words = |said: &Runtime::RemoteObject| match &said.value {
+                        Some(value) => value.to_string(),
+                        None => said.description.clone().unwrap_or_default(),
+                    };
+                    let said: Vec<_> = event.params.args.iter().map(words).collect();
+                    self.complain(format!("{:?}: {}", event.params.Type, said.join(" ")));
                 }
             }
             Event::LogEntryAdded(event) => {
                 let entry = &event.params.entry;
                 if matches!(entry.level, LogEntryLevel::Warning | LogEntryLevel::Error) {
                     let url = entry.url.as_deref().unwrap_or_default();
-                    self.complaints.push(format!("{:?}: {} {url}", entry.level, entry.text));
+                    self.complain(format!("{:?}: {} {url}", entry.level, entry.text));
                 }
             }
             _ => {}
+        }
+    }
+    /// Whatever is said four times a second is noted once.
+    fn complain(&mut self, words: String) {
+        if !self.complaints.contains(&words) {
+            self.complaints.push(words);
         }
     }
 }
