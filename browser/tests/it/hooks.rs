@@ -48,7 +48,7 @@ impl<'a> Card<'a> {
     pub fn requests(&self) -> u64 {
         let number = self.page.attribute(&self.selector, "data-requests");
         number.and_then(|number| number.parse().ok()).unwrap_or_else(|| {
-            self.page.fail(&format!("is no number: data-requests of {}", self.selector));
+            panic!("is no number: data-requests of {}", self.selector);
         })
     }
 
@@ -95,9 +95,7 @@ pub fn recent(page: &Page) -> Vec<Recent> {
             [line.dataset.number, line.dataset.servedBy ?? '', line.dataset.status ?? ''])",
     );
     let lines: Vec<[String; 3]> = serde_json::from_value(lines).unwrap();
-    let number = |text: &str| {
-        text.parse().unwrap_or_else(|_| page.fail(&format!("is no number: data-number \"{text}\"")))
-    };
+    let number = |text: &str| text.parse().unwrap_or_else(|_| panic!("is no number: data-number \"{text}\""));
     let read = |[text, served_by, status]: [String; 3]| Recent { number: number(&text), served_by, status };
     lines.into_iter().map(read).collect()
 }

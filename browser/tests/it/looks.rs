@@ -38,7 +38,7 @@ fn a_narrow_window_is_not_scrolled_sideways() {
             "[...document.querySelectorAll('body *')].filter(e => e.getBoundingClientRect().right > 360)
                 .map(e => e.cloneNode().outerHTML).join('\\n')",
         );
-        page.fail(&format!("a window of 360 pixels has content of {width}, because of\n{widest}"));
+        panic!("a window of 360 pixels has content of {width}, because of\n{widest}");
     }
 }
 
@@ -53,10 +53,7 @@ fn light_and_dark_differ_and_both_can_be_read() {
         for selector in FACTS {
             let seen = contrast(&page, selector);
             if seen["ratio"].as_f64().unwrap() < CONTRAST {
-                page.fail(&format!(
-                    "a contrast of {CONTRAST} or more; {selector}, dark: {}, has {seen}",
-                    look.dark
-                ));
+                panic!("a contrast of {CONTRAST} or more; {selector}, dark: {}, has {seen}", look.dark);
             }
         }
         contrast(&page, "body")["ground"].clone()
@@ -121,6 +118,7 @@ fn requests_are_seen_to_move_but_not_where_motion_is_to_be_reduced() {
     let Some(page) = Page::open(demo.admin) else { return };
     set_rate(&page, "20");
     page.eventually("dots that move", || page.ask(MOVES).as_array().unwrap().contains(&json!("dots")));
+    drop(page);
 
     let Some(page) = Page::load(demo.admin, Look { still: true, ..LIGHT }) else { return };
     page.is_live("true");
@@ -129,7 +127,7 @@ fn requests_are_seen_to_move_but_not_where_motion_is_to_be_reduced() {
         page.eventually("further requests", || newest(&page) > seen);
         let moving = page.ask(MOVES);
         if moving != json!([]) {
-            page.fail(&format!("nothing may move where motion is to be reduced, and this does: {moving}"));
+            panic!("nothing may move where motion is to be reduced, and this does: {moving}");
         }
     }
 }

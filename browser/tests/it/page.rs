@@ -24,6 +24,11 @@ pub struct Look {
 /// A window as it is by default.
 pub const LIGHT: Look = Look { width: 1280, dark: false, still: false };
 
+/// What can be read on the page, and what stands in the elements that tests look at.
+const SEEN: &str = "[document.body?.innerText, '--- its elements ---',
+    ...[...document.querySelectorAll('body, [data-backend], [data-pointer], [data-form]')]
+        .map(element => element.cloneNode().outerHTML.split('></')[0])].join('\\n')";
+
 /// An open page. The browser ends with it.
 pub struct Page {
     chromium: Chromium,
@@ -105,7 +110,7 @@ impl Page {
         let began = Instant::now();
         while !is_so() {
             if began.elapsed() > DEADLINE {
-                self.fail(&format!("was not seen in {DEADLINE:?}: {what}"));
+                panic!("was not seen in {DEADLINE:?}: {what}");
             }
             thread::sleep(GLANCE);
         }
@@ -124,34 +129,19 @@ impl Page {
         self.has("body", "data-live", live);
     }
 
-    /// Ends the test with what was not seen, what there is instead, and where there is a picture of it.
+    /// A picture of the window, in the folder for pictures.
     #[track_caller]
-    pub fn fail(&self, what: &str) -> ! {
-        let picture = self
-            .picture(&format!("failure-{}", thread::current().name().unwrap_or("test").replace("::", "-")));
-        let text = self.ask("document.body?.innerText ?? ''");
-        let hooks = self.ask(
-            "[...document.querySelectorAll('body, [data-backend], [data-pointer], [data-form]')].map(element =>
-                element.cloneNode().outerHTML.split('></')[0]).join('>\\n')",
-        );
-        panic!(
-            "{what}\n--- the page says ---\n{}\n--- its elements ---\n{}>\n--- complaints ---\n{:#?}\n--- picture ---\n{}",
-            text.as_str().unwrap_or_default(),
-            hooks.as_str().unwrap_or_default(),
-            self.heard().complaints,
-            picture.display()
-        )
+    pub fn picture(&self, name: &str) -> PathBuf {
+        self.try_picture(name).unwrap_or_else(|error| panic!("there is no picture: {error:#}"))
     }
 
-    /// A picture of the window, in the folder for pictures.
-    pub fn picture(&self, name: &str) -> PathBuf {
+    fn try_picture(&self, name: &str) -> anyhow::Result<PathBuf> {
         let folder = std::env::var_os("SCREENSHOTS")
             .map_or_else(|| PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("screenshots"), PathBuf::from);
-        std::fs::create_dir_all(&folder).unwrap();
+        std::fs::create_dir_all(&folder)?;
         let file = folder.join(format!("{name}.png"));
-        let picture = self.chromium.tab.capture_screenshot(Png, None, None, true).unwrap();
-        std::fs::write(&file, picture).unwrap();
-        file
+        std::fs::write(&file, self.chromium.tab.capture_screenshot(Png, None, None, true)?)?;
+        Ok(file)
     }
 
     /// What the browser has told of the page so far.
@@ -192,7 +182,7 @@ impl Page {
             }
             self.press("Tab");
         }
-        self.fail(&format!("was not reached with the Tab key: {selector}"));
+        panic!("was not reached with the Tab key: {selector}");
     }
 
     /// Clicks in the middle of an element.
@@ -201,6 +191,26 @@ impl Page {
         self.eventually(&format!("{selector}, shown"), || self.shows(selector));
         let clicked =
             self.chromium.tab.find_element(selector).and_then(|element| element.click().map(|_| ()));
-        clicked.unwrap_or_else(|error| self.fail(&format!("{selector} cannot be clicked: {error:#}")));
+        clicked.unwrap_or_else(|error| panic!("{selector} cannot be clicked: {error:#}"));
+    }
+}
+
+impl Drop for Page {
+    /// A test that fails says what there was to see.
+    fn drop(&mut self) {
+        if !thread::panicking() {
+            return;
+        }
+        let test = thread::current().name().unwrap_or("test").replace("::", "-");
+        let seen = match self.chromium.tab.evaluate(SEEN, false) {
+            Ok(seen) => seen.value.and_then(|seen| seen.as_str().map(str::to_owned)).unwrap_or_default(),
+            Err(error) => format!("nothing: {error:#}"),
+        };
+        let complaints = self.heard().complaints.join("\n");
+        eprintln!("--- the page says ---\n{seen}\n--- the browser complains ---\n{complaints}");
+        match self.try_picture(&format!("failure-{test}")) {
+            Ok(file) => eprintln!("--- a picture ---\n{}", file.display()),
+            Err(error) => eprintln!("--- no picture ---\n{error:#}"),
+        }
     }
 }
