@@ -11,7 +11,9 @@ const DARK: Look = Look { dark: true, ..LIGHT };
 const NARROW: Look = Look { width: 360, ..LIGHT };
 
 /// What must be readable, whatever the light.
-const FACTS: [&str; 7] = [
+const FACTS: [&str; 9] = [
+    "[data-fact=queue-depth]",
+    "[data-fact=in-flight]",
     "[data-fact=why]",
     "[data-fact=requests]",
     "[data-fact=share]",
