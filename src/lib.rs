@@ -24,7 +24,8 @@
 //! Beside the path: [`backend`] (where one is, how much it is doing, whether it is well), [`limit`] (how much it may be
 //! doing, and who is next), [`sticky`] (clients that stay), [`budget`] (how many retries there may be), [`health`] (who is
 //! well), [`plan`] (what workers go by), [`membership`] (who belongs to it, and how that changes), [`admin`] (a listener
-//! for whoever looks after it), [`record`] (what is noted of a request, in the [`access_log`] and in the [`metrics`]),
+//! for whoever looks after it, with a live page), [`record`] (what is noted of a request, in the [`access_log`] and in the
+//! [`metrics`]), [`request_id`] (what a request is called),
 //! [`error`] (what can go wrong, and what the client is told), [`demo`] (backends and traffic for a lesson), [`shutdown`],
 //! [`balancer`] (builds it all and takes it down again), [`config`].
 //!
