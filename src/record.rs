@@ -9,7 +9,7 @@ pub mod recent;
 use crate::access_log::AccessLog;
 use crate::backend::Backend;
 use crate::edge::Exchange;
-use crate::edge::wire::refusal_text;
+use crate::edge::wire::refusal_bytes;
 use crate::error::Refusal;
 use crate::metrics::Metrics;
 use crate::request_id;
@@ -67,13 +67,19 @@ impl<'a> Outcome<'a> {
             status: refusal.status(),
             refusal: Some(refusal),
             received: 0,
-            bytes: refusal_text(refusal).len() as u64,
+            bytes: refusal_bytes(refusal, head),
             backend: None,
             tries: 0,
             queued: (refusal == Refusal::QueuedTooLong).then_some(total),
             upstream: Duration::ZERO,
             total,
         }
+    }
+
+    /// The same of one whose head could be believed.
+    fn of_refused(exchange: &'a Exchange, refusal: Refusal) -> Self {
+        let refused = Outcome::refused(Some(&exchange.head), exchange.peer, exchange.arrived, refusal);
+        Outcome { received: exchange.received(), ..refused }
     }
 }
 
@@ -128,15 +134,14 @@ impl Recorder {
     /// Refuses a request that no worker has had, and records that.
     pub fn turn_away(&self, mut exchange: Exchange, refusal: Refusal) {
         self.name(&mut exchange);
-        self.record(&Outcome::refused(Some(&exchange.head), exchange.peer, exchange.arrived, refusal));
+        self.record(&Outcome::of_refused(&exchange, refusal));
         exchange.refuse(refusal);
     }
 
     /// Its worker has panicked. If its reply has not begun, it is refused.
     pub fn give_up(&self, mut exchange: Exchange) {
         let refusal = Refusal::BadGateway;
-        let refused = Outcome::refused(Some(&exchange.head), exchange.peer, exchange.arrived, refusal);
-        self.record(&Outcome { ended: Ended::Panicked, ..refused });
+        self.record(&Outcome { ended: Ended::Panicked, ..Outcome::of_refused(&exchange, refusal) });
         exchange.refuse(refusal);
     }
 

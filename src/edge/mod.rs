@@ -28,6 +28,11 @@ pub trait Line: Send {
     /// A body that is cut short or comes too slowly fails with an error that wraps the [`Refusal`].
     fn read(&mut self, buf: &mut [u8]) -> io::Result<usize>;
 
+    /// Bytes of the body that were taken from the client before anybody asked for them.
+    fn gathered(&self) -> u64 {
+        0
+    }
+
     /// May the connection serve another request after this one? Not if bytes of the body are
     /// unread, and not while the balancer is stopping.
     fn may_keep(&self) -> bool;
@@ -58,6 +63,7 @@ pub struct Exchange {
     pub peer: SocketAddr,
     /// When it was ready for a worker.
     pub arrived: Instant,
+    gathered: u64,
     pulled: u64,
     touched: bool,
     body_limit: u64,
@@ -73,8 +79,8 @@ impl Exchange {
         line: Box<dyn Line>,
     ) -> Self {
         let (head, body) = checked;
-        let arrived = Instant::now();
-        Exchange { head, body, peer, arrived, pulled: 0, touched: false, body_limit, line: Some(line) }
+        let (arrived, gathered, line) = (Instant::now(), line.gathered(), Some(line));
+        Exchange { head, body, peer, arrived, gathered, pulled: 0, touched: false, body_limit, line }
     }
 
     /// Has nobody asked for the body yet, or is there none? Then it can be sent once more.
@@ -84,7 +90,7 @@ impl Exchange {
 
     /// Body bytes that have been taken from the client.
     pub fn received(&self) -> u64 {
-        self.pulled
+        self.pulled.max(self.gathered)
     }
 
     /// Answers with the balancer's own words. Returns what that is, as it is recorded.
@@ -92,7 +98,7 @@ impl Exchange {
         if let Some(line) = self.line.take() {
             line.refuse(refusal, Some(&self.head));
         }
-        (refusal.status(), wire::refusal_text(refusal).len() as u64)
+        (refusal.status(), wire::refusal_bytes(refusal, Some(&self.head)))
     }
 
     /// Relays a reply; `length` is what the backend announced. Returns how many body bytes were relayed,

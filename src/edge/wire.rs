@@ -120,8 +120,14 @@ pub fn head(reply: &response::Parts, framing: Framing, out: &mut Vec<u8>) {
 }
 
 /// One line for a person, that tells nothing of what is behind the balancer.
-pub fn refusal_text(refusal: Refusal) -> String {
+fn refusal_text(refusal: Refusal) -> String {
     format!("{refusal}\n")
+}
+
+/// How many bytes of it are sent: none with HEAD.
+pub fn refusal_bytes(refusal: Refusal, request: Option<&request::Parts>) -> u64 {
+    let bodiless = request.is_some_and(|request| request.method == Method::HEAD);
+    if bodiless { 0 } else { refusal_text(refusal).len() as u64 }
 }
 
 /// A whole refusal. `request` is what is known of the request; nothing if its head was refused.

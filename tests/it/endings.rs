@@ -1,7 +1,7 @@
 //! What the access log says of each request: what it is called, and in one word, how it ended.
 
 use crate::backend::Recorder;
-use crate::bed::{Balancer, Client, Ending, dead_port, eventually, program};
+use crate::bed::{Balancer, Client, DEADLINE, Ending, dead_port, eventually, is_tiny, program};
 use crate::operator::{ADMIN, Operator};
 use crate::pool::{ask_all, dammed};
 use serde_json::Value;
@@ -10,6 +10,7 @@ use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::process::Stdio;
 use std::sync::atomic::Ordering::SeqCst;
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 use turnwheel::config::Config;
 use turnwheel::shutdown;
 use turnwheel::strategy::{Candidate, ClientKey, Strategy};
@@ -142,6 +143,60 @@ fn a_client_that_breaks_off_its_upload_is_gone() {
     stream.shutdown(Shutdown::Write).unwrap();
     let (word, reason, status) = ended(&balancer);
     assert_eq!((&*word, reason.as_deref(), status), ("client_gone", Some("client_gone"), 400));
+}
+
+/// A small upload is gathered before a worker has it, where there is the parked edge.
+#[test]
+fn a_client_that_resets_a_small_upload_is_gone() {
+    let backend = Recorder::hello("hello");
+    for framing in ["Content-Length: 3000\r\n\r\n", "Transfer-Encoding: chunked\r\n\r\n"] {
+        let balancer = serve(&[backend.addr], &[]);
+        let mut client = balancer.client();
+        client.send(format!("POST / HTTP/1.1\r\nHost: a\r\nExpect: 100-continue\r\n{framing}"));
+        assert_eq!(client.read_head().unwrap().status, 100, "its head has come");
+        socket2::SockRef::from(&client.stream).set_linger(Some(Duration::ZERO)).unwrap();
+        drop(client);
+        assert_eq!(ended(&balancer), end("client_gone", Some("client_gone"), 400));
+    }
+}
+
+/// What was refused before a worker had it, though its head could be believed.
+#[test]
+fn an_upload_that_is_not_whole_has_an_id_and_what_was_received_of_it() {
+    let backend = Recorder::hello("hello");
+    let balancer = serve(&[backend.addr], &["--client-body-timeout=100ms"]);
+    let half = "POST / HTTP/1.1\r\nHost: a\r\nX-Request-Id: half\r\nContent-Length: 3000\r\n\r\n";
+    let reply = balancer.client().request(format!("{half}{}", "x".repeat(2000)));
+    assert_eq!((reply.status, reply.header("X-Request-Id")), (408, Some("half")));
+    let line = lines(&balancer, 1).remove(0);
+    assert_eq!((&line["id"], &line["received"]), (&"half".into(), &2000.into()), "{line}");
+}
+
+#[test]
+fn an_upload_that_is_not_whole_when_the_grace_is_over_is_logged() {
+    let backend = Recorder::hello("hello");
+    let mut balancer = serve(&[backend.addr], &["--grace=100ms"]);
+    let mut client = balancer.client();
+    let half = "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 3000\r\nExpect: 100-continue\r\n\r\n";
+    client.send(half);
+    assert_eq!(client.read_head().unwrap().status, 100);
+    balancer.signal(libc::SIGTERM);
+    assert_eq!(balancer.wait_exit(DEADLINE), 0);
+    let line = lines(&balancer, 1).remove(0);
+    // The parked edge tells the client; tiny_http's connection is gone first.
+    let expected = if is_tiny() { "client_gone" } else { "client_too_slow" };
+    assert_eq!((&line["method"], &line["reason"]), (&"POST".into(), &expected.into()), "{line}");
+}
+
+#[test]
+fn a_refusal_of_head_has_no_body_and_is_counted_without() {
+    let dead = dead_port();
+    let balancer = serve(&[dead.addr], &[]);
+    let mut client = balancer.client();
+    client.send("HEAD / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n");
+    assert_eq!(client.read_head().unwrap().status, 502);
+    assert_eq!(client.read_to_end_of_connection().0, b"");
+    assert_eq!(lines(&balancer, 1)[0]["bytes"], 0);
 }
 
 #[test]

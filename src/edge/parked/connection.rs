@@ -241,7 +241,7 @@ impl Connection {
     }
 
     /// What has been gathered is for nobody.
-    fn give_up(&mut self, refusal: Refusal) -> Step {
+    pub fn give_up(&mut self, refusal: Refusal) -> Step {
         match mem::replace(&mut self.phase, Phase::AtWork) {
             Phase::Gathering(checked, _) => Step::Refuse(refusal, Some(checked)),
             _ => Step::Refuse(refusal, None),

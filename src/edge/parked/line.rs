@@ -34,6 +34,10 @@ impl Line for Connection {
         self.read_on(buf)
     }
 
+    fn gathered(&self) -> u64 {
+        self.upload.gathered.len() as u64
+    }
+
     fn may_keep(&self) -> bool {
         let most = self.edge.options.max_requests_per_connection;
         self.upload.incoming.is_over()

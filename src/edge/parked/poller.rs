@@ -1,7 +1,7 @@
 //! The thread that waits for all connections at once.
 
 use super::Shared;
-use super::connection::{Connection, Phase, Step};
+use super::connection::{Checked, Connection, Phase, Step};
 use super::lot::{Recall, WAKE};
 use super::memory::Weather;
 use crate::edge::{Exchange, Line, socket};
@@ -9,7 +9,6 @@ use crate::error::Refusal;
 use crate::queue::Door;
 use crate::record::Outcome;
 use crossbeam_channel::Receiver;
-use http::request;
 use mio::event::Event;
 use mio::{Events, Poll};
 use std::io::ErrorKind;
@@ -74,7 +73,7 @@ impl Poller {
                 all.for_each(|connection| self.look_at(connection, &mut piece));
             }
         }
-        self.shared.lot.fetch_expired(None).for_each(drop);
+        self.shared.lot.fetch_expired(None).for_each(|connection| self.cut_off(connection));
     }
 
     /// A connection has something to be read, and perhaps its end.
@@ -97,11 +96,7 @@ impl Poller {
                 return self.go(connection, step);
             }
             step = match socket::receive_now(&connection.stream, piece) {
-                Ok(0) => match connection.cut_short() {
-                    Some(step) => step,
-                    None => return, // dropped, and so closed
-                },
-                Ok(n) => {
+                Ok(n) if n > 0 => {
                     connection.unread |= n == piece.len();
                     connection.take_in(&piece[..n])
                 }
@@ -110,7 +105,10 @@ impl Poller {
                     connection.unread = false;
                     return self.park(connection);
                 }
-                Err(_) => return,
+                Ok(_) | Err(_) => match connection.cut_short() {
+                    Some(step) => step,
+                    None => return, // dropped, and so closed
+                },
             };
         }
         match step {
@@ -135,23 +133,33 @@ impl Poller {
         });
     }
 
+    /// The edge is finished. Whose upload is not whole by now has been too slow; nobody else waits for a word.
+    fn cut_off(&self, mut connection: Box<Connection>) {
+        guarded(|| {
+            if matches!(connection.phase, Phase::Gathering(..)) {
+                let step = connection.give_up(Refusal::ClientTooSlow);
+                self.go(connection, step);
+            }
+        });
+    }
+
     fn go(&self, connection: Box<Connection>, step: Step) {
         match step {
             Step::More => self.park(connection),
-            Step::Ready(checked) => {
-                let (peer, limit) = (connection.peer, self.shared.options.limits.body);
-                self.door.offer(Exchange::new(checked, peer, limit, connection));
+            Step::Ready(checked) => self.door.offer(self.exchange(connection, checked)),
+            Step::Refuse(refusal, Some(checked)) => {
+                self.door.recorder().turn_away(self.exchange(connection, *checked), refusal);
             }
-            Step::Refuse(refusal, checked) => {
-                self.refuse(connection, refusal, checked.as_ref().map(|checked| &checked.0));
+            Step::Refuse(refusal, None) => {
+                let outcome = Outcome::refused(None, connection.peer, Instant::now(), refusal);
+                self.door.recorder().record(&outcome);
+                connection.refuse(refusal, None);
             }
         }
     }
 
-    fn refuse(&self, connection: Box<Connection>, refusal: Refusal, head: Option<&request::Parts>) {
-        let outcome = Outcome::refused(head, connection.peer, Instant::now(), refusal);
-        self.door.recorder().record(&outcome);
-        connection.refuse(refusal, head);
+    fn exchange(&self, connection: Box<Connection>, checked: Checked) -> Exchange {
+        Exchange::new(checked, connection.peer, self.shared.options.limits.body, connection)
     }
 }
 
