@@ -37,7 +37,8 @@ pub fn connection_names(headers: &HeaderMap, option: &str) -> bool {
     connection_options(headers).any(|named| named.eq_ignore_ascii_case(option))
 }
 
-fn connection_options(headers: &HeaderMap) -> impl Iterator<Item = &str> {
+/// What the `Connection` headers name.
+pub(crate) fn connection_options(headers: &HeaderMap) -> impl Iterator<Item = &str> {
     headers
         .get_all(header::CONNECTION)
         .iter()

@@ -1,6 +1,7 @@
 //! One name for a request, in the client's log, in the balancer's and in the backend's: `X-Request-Id`.
 
-use http::{HeaderMap, HeaderName, HeaderValue};
+use crate::headers::{connection_names, connection_options};
+use http::{HeaderMap, HeaderName, HeaderValue, header};
 
 /// The header that says it.
 pub const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
@@ -21,6 +22,18 @@ fn is_common(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || b"-_.:/+=@~".contains(&byte)
 }
 
+/// `Connection` may say that it was for one hop. The one that goes on is the balancer's own.
+fn goes_on(headers: &mut HeaderMap) {
+    if !connection_names(headers, X_REQUEST_ID.as_str()) {
+        return;
+    }
+    let others =
+        connection_options(headers).filter(|option| !option.eq_ignore_ascii_case(X_REQUEST_ID.as_str()));
+    let others = HeaderValue::try_from(others.collect::<Vec<_>>().join(", "));
+    // What was taken out of a value makes a value.
+    headers.insert(header::CONNECTION, others.unwrap_or_else(|_| HeaderValue::from_static("close")));
+}
+
 /// Sees to it that a request has one: its client's own, or one that no other request has.
 pub fn settle(request: &mut HeaderMap) {
     if of(request).is_none() {
@@ -29,12 +42,14 @@ pub fn settle(request: &mut HeaderMap) {
         let id = HeaderValue::try_from(id).unwrap_or_else(|_| HeaderValue::from_static("-"));
         request.insert(X_REQUEST_ID, id);
     }
+    goes_on(request);
 }
 
 /// Tells the client which one its request had.
 pub fn echo(request: &HeaderMap, reply: &mut HeaderMap) {
     if let Some(id) = of(request).and_then(|id| HeaderValue::from_str(id).ok()) {
         reply.insert(X_REQUEST_ID, id);
+        goes_on(reply);
     }
 }
 

@@ -64,6 +64,24 @@ fn a_request_has_one_id_at_the_client_at_the_backend_and_in_the_log() {
     lines(&balancer, 3);
 }
 
+/// `Connection` names what is for one hop only. An id that one side could hide from the other would be no name for a request.
+#[test]
+fn nobody_can_keep_an_id_from_the_other_side() {
+    let backend = Recorder::replying(
+        "HTTP/1.1 200 OK\r\nConnection: x-request-id\r\nX-Request-Id: a\r\nX-Request-Id: b\r\nContent-Length: 0\r\n\r\n",
+    );
+    let balancer = serve(&[backend.addr], &[]);
+    for id in ["", "X-Request-Id: mine\r\n"] {
+        let mut client = balancer.client();
+        let reply = client
+            .request(format!("GET / HTTP/1.1\r\nHost: a\r\nConnection: X-Request-Id, close\r\n{id}\r\n"));
+        let told = reply.header("X-Request-Id").map(str::to_owned);
+        assert!(told.is_some() && told == backend.last_request().header("X-Request-Id"), "{told:?}");
+        assert_eq!(client.read_to_end_of_connection().1, Ending::Finished, "what else it names holds");
+    }
+    lines(&balancer, 2);
+}
+
 #[test]
 fn an_answer_of_the_balancers_own_says_the_id_too() {
     let (backend, dam) = dammed();
