@@ -179,7 +179,7 @@ impl Recorder {
         self.recent.as_ref().map(Recent::all).unwrap_or_default()
     }
 
-    /// How many lines of the access log could not be written in time.
+    /// How many lines of the access log could not be written, or not in time.
     pub fn dropped_lines(&self) -> u64 {
         self.log.dropped()
     }

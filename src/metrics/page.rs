@@ -23,7 +23,7 @@ pub struct Moment<'a> {
     pub workers_busy: usize,
     /// Connections of clients, where the edge knows.
     pub connections: Option<usize>,
-    /// Lines that the access log could not write in time.
+    /// Lines that the access log could not write, or not in time.
     pub dropped_lines: u64,
 }
 
@@ -83,7 +83,7 @@ impl Page {
                 registry,
                 IntCounter::new(
                     "turnwheel_access_log_dropped_total",
-                    "Lines that the access log could not write in time.",
+                    "Lines that the access log could not write, or not in time.",
                 )?,
             )?,
         })

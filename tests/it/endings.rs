@@ -1,13 +1,13 @@
 //! What the access log says of each request: what it is called, and in one word, how it ended.
 
 use crate::backend::Recorder;
-use crate::bed::{Balancer, Client, DEADLINE, Ending, dead_port, eventually, is_tiny, program};
+use crate::bed::{Balancer, Client, DEADLINE, Ending, dead_port, edge, eventually, is_tiny, program};
 use crate::operator::{ADMIN, Operator};
 use crate::pool::{ask_all, dammed};
 use serde_json::Value;
 use std::io::{Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
-use std::process::Stdio;
+use std::process::{Child, ChildStdout, Stdio};
 use std::sync::atomic::Ordering::SeqCst;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -300,22 +300,7 @@ fn what_is_not_served_is_rejected_with_a_reason() {
 fn a_log_that_nobody_reads_costs_lines_and_no_request() {
     const REQUESTS: usize = 12_000;
     let backend = Recorder::hello("hello");
-    let mut command = program();
-    command.args(["serve", "--listen=127.0.0.1:0", ADMIN, LOG]);
-    command.arg(format!("--backend=http://{}", backend.addr));
-    let mut child =
-        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
-    let mut unread = child.stdout.take().unwrap();
-    let mut address = || -> SocketAddr {
-        let mut line = Vec::new();
-        while line.last() != Some(&b'\n') {
-            let mut byte = [0];
-            unread.read_exact(&mut byte).unwrap();
-            line.push(byte[0]);
-        }
-        String::from_utf8(line).unwrap().trim_end().rsplit(' ').next().unwrap().parse().unwrap()
-    };
-    let (balancer, admin) = (address(), address());
+    let (mut child, unread, [balancer, admin]) = logging_into_a_pipe(&backend);
     let mut client = Client::connect(balancer);
     for _ in 0..REQUESTS {
         assert_eq!(client.request("GET / HTTP/1.1\r\nHost: a\r\n\r\n").status, 200);
@@ -328,6 +313,48 @@ fn a_log_that_nobody_reads_costs_lines_and_no_request() {
     assert!((dropped() as usize) < REQUESTS, "what there was room for was kept");
     child.kill().unwrap();
     child.wait().unwrap();
+    drop(unread);
+}
+
+/// The log's reader is gone. Nobody who looks at what was dropped may think that the log has all of it.
+#[test]
+fn a_log_that_cannot_be_written_says_so_and_counts_what_is_lost() {
+    let backend = Recorder::hello("hello");
+    let (mut child, reader, [balancer, admin]) = logging_into_a_pipe(&backend);
+    drop(reader);
+    let (mut client, operator) = (Client::connect(balancer), Operator { addr: admin });
+    eventually("lines are dropped and counted", || {
+        (0..100).for_each(|_| assert_eq!(client.request("GET / HTTP/1.1\r\nHost: a\r\n\r\n").status, 200));
+        operator.done("GET /api/state", "")["access_log_dropped"].as_u64().unwrap() > 0
+    });
+    child.kill().unwrap();
+    let mut said = String::new();
+    child.stderr.take().unwrap().read_to_string(&mut said).unwrap();
+    child.wait().unwrap();
+    let told = |words: &str| said.lines().filter(|line| line.contains(words)).count();
+    assert_eq!(told("the access log cannot be written, trying again: Broken pipe"), 1, "{said}");
+    assert!(told("the access log cannot be written: lines are dropped") > 0, "{said}");
+}
+
+/// A balancer whose log goes into a pipe, the end that nobody reads yet, and where it and its admin listener are.
+fn logging_into_a_pipe(backend: &Recorder) -> (Child, ChildStdout, [SocketAddr; 2]) {
+    let mut command = program();
+    command.args(["serve", "--listen=127.0.0.1:0", ADMIN, LOG]);
+    command.args([format!("--edge={}", edge()), format!("--backend=http://{}", backend.addr)]);
+    let mut child =
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let mut reader = child.stdout.take().unwrap();
+    let mut address = || -> SocketAddr {
+        let mut line = Vec::new();
+        while line.last() != Some(&b'\n') {
+            let mut byte = [0];
+            reader.read_exact(&mut byte).unwrap();
+            line.push(byte[0]);
+        }
+        String::from_utf8(line).unwrap().trim_end().rsplit(' ').next().unwrap().parse().unwrap()
+    };
+    let addresses = [address(), address()];
+    (child, reader, addresses)
 }
 
 /// A sink that can be looked into.
