@@ -13,13 +13,14 @@ const LONGEST: usize = 128;
 /// calls an id could be mistaken for another field in somebody's log.
 pub fn of(headers: &HeaderMap) -> Option<&str> {
     let mut all = headers.get_all(X_REQUEST_ID).iter();
-    let id = all.next()?.to_str().ok()?;
-    let fits = (1..=LONGEST).contains(&id.len()) && id.bytes().all(is_common);
-    (fits && all.next().is_none()).then_some(id)
+    let id = all.next()?.as_bytes();
+    let fits = (1..=LONGEST).contains(&id.len()) && id.iter().copied().all(is_common);
+    if fits && all.next().is_none() { std::str::from_utf8(id).ok() } else { None }
 }
 
 fn is_common(byte: u8) -> bool {
-    byte.is_ascii_alphanumeric() || b"-_.:/+=@~".contains(&byte)
+    byte.is_ascii_alphanumeric()
+        || matches!(byte, b'-' | b'_' | b'.' | b':' | b'/' | b'+' | b'=' | b'@' | b'~')
 }
 
 /// `Connection` may say that it was for one hop. The one that goes on is the balancer's own.
@@ -47,8 +48,8 @@ pub fn settle(request: &mut HeaderMap) {
 
 /// Tells the client which one its request had.
 pub fn echo(request: &HeaderMap, reply: &mut HeaderMap) {
-    if let Some(id) = of(request).and_then(|id| HeaderValue::from_str(id).ok()) {
-        reply.insert(X_REQUEST_ID, id);
+    if let (Some(_), Some(id)) = (of(request), request.get(X_REQUEST_ID)) {
+        reply.insert(X_REQUEST_ID, id.clone());
         goes_on(reply);
     }
 }
