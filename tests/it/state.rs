@@ -138,6 +138,16 @@ fn what_goes_wrong_is_seen() {
 }
 
 #[test]
+fn a_head_that_nobody_can_believe_is_seen_without_what_it_says() {
+    let hello = Recorder::hello("one");
+    let (balancer, operator) = serve(&[hello.addr], &[]);
+    assert_eq!(balancer.client().request("GET /<b> HTTP/1.1\r\nHost: a\r\n\r\n").status, 400);
+    let seen = recent(&operator, 1).remove(0);
+    let facts = ["method", "path", "backend", "status"].map(|key| seen[key].clone());
+    assert_eq!(facts, [Value::Null, Value::Null, Value::Null, json!(400)]);
+}
+
+#[test]
 fn only_round_robin_says_whose_turn_it_is() {
     let one = Recorder::hello("one");
     for strategy in ["weighted-round-robin", "least-connections", "power-of-two", "client-hash"] {

@@ -37,8 +37,9 @@ function showLine(row, { number, method, path, backend, status, ended, seconds, 
   set(row, "data-served-by", backend ?? "");
   set(row, "data-status", status);
   set(row, "data-mark", colour);
-  const words = [number, `${method} ${path}`, backend ? short(backend) : "none", status, ended + again, took(seconds)];
+  const request = method === null ? "not understood" : `${method} ${path}`;
+  const words = [number, request, backend ? short(backend) : "none", status, ended + again, took(seconds)];
   words.forEach((word, at) => say(row.children[at], String(word)));
   set(row.children[2], "data-seat", seat);
-  set(row.children[1], "title", `${method} ${path}`);
+  set(row.children[1], "title", request);
 }
