@@ -38,7 +38,9 @@ export class Backends {
     const shown = backends.slice(0, MOST);
     know(shown.map(({ name }) => name));
     this.#leave(new Set(shown.map(({ name }) => name)));
-    shown.forEach((backend, at) => this.#card(backend.name, at).show(backend));
+    // In the balancer's order, too: arrows and the dial go by it.
+    this.#cards = new Map(shown.map(({ name }, at) => [name, this.#card(name, at)]));
+    for (const backend of shown) this.#cards.get(backend.name).show(backend);
     set(this.#list, "data-density", shown.length <= ROOMY ? "roomy" : shown.length <= 8 ? "normal" : "compact");
     const up = backends.filter(({ state }) => state === "up").length;
     say(part(this.#root, "backends-words"), `${count(up)} of ${count(backends.length)} up`);

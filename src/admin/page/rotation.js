@@ -30,8 +30,8 @@ export class Rotation {
     this.#showSeats(names, next);
     say(part(this.#root, "next"), next ? short(next) : "");
     say(part(this.#root, "next-word"), next ? "next:" : nobody(strategy));
-    set(this.#hand, "data-away", next === null);
     const at = names.indexOf(next);
+    set(this.#hand, "data-away", at < 0);
     if (at >= 0) this.#turn((360 * at) / names.length, requests >= names.length);
   }
 
