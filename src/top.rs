@@ -1,6 +1,6 @@
 //! The command `turnwheel top`: a running balancer in a terminal, as its admin listener shows it.
 //!
-//! A thread asks ([`Asker`]); this one waits for keys and for news, and draws. The terminal belongs to whoever calls:
+//! A thread asks ([`Asker`]), and another one listens to the terminal; this one waits for what they say, and draws. The terminal belongs to whoever calls:
 //! it is prepared before, and restored afterwards.
 
 mod asker;
@@ -17,7 +17,7 @@ use crate::shutdown::Stop;
 use crate::threads::Crew;
 pub use asker::Asker;
 use asker::{News, Order};
-use crossbeam_channel::{Receiver, Sender, TryRecvError, bounded};
+use crossbeam_channel::{Receiver, Sender, TryRecvError, bounded, select};
 pub use model::{History, State};
 use ratatui::DefaultTerminal;
 use ratatui::crossterm::event::{self, Event};
@@ -26,13 +26,14 @@ use std::io;
 use std::time::{Duration, Instant};
 use theme::Theme;
 
-/// How long a key is waited for until somebody looks for news. A key that comes ends the wait.
+/// How long keys and news are waited for until somebody looks whether it is time to stop.
 const GLANCE: Duration = Duration::from_millis(50);
 
-/// How long the thread that asks may take to end, in a balancer's silence. It ends with the process then.
+/// How long the threads may take to end, in the silence of a balancer or of a terminal that is gone. They end with the
+/// process then.
 const GRACE: Duration = Duration::from_millis(100);
 
-/// Orders and news that wait for their reader. Neither is late for long.
+/// Orders, news and keys that wait for their reader. None of them is late for long.
 const WAITING: usize = 8;
 
 /// What a person sees who asks once, as plain lines.
@@ -58,12 +59,34 @@ pub fn watch(
 ) -> io::Result<()> {
     let (orders, wanted) = bounded(WAITING);
     let (heard, news) = bounded(WAITING);
+    let (typist, typed) = bounded(WAITING);
+    let (open, leaving) = bounded::<()>(0);
     let crew = Crew::default();
     crew.start("ask", move || asker.run(interval, &wanted, &heard)).map_err(io::Error::other)?;
-    let outcome = show(terminal, Screen::new(state, history), &orders, &news, stop);
-    drop((orders, news)); // that is how it learns of the end
+    crew.start("listen", move || listen(&typist, &leaving)).map_err(io::Error::other)?;
+    let sources = Sources { news, typed };
+    let outcome = show(terminal, Screen::new(state, history), &orders, &sources, stop);
+    drop((orders, sources, open)); // that is how they learn of the end
     crew.join(Instant::now() + GRACE);
     outcome
+}
+
+/// Waits for what comes from the terminal, and passes it on for as long as somebody wants to know.
+///
+/// That has a thread of its own: when a terminal has gone away, crossterm reads its end over and over and never returns,
+/// and whoever draws has to notice that it is time to stop.
+fn listen(typed: &Sender<io::Result<Event>>, leaving: &Receiver<()>) {
+    while leaving.try_recv() == Err(TryRecvError::Empty) {
+        let event = match event::poll(GLANCE) {
+            Ok(false) => continue,
+            Ok(true) => event::read(),
+            Err(error) => Err(error),
+        };
+        let is_over = event.is_err();
+        if typed.send(event).is_err() || is_over {
+            return;
+        }
+    }
 }
 
 /// Draws, and does what keys and news ask for.
@@ -71,7 +94,7 @@ fn show(
     terminal: &mut DefaultTerminal,
     mut screen: Screen,
     orders: &Sender<Order>,
-    news: &Receiver<News>,
+    sources: &Sources,
     stop: &Stop,
 ) -> io::Result<()> {
     let theme = Theme::from_env();
@@ -80,28 +103,44 @@ fn show(
         if !is_drawn {
             terminal.draw(|frame| view::draw(&screen, theme, frame.area(), frame.buffer_mut()))?;
         }
-        is_drawn = screen.away.is_none(); // the age of old facts is shown, and grows
-        if event::poll(GLANCE)? {
-            is_drawn = false;
-            let Event::Key(key) = event::read()? else { continue };
-            match screen.press(key) {
+        is_drawn = false;
+        match sources.next()? {
+            Next::Nothing => is_drawn = screen.away.is_none(), // the age of old facts is shown, and grows
+            Next::News(one) => screen.hear(one),
+            Next::Typed(Event::Key(key)) => match screen.press(key) {
                 Some(Wish::Leave) => return Ok(()),
                 Some(Wish::Order(order)) => pass_on(order, orders, &mut screen),
                 None => {}
-            }
-        }
-        loop {
-            match news.try_recv() {
-                Ok(one) => screen.hear(one),
-                Err(TryRecvError::Empty) => break,
-                Err(TryRecvError::Disconnected) => {
-                    return Err(io::Error::other("nobody asks the balancer any more"));
-                }
-            }
-            is_drawn = false;
+            },
+            Next::Typed(_) => {}
         }
     }
     Ok(())
+}
+
+/// Where that comes from which changes the screen.
+struct Sources {
+    news: Receiver<News>,
+    typed: Receiver<io::Result<Event>>,
+}
+
+/// What has come.
+enum Next {
+    News(News),
+    Typed(Event),
+    Nothing,
+}
+
+impl Sources {
+    /// What comes next, or nothing if nothing comes within a moment.
+    fn next(&self) -> io::Result<Next> {
+        let gone = |who: &str| io::Error::other(format!("nobody {who} any more"));
+        select! {
+            recv(self.news) -> one => one.map(Next::News).map_err(|_| gone("asks the balancer")),
+            recv(self.typed) -> event => event.map_err(|_| gone("listens to the terminal"))?.map(Next::Typed),
+            default(GLANCE) => Ok(Next::Nothing),
+        }
+    }
 }
 
 /// Gives an order to the one who asks, if that one is not held up by others.

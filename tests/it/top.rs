@@ -156,7 +156,47 @@ fn keys_do_not_wait_for_a_balancer_that_hangs() {
     terminal.is_sent(LEAVES);
 }
 
-/// `turnwheel top` in a terminal of 80 by 24, as its session's own. It is killed and waited for on drop.
+#[test]
+fn a_terminal_that_goes_away_takes_the_view_with_it() {
+    let backend = Recorder::hello("here");
+    let balancer = Balancer::serve(&[backend.addr], &[ADMIN]);
+    let (mut master, slave) = pair();
+    let mut child = start_in(slave, &[&flag(&Operator::of(&balancer))], &[]);
+    let mut written = Vec::new();
+    while !String::from_utf8_lossy(&written).contains("leave") {
+        let mut piece = [0; 4096];
+        let read = master.read(&mut piece).unwrap();
+        written.extend_from_slice(&piece[..read]);
+    }
+    drop(master);
+    let began = Instant::now();
+    while child.try_wait().unwrap().is_none() && began.elapsed() < DEADLINE {
+        thread::sleep(Duration::from_millis(5));
+    }
+    let has_ended = child.try_wait().unwrap().is_some();
+    let _ = child.kill(); // fails if all is well
+    let _ = child.wait();
+    assert!(has_ended, "it went on without a terminal");
+}
+
+/// `turnwheel top` in this terminal, as its session's own.
+fn start_in(slave: OwnedFd, args: &[&str], environment: &[(&str, &str)]) -> Child {
+    let mut command = program();
+    command.arg("top").args(args).env_remove("NO_COLOR").env("TERM", "xterm-256color");
+    command.envs(environment.iter().copied());
+    let end = || Stdio::from(slave.try_clone().unwrap());
+    command.stdin(end()).stdout(end()).stderr(end());
+    // SAFETY: both are system calls that may be made between fork and exec; they touch no memory.
+    unsafe {
+        command.pre_exec(|| {
+            let is_done = libc::setsid() >= 0 && libc::ioctl(0, libc::TIOCSCTTY as _, 0) == 0;
+            if is_done { Ok(()) } else { Err(io::Error::last_os_error()) }
+        });
+    }
+    command.spawn().unwrap()
+}
+
+/// `turnwheel top` in a terminal of 80 by 24. It is killed and waited for on drop.
 struct Terminal {
     child: Child,
     /// The side that a person sits at.
@@ -167,19 +207,7 @@ struct Terminal {
 impl Terminal {
     fn start(args: &[&str], environment: &[(&str, &str)]) -> Self {
         let (master, slave) = pair();
-        let mut command = program();
-        command.arg("top").args(args).env_remove("NO_COLOR").env("TERM", "xterm-256color");
-        command.envs(environment.iter().copied());
-        let end = || Stdio::from(slave.try_clone().unwrap());
-        command.stdin(end()).stdout(end()).stderr(end());
-        // SAFETY: both are system calls that may be made between fork and exec; they touch no memory.
-        unsafe {
-            command.pre_exec(|| {
-                let is_done = libc::setsid() >= 0 && libc::ioctl(0, libc::TIOCSCTTY as _, 0) == 0;
-                if is_done { Ok(()) } else { Err(io::Error::last_os_error()) }
-            });
-        }
-        let child = command.spawn().unwrap();
+        let child = start_in(slave, args, environment);
         let written = Arc::<Mutex<Vec<u8>>>::default();
         let (collected, mut output) = (Arc::clone(&written), master.try_clone().unwrap());
         thread::spawn(move || {
