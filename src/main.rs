@@ -41,7 +41,8 @@ fn main() -> ExitCode {
     match run(cli.command) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("turnwheel: {error:#}");
+            // Whoever reads it may be gone: a terminal that was closed, say.
+            let _ = writeln!(std::io::stderr(), "turnwheel: {error:#}");
             ExitCode::FAILURE
         }
     }

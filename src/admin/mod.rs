@@ -39,8 +39,11 @@ pub const LISTEN: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 
 /// Threads that answer. While a reload takes its time, a probe gets through.
 const ANSWERERS: usize = 2;
 
-/// Connections at a time: some operators, some probes.
-const MOST_CONNECTIONS: usize = 64;
+/// Connections at a time: some operators, their pages, some probes.
+const MOST_CONNECTIONS: usize = 256;
+
+/// How long a connection may be of no use: those that are forgotten must not take up all the places. A page asks more often.
+const IDLE: Duration = Duration::from_secs(15);
 
 /// Bytes of a request body. So much is gathered before a worker is asked.
 const LARGEST_BODY: u64 = 64 << 10;
@@ -94,6 +97,7 @@ impl Admin {
         let clients = edge::Options {
             limits: edge::head::Limits { body: LARGEST_BODY, ..Default::default() },
             max_connections: MOST_CONNECTIONS,
+            idle_timeout: IDLE,
             ..Default::default()
         };
         // One worker may wait for a slow client, and not the other.

@@ -349,7 +349,7 @@ fn a_demo_has_an_admin_listener_unless_another_one_has_it() {
     let mut first = None;
     eventually("a demo gets the port", || {
         let demo = Balancer::start(&DEMO);
-        eventually("it has made up its mind", || demo.stderr().contains("admin listener"));
+        eventually("it has made up its mind", || demo.stderr().contains("127.0.0.1:8090"));
         let has_it = demo.stderr().contains("watch it at http://127.0.0.1:8090/");
         first = has_it.then_some(demo);
         first.is_some()
