@@ -22,7 +22,6 @@ mod tally;
 use crate::backend::Backend;
 use crate::error::Refusal;
 use crate::record::Outcome;
-use history::Ended;
 pub use history::History;
 use http::StatusCode;
 use latency::Latency;
@@ -32,8 +31,8 @@ use page::{Page, registered};
 use prometheus::{Error, Histogram, HistogramOpts, IntCounter, IntCounterVec, Opts, Registry};
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Mutex, MutexGuard, PoisonError};
-use tally::Statuses;
 pub use tally::Tally;
+use tally::{Statuses, Totals};
 
 /// The bounds of histograms, in seconds: from what a backend on the same machine takes to the longest that one is waited for by
 /// default. They are fine below a second, where it matters to whoever waits.
@@ -122,10 +121,10 @@ impl Metrics {
     }
 
     /// What requests have ended.
-    fn ended(&self) -> Ended {
+    fn totals(&self) -> Totals {
         let count = |class: &AtomicU64| class.load(Relaxed);
         let (requests, errors) = (self.classes.iter().map(count).sum(), count(&self.classes[FAILED]));
-        Ended { requests, errors, times: self.latency.times() }
+        Totals { requests, errors, times: self.latency.times() }
     }
 
     /// All of it, in Prometheus' text format, with what can be read at this moment.

@@ -151,7 +151,7 @@ fn perform(
             let weight =
                 fields.number("weight")?.ok_or_else(|| Fields::missing("weight", "{\"weight\": 2}"))?;
             fields.are_all_known()?;
-            control.set_weight(name, weight).map(Reply::ok).map_err(rejected)
+            control.set_weight(name, weight).map(Reply::ok).map_err(Reply::from)
         }
         Action::Remove => bare(body, || control.remove(name).map(Reply::ok)),
         Action::Drain => bare(body, || control.drain(name).map(Reply::ok)),
@@ -166,11 +166,7 @@ fn perform(
 /// Acts without being told more. An empty body will do, but one that asks for something is not ignored.
 fn bare(body: &mut dyn Read, act: impl FnOnce() -> Result<Reply, Rejected>) -> Result<Reply, Reply> {
     Fields::read(body)?.are_all_known()?;
-    act().map_err(rejected)
-}
-
-pub fn rejected(rejected: Rejected) -> Reply {
-    Reply::error(rejected.status(), rejected.to_string())
+    act().map_err(Reply::from)
 }
 
 fn readiness(control: &dyn Control) -> Reply {
@@ -205,7 +201,7 @@ fn add(control: &dyn Control, body: &mut dyn Read) -> Result<Reply, Reply> {
     let backup = fields.flag("backup")?.unwrap_or(false);
     fields.are_all_known()?;
     let url = url.ok_or_else(|| Fields::missing("url", "{\"url\": \"http://127.0.0.1:8081\"}"))?;
-    let added = control.add(&url, weight, backup).map_err(rejected)?;
+    let added = control.add(&url, weight, backup).map_err(Reply::from)?;
     Ok(Reply::new(StatusCode::CREATED, json!({ "backends": added })))
 }
 

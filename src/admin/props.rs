@@ -1,6 +1,5 @@
 //! What can be asked of the demo's props, and the limits to it.
 
-use super::api::rejected;
 use super::control::{BackendChange, Props, TrafficChange};
 use super::fields::Fields;
 use super::reply::Reply;
@@ -35,7 +34,7 @@ pub fn change_traffic(props: Option<&dyn Props>, body: &mut dyn Read) -> Result<
         clients: fields.number_within("clients", CLIENTS)?,
     };
     fields.are_all_known()?;
-    props.change_traffic(change).map(Reply::ok).map_err(rejected)
+    props.change_traffic(change).map(Reply::ok).map_err(Reply::from)
 }
 
 /// Changes a backend as the body says.
@@ -49,7 +48,7 @@ pub fn change_backend(props: Option<&dyn Props>, name: &str, body: &mut dyn Read
         running: fields.flag("running")?,
     };
     fields.are_all_known()?;
-    props.change_backend(name, change).map(Reply::ok).map_err(rejected)
+    props.change_backend(name, change).map(Reply::ok).map_err(Reply::from)
 }
 
 fn there(props: Option<&dyn Props>) -> Result<&dyn Props, Reply> {

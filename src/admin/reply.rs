@@ -1,5 +1,6 @@
 //! One answer of the admin listener: a status and JSON, or metrics, or a file of the live page.
 
+use super::control::Rejected;
 use super::page::{self, Asset};
 use crate::edge::Exchange;
 use crate::edge::wire::Scratch;
@@ -62,5 +63,12 @@ impl Reply {
         head.headers.extend(HEADERS.map(|(name, value)| (name, HeaderValue::from_static(value))));
         head.headers.extend(self.headers.iter().cloned());
         head
+    }
+}
+
+/// A change that was not made.
+impl From<Rejected> for Reply {
+    fn from(rejected: Rejected) -> Self {
+        Reply::error(rejected.status(), rejected.to_string())
     }
 }

@@ -95,7 +95,7 @@ pub(crate) fn shown(backend: &Arc<Backend>) -> Value {
         Some(since) if backend.is_draining() => ("draining".to_owned(), since, "asked to drain".to_owned()),
         _ => (report.state.to_string(), report.since, report.why),
     };
-    let (in_flight, ended) = (backend.in_flight(), backend.tally().map(Tally::ended).unwrap_or_default());
+    let (in_flight, totals) = (backend.in_flight(), backend.tally().map(Tally::totals).unwrap_or_default());
     let ago = Instant::now().saturating_duration_since(since);
     json!({
         "name": backend.authority().as_str(),
@@ -111,8 +111,8 @@ pub(crate) fn shown(backend: &Arc<Backend>) -> Value {
         "idle": in_flight == 0,
         "tries": tries,
         "failures": failures,
-        "requests": ended.requests,
-        "errors": ended.errors,
+        "requests": totals.requests,
+        "errors": totals.errors,
     })
 }
 

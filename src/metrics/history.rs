@@ -4,6 +4,7 @@
 
 use super::Metrics;
 use super::latency::Times;
+use super::tally::Totals;
 use crate::backend::Backend;
 use serde_json::{Value, json};
 use std::collections::{HashMap, VecDeque};
@@ -15,17 +16,6 @@ const KEPT: usize = 120;
 
 /// What is called lately, in looks.
 const LATELY: usize = 10;
-
-/// Requests that have ended since the beginning.
-#[derive(Clone, Debug, Default)]
-pub struct Ended {
-    /// All of them.
-    pub requests: u64,
-    /// Those with 5xx.
-    pub errors: u64,
-    /// How long they took.
-    pub times: Times,
-}
 
 /// Some seconds in a few numbers.
 #[derive(Clone, Copy, Debug, Default)]
@@ -67,12 +57,12 @@ struct Step {
 /// The last steps.
 #[derive(Debug, Default)]
 struct Window {
-    before: Ended,
+    before: Totals,
     steps: VecDeque<Step>,
 }
 
 impl Window {
-    fn step(&mut self, seconds: f64, now: Ended) -> &Step {
+    fn step(&mut self, seconds: f64, now: Totals) -> &Step {
         if self.steps.len() == LATELY {
             self.steps.pop_front();
         }
@@ -172,9 +162,9 @@ impl History {
 
     /// Looks at what has been counted, and keeps what is new.
     pub fn look(&self, now: Instant, metrics: &Metrics, backends: &[Arc<Backend>]) {
-        let ended = metrics.ended();
-        let by_backend = backends.iter().filter_map(|backend| Some((backend, backend.tally()?.ended())));
-        self.lock().keep(now, ended, by_backend.collect());
+        let totals = metrics.totals();
+        let by_backend = backends.iter().filter_map(|backend| Some((backend, backend.tally()?.totals())));
+        self.lock().keep(now, totals, by_backend.collect());
     }
 
     /// The last ten seconds.
@@ -195,16 +185,16 @@ impl History {
 }
 
 impl Past {
-    fn keep(&mut self, now: Instant, ended: Ended, backends: Vec<(&Arc<Backend>, Ended)>) {
+    fn keep(&mut self, now: Instant, all: Totals, backends: Vec<(&Arc<Backend>, Totals)>) {
         let seconds = now.saturating_duration_since(self.looked).as_secs_f64();
         self.looked = now;
         self.backends.retain(|id, _| backends.iter().any(|(backend, _)| backend.id() == *id));
         let mut counts = Vec::with_capacity(backends.len());
-        for (backend, ended) in backends {
-            let step = self.backends.entry(backend.id()).or_default().step(seconds, ended);
+        for (backend, totals) in backends {
+            let step = self.backends.entry(backend.id()).or_default().step(seconds, totals);
             counts.push((backend.authority().to_string(), step.requests));
         }
-        let step = self.all.step(seconds, ended);
+        let step = self.all.step(seconds, all);
         let mut times = Times::default();
         times.add(&step.times);
         self.newest += 1;
@@ -230,10 +220,10 @@ mod tests {
     use std::time::Duration;
 
     /// So many requests in all, of which some were errors, each of which took 10 ms.
-    fn ended(requests: u64, errors: u64) -> Ended {
+    fn totals(requests: u64, errors: u64) -> Totals {
         let latency = super::super::latency::Latency::default();
         (0..requests).for_each(|_| latency.note(Duration::from_millis(10)));
-        Ended { requests, errors, times: latency.times() }
+        Totals { requests, errors, times: latency.times() }
     }
 
     fn backends() -> Vec<Arc<Backend>> {
@@ -246,8 +236,8 @@ mod tests {
         let began = Instant::now();
         let history = History::new(began);
         for look in 1..=looks {
-            let parts = vec![(&backends[0], ended(look * 4, 0)), (&backends[1], ended(look * 12, look))];
-            history.lock().keep(began + Duration::from_secs(look), ended(look * 16, look), parts);
+            let parts = vec![(&backends[0], totals(look * 4, 0)), (&backends[1], totals(look * 12, look))];
+            history.lock().keep(began + Duration::from_secs(look), totals(look * 16, look), parts);
         }
         history
     }
@@ -294,7 +284,7 @@ mod tests {
         let backends = backends();
         let history = after(3, &backends);
         let later = Instant::now() + Duration::from_secs(60);
-        history.lock().keep(later, ended(64, 4), vec![(&backends[0], ended(16, 0))]);
+        history.lock().keep(later, totals(64, 4), vec![(&backends[0], totals(16, 0))]);
         assert_eq!(history.lately().backends.len(), 1);
         assert_eq!(history.lock().backends.len(), 1);
     }

@@ -1,7 +1,6 @@
 //! What is counted of one backend.
 
-use super::history::Ended;
-use super::latency::Latency;
+use super::latency::{Latency, Times};
 use http::StatusCode;
 use prometheus::Histogram;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
@@ -35,6 +34,17 @@ impl Statuses {
     }
 }
 
+/// Requests that have ended since the beginning.
+#[derive(Clone, Debug, Default)]
+pub struct Totals {
+    /// All of them.
+    pub requests: u64,
+    /// Those with 5xx.
+    pub errors: u64,
+    /// How long they took.
+    pub times: Times,
+}
+
 /// What is counted of one backend. It has it with it, and takes it along when it leaves.
 #[derive(Debug)]
 pub struct Tally {
@@ -63,13 +73,13 @@ impl Tally {
     }
 
     /// What requests have ended here.
-    pub fn ended(&self) -> Ended {
+    pub fn totals(&self) -> Totals {
         let (mut requests, mut errors) = (0, 0);
         for (status, count) in self.statuses.counted() {
             requests += count;
             errors += if status / 100 == 5 { count } else { 0 };
         }
-        Ended { requests, errors, times: self.latency.times() }
+        Totals { requests, errors, times: self.latency.times() }
     }
 
     /// A try has failed here, and another backend is tried.
