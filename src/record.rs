@@ -174,6 +174,11 @@ impl Recorder {
         })
     }
 
+    /// Puts the requests that ended last on their list. It has to be done each second at least.
+    pub fn gather_recent(&self) {
+        self.recent.iter().for_each(Recent::gather);
+    }
+
     /// The requests that ended last, the newest last; none if nobody was to watch.
     pub fn recent(&self) -> Vec<Glimpse> {
         self.recent.as_ref().map(Recent::all).unwrap_or_default()

@@ -55,6 +55,7 @@ impl Overview {
         let mut next = Instant::now() + LOOK;
         while closed.recv_deadline(next) == Err(RecvTimeoutError::Timeout) {
             let now = Instant::now();
+            self.recorder.gather_recent();
             self.history.look(now, &self.metrics, &self.members.plan().get().chooser.backends);
             next = now.max(next + LOOK);
         }

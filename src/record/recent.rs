@@ -3,9 +3,10 @@
 use super::Outcome;
 use super::cell::PATH;
 use super::ended::Ended;
+use crossbeam_channel::{Receiver, Sender, bounded};
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
-use std::sync::{Mutex, PoisonError, TryLockError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
 /// So many are kept.
@@ -13,6 +14,9 @@ const KEPT: usize = 32;
 
 /// Of many requests one each 20 ms is kept. Nobody could read more, and workers have better things to do.
 const SPACING: u64 = 20_000;
+
+/// So many may be handed in before somebody looks: a burst, and those of more than a second.
+const HANDED_IN: usize = 128;
 
 /// A request that has ended.
 #[derive(Clone, Debug)]
@@ -37,12 +41,14 @@ pub struct Glimpse {
     pub tries: u32,
 }
 
-/// The last requests.
+/// The last requests. Whoever ends one hands it in and goes on; whoever looks puts the list together.
 #[derive(Debug)]
 pub struct Recent {
     opened: Instant,
     /// When one more may be kept, in microseconds, if they come evenly. A burst may run ahead of it.
     next: AtomicU64,
+    hand_in: Sender<Glimpse>,
+    handed_in: Receiver<Glimpse>,
     kept: Mutex<Kept>,
 }
 
@@ -54,42 +60,55 @@ struct Kept {
 
 impl Default for Recent {
     fn default() -> Self {
-        Recent { opened: Instant::now(), next: AtomicU64::new(0), kept: Mutex::default() }
+        let (hand_in, handed_in) = bounded(HANDED_IN);
+        let (next, kept) = (AtomicU64::new(0), Mutex::default());
+        Recent { opened: Instant::now(), next, hand_in, handed_in, kept }
     }
 }
 
 impl Recent {
-    /// Keeps it, unless there are many, or somebody is at the list at this moment: nobody waits here.
+    /// Keeps it, unless there are many. Nobody waits here.
     pub fn note(&self, outcome: &Outcome<'_>) {
         let now = self.opened.elapsed().as_micros() as u64;
         let next = self.next.load(Relaxed);
-        if next > now + KEPT as u64 * SPACING {
-            return;
+        if next <= now + KEPT as u64 * SPACING {
+            // Two who are here at once count as one: then one more is kept.
+            self.next.store(next.max(now) + SPACING, Relaxed);
+            let _ = self.hand_in.try_send(Glimpse::of(outcome)); // full: nobody has looked for long
         }
-        let mut kept = match self.kept.try_lock() {
-            Ok(kept) => kept,
-            Err(TryLockError::Poisoned(poisoned)) => poisoned.into_inner(),
-            Err(TryLockError::WouldBlock) => return,
-        };
-        self.next.store(next.max(now) + SPACING, Relaxed);
-        kept.keep(outcome);
+    }
+
+    /// Puts those that have been handed in on the list. It has to be done each second at least.
+    pub fn gather(&self) {
+        drop(self.gathered());
     }
 
     /// Those that there are, the newest last.
     pub fn all(&self) -> Vec<Glimpse> {
-        let kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
-        kept.glimpses.iter().cloned().collect()
+        self.gathered().glimpses.iter().cloned().collect()
+    }
+
+    fn gathered(&self) -> MutexGuard<'_, Kept> {
+        let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
+        self.handed_in.try_iter().for_each(|glimpse| kept.keep(glimpse));
+        kept
     }
 }
 
 impl Kept {
-    fn keep(&mut self, outcome: &Outcome<'_>) {
+    fn keep(&mut self, glimpse: Glimpse) {
         self.number += 1;
         if self.glimpses.len() == KEPT {
             self.glimpses.pop_front();
         }
-        self.glimpses.push_back(Glimpse {
-            number: self.number,
+        self.glimpses.push_back(Glimpse { number: self.number, ..glimpse });
+    }
+}
+
+impl Glimpse {
+    fn of(outcome: &Outcome<'_>) -> Self {
+        Glimpse {
+            number: 0, // it gets one when it is kept
             ended_at: Instant::now(),
             method: outcome.head.map(|head| head.method.to_string()),
             path: outcome.head.map(|head| head.uri.path().chars().take(PATH).collect()),
@@ -98,7 +117,7 @@ impl Kept {
             ended: outcome.ended,
             seconds: outcome.total.as_secs_f64(),
             tries: outcome.tries,
-        });
+        }
     }
 }
 
@@ -129,7 +148,10 @@ mod tests {
     fn of_a_flood_only_the_first_are_kept_and_later_one_each_spacing() {
         let recent = Recent::default();
         let began = Instant::now();
-        note(&recent, 100_000);
+        for _ in 0..1000 {
+            note(&recent, 100);
+            recent.gather();
+        }
         let most = KEPT as u64 + 2 + began.elapsed().as_micros() as u64 / SPACING;
         let all = recent.all();
         assert_eq!(all.len(), KEPT);
@@ -137,11 +159,24 @@ mod tests {
     }
 
     #[test]
-    fn nobody_waits_while_somebody_looks() {
+    fn nobody_waits_while_somebody_looks_and_nothing_is_lost() {
         let recent = Recent::default();
-        let looking = recent.kept.lock().unwrap();
-        note(&recent, 1);
+        let looking = recent.gathered();
+        std::thread::scope(|scope| {
+            (0..8).for_each(|_| _ = scope.spawn(|| note(&recent, 2)));
+        });
         drop(looking);
-        assert_eq!(recent.all().len(), 0);
+        assert_eq!(recent.all().len(), 16);
+    }
+
+    #[test]
+    fn what_nobody_looks_at_takes_no_room() {
+        let recent = Recent::default();
+        for _ in 0..3 * HANDED_IN {
+            recent.next.store(0, Relaxed);
+            note(&recent, 1);
+        }
+        assert_eq!(recent.handed_in.len(), HANDED_IN);
+        assert_eq!(recent.all().len(), KEPT);
     }
 }
