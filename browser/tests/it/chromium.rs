@@ -21,7 +21,8 @@ const NAMES: [&str; 3] = ["chromium", "chromium-browser", "google-chrome"];
 
 /// Besides what headless_chrome gives it, which has --disable-background-networking: nothing is looked up,
 /// nothing is asked for on the browser's own account, and no name leads anywhere.
-const FLAGS: [&str; 5] = [
+const FLAGS: [&str; 6] = [
+    "--disable-dev-shm-usage", // in a container it may have 64 MiB of that
     "--disable-component-update",
     "--disable-domain-reliability",
     "--no-default-browser-check",
@@ -65,7 +66,7 @@ impl Chromium {
             idle_browser_timeout: DEADLINE * 4,
             ..LaunchOptions::default()
         };
-        let browser = Browser::new(options).expect("Chromium does not start");
+        let browser = launch(&options);
         browser.set_default_timeout(DEADLINE);
         let tab = browser.new_tab().expect("Chromium opens no tab");
         tab.set_default_timeout(DEADLINE);
@@ -94,6 +95,12 @@ impl Drop for Chromium {
             thread::sleep(crate::GLANCE);
         }
     }
+}
+
+/// The first start on a machine that has just got it, and is busy, may take longer than is waited for.
+fn launch(options: &LaunchOptions<'_>) -> Browser {
+    let launch = || Browser::new(options.clone());
+    launch().or_else(|_| launch()).expect("Chromium does not start")
 }
 
 fn find() -> Option<PathBuf> {

@@ -19,7 +19,7 @@ mod turns;
 use std::time::Duration;
 
 /// How long anything may take that has to happen at all. Generous: two browsers share the machine.
-const DEADLINE: Duration = Duration::from_secs(15);
+const DEADLINE: Duration = Duration::from_secs(30);
 
 /// How long to wait between two looks at the page.
 const GLANCE: Duration = Duration::from_millis(20);
