@@ -7,8 +7,8 @@ use std::thread;
 use turnwheel::balancer::Balancer;
 use turnwheel::config::Config;
 use turnwheel::demo::DemoBackend;
-use turnwheel::shutdown;
 use turnwheel::strategy::{Candidate, ClientKey, Strategy};
+use turnwheel::sys::shutdown;
 
 /// Sends everybody to the backend that is doing least.
 struct LeastBusy;

@@ -8,7 +8,7 @@ mod line;
 
 use crate::error::StartError;
 use crate::record::Outcome;
-use crate::threads::Crew;
+use crate::sys::threads::Crew;
 use crossbeam_channel::{Receiver, Sender, bounded};
 use std::io::{BufWriter, Write};
 use std::sync::Arc;

@@ -11,8 +11,8 @@
 //! - A view never goes back to an older value.
 //! - A value is dropped when the last who uses it lets go, and never with the lock held.
 
-use crate::sync::atomic::{AtomicU64, Ordering::SeqCst};
-use crate::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use crate::sys::sync::atomic::{AtomicU64, Ordering::SeqCst};
+use crate::sys::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// The value that holds now. See the [module](self).
 #[derive(Debug)]

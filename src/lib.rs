@@ -26,13 +26,13 @@
 //! well), [`plan`] (what workers go by), [`membership`] (who belongs to it, and how that changes), [`admin`] (a listener
 //! for whoever looks after it, with a live page), [`record`] (what is noted of a request, in the [`access_log`] and in the
 //! [`metrics`]), [`request_id`] (what a request is called),
-//! [`error`] (what can go wrong, and what the client is told), [`demo`] (backends and traffic for a lesson), [`shutdown`],
+//! [`error`] (what can go wrong, and what the client is told), [`demo`] (backends and traffic for a lesson), [`sys::shutdown`],
 //! [`balancer`] (builds it all and takes it down again), [`config`].
 //!
 //! # Embedding it
 //!
 //! ```
-//! use turnwheel::{balancer::Balancer, config::Config, shutdown};
+//! use turnwheel::{balancer::Balancer, config::Config, sys::shutdown};
 //!
 //! let mut config = Config::new(vec!["http://127.0.0.1:8081".parse().unwrap()]);
 //! config.listen = vec!["127.0.0.1:0".parse().unwrap()];
@@ -80,11 +80,9 @@ pub mod request_id;
 pub mod rotation;
 #[cfg(feature = "cli")]
 pub mod settings;
-pub mod shutdown;
 pub mod sticky;
 pub mod strategy;
-mod sync;
-mod threads;
+pub mod sys;
 #[cfg(feature = "top")]
 pub mod top;
 pub mod worker;

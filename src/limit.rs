@@ -15,8 +15,8 @@
 //!
 //! `models/` checks all this against many thousand ways in which threads can take turns.
 
-use crate::sync::atomic::{AtomicU64, AtomicUsize, Ordering::SeqCst};
-use crate::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use crate::sys::sync::atomic::{AtomicU64, AtomicUsize, Ordering::SeqCst};
+use crate::sys::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::collections::BTreeMap;
 use std::time::Instant;
 

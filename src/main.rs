@@ -20,7 +20,7 @@ use turnwheel::edge::lifecycle::Kind;
 use turnwheel::error::StartError;
 use turnwheel::settings::choices::{Edge, Health};
 use turnwheel::settings::{Problems, Settings};
-use turnwheel::shutdown::{self, Stop};
+use turnwheel::sys::shutdown::{self, Stop};
 
 /// A second Ctrl-C leaves at once, with what a shell calls "ended by SIGINT".
 const INTERRUPTED: i32 = 130;

@@ -13,8 +13,8 @@ mod view;
 mod words;
 
 use crate::operator::Problem;
-use crate::shutdown::Stop;
-use crate::threads::Crew;
+use crate::sys::shutdown::Stop;
+use crate::sys::threads::Crew;
 pub use asker::Asker;
 use asker::{News, Order};
 use crossbeam_channel::{Receiver, Sender, TryRecvError, bounded, select};

@@ -9,7 +9,7 @@ mod current;
 #[path = "../../src/limit.rs"]
 mod limit;
 mod swap;
-mod sync;
+mod sys;
 mod waiting;
 
 use shuttle::scheduler::{DfsScheduler, PctScheduler, RandomScheduler, Scheduler};

@@ -1,8 +1,8 @@
 //! The value that is replaced while workers use it.
 
 use crate::current::{Current, View};
-use crate::sync::Arc;
-use crate::sync::atomic::{AtomicUsize, Ordering::SeqCst};
+use crate::sys::sync::Arc;
+use crate::sys::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 use shuttle::thread;
 use std::sync::{OnceLock, Weak};
 

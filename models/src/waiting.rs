@@ -2,8 +2,8 @@
 
 use crate::current::Current;
 use crate::limit::{Slots, Waited, WaitingRoom};
-use crate::sync::atomic::{AtomicUsize, Ordering::SeqCst};
-use crate::sync::{Arc, PATIENCE, SOUND_SLEEP};
+use crate::sys::sync::atomic::{AtomicUsize, Ordering::SeqCst};
+use crate::sys::sync::{Arc, PATIENCE, SOUND_SLEEP};
 use shuttle::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 

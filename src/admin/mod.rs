@@ -21,7 +21,7 @@ use crate::edge::{self, Exchange};
 use crate::error::StartError;
 use crate::queue::{self, Seat};
 use crate::record::Recorder;
-use crate::threads::Crew;
+use crate::sys::threads::Crew;
 pub use control::{BackendChange, Control, Insight, Props, Rejected, Reloaded, TrafficChange};
 use http::header::WWW_AUTHENTICATE;
 use http::{HeaderValue, StatusCode};

@@ -9,7 +9,7 @@ use crate::edge::{self, Exchange};
 use crate::error::StartError;
 use crate::queue::{self, Seat};
 use crate::record::Recorder;
-use crate::threads::Crew;
+use crate::sys::threads::Crew;
 use http::header::CONTENT_TYPE;
 use http::{HeaderValue, Response, StatusCode};
 use std::io;

@@ -4,7 +4,7 @@
 //! the reply. So the pace is even however many they are, and slow replies make it a slower one.
 
 use crate::error::StartError;
-use crate::threads::Crew;
+use crate::sys::threads::Crew;
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
 use serde_json::{Value, json};
 use std::io;

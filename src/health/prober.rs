@@ -9,7 +9,7 @@ use super::{Options, next_pause};
 use crate::backend::{Backend, Change};
 use crate::membership::Membership;
 use crate::plan::Plan;
-use crate::threads::Crew;
+use crate::sys::threads::Crew;
 use std::collections::HashMap;
 use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};

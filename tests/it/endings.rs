@@ -12,8 +12,8 @@ use std::sync::atomic::Ordering::SeqCst;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use turnwheel::config::Config;
-use turnwheel::shutdown;
 use turnwheel::strategy::{Candidate, ClientKey, Strategy};
+use turnwheel::sys::shutdown;
 
 const LOG: &str = "--access-log=json";
 

@@ -14,7 +14,7 @@ use turnwheel::admin;
 use turnwheel::balancer::Balancer;
 use turnwheel::config::{Config, Upstream};
 use turnwheel::membership::names::Lookup;
-use turnwheel::shutdown;
+use turnwheel::sys::shutdown;
 
 /// What a name leads to at the moment.
 #[derive(Clone, Debug)]

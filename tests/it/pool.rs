@@ -12,8 +12,8 @@ use std::thread;
 use std::time::{Duration, Instant};
 use turnwheel::balancer;
 use turnwheel::config::Config;
-use turnwheel::shutdown;
 use turnwheel::strategy::{Candidate, ClientKey, Strategy};
+use turnwheel::sys::shutdown;
 
 const GET: &str = "GET / HTTP/1.1\r\nHost: test\r\n\r\n";
 const OK: &str = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";

@@ -26,7 +26,7 @@ use super::lifecycle::{Counter, Edge, Running};
 use super::socket::{self, Inherited};
 use crate::error::StartError;
 use crate::queue::{Door, Pressure};
-use crate::threads::Crew;
+use crate::sys::threads::Crew;
 use allowance::Allowance;
 use clients::Clients;
 use crossbeam_channel::{Sender, bounded};

@@ -9,7 +9,7 @@ use crate::edge::lifecycle::{Counter, Edge, Running};
 use crate::edge::socket::{self, Hold, Inherited};
 use crate::error::StartError;
 use crate::queue::Door;
-use crate::threads::Crew;
+use crate::sys::threads::Crew;
 use crossbeam_channel::bounded;
 use std::net::{SocketAddr, TcpListener};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};

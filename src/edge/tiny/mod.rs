@@ -17,7 +17,7 @@ use super::{Exchange, Line};
 use crate::error::{Refusal, StartError};
 use crate::queue::Door;
 use crate::record::Outcome;
-use crate::threads::Crew;
+use crate::sys::threads::Crew;
 use crossbeam_channel::Sender;
 use http::Version;
 pub use lifecycle::TinyEdge;

@@ -9,7 +9,7 @@
 //!   traffic many short connections each set one waiting connection free.
 
 use crate::error::StartError;
-use crate::threads::Crew;
+use crate::sys::threads::Crew;
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded, select};
 use std::io::{self, Read, Write};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, Shutdown, SocketAddr, TcpStream};

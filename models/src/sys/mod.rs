@@ -1,0 +1,3 @@
+//! Stands in for the module of the same name in turnwheel.
+
+pub mod sync;
