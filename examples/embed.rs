@@ -4,10 +4,10 @@
 
 use std::sync::Arc;
 use std::thread;
+use turnwheel::balance::strategies::{Candidate, ClientKey, Strategy};
 use turnwheel::balancer::Balancer;
 use turnwheel::config::Config;
 use turnwheel::demo::DemoBackend;
-use turnwheel::strategy::{Candidate, ClientKey, Strategy};
 use turnwheel::sys::shutdown;
 
 /// Sends everybody to the backend that is doing least.

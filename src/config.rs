@@ -3,10 +3,11 @@
 
 use crate::access_log::Format;
 use crate::backend::{BackendUrl, Member};
+use crate::balance::rotation::Rotation;
+use crate::balance::strategies::Strategy;
+use crate::balance::{affinity, candidates};
 use crate::edge::lifecycle::Kind;
-use crate::rotation::Rotation;
-use crate::strategy::Strategy;
-use crate::{admin, budget, candidates, edge, forward, health, queue, sticky};
+use crate::{admin, budget, edge, forward, health, queue};
 use ipnet::IpNet;
 use std::io::Write;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -51,7 +52,7 @@ pub struct Upstream {
     /// Which of them may be chosen.
     pub choice: candidates::Options,
     /// Does a client stay with the backend that it had? No.
-    pub sticky: Option<sticky::Options>,
+    pub sticky: Option<affinity::Options>,
     /// How backends are watched.
     pub health: health::Options,
     /// How long they are waited for, and how often another one is tried.

@@ -15,14 +15,14 @@
 //!    [`edge::parked`] for real traffic.
 //! 2. [`queue`]: it waits in a bounded queue, or is told at once that there is no room.
 //! 3. [`worker`]: one of a pool of threads takes it: choose, forward, relay, record.
-//! 4. [`rotation`]: a mutex-guarded index says whose turn it is; [`strategy`] is the seam for other
-//!    answers, and [`chooser`] asks it, about those that [`candidates`] lets it choose from.
+//! 4. [`balance::rotation`]: a mutex-guarded index says whose turn it is; [`balance::strategies`] is the seam for other
+//!    answers, and [`balance::selector`] asks it, about those that [`balance::candidates`] lets it choose from.
 //! 5. [`forward`]: ureq takes the request to the backend, with the [`headers`] that a gateway adds;
 //!    [`forward::retry`] says what happens if that fails.
 //! 6. [`edge::wire`]: the reply goes back to the client, framed, as it arrives.
 //!
 //! Beside the path: [`backend`] (where one is, how much it is doing, whether it is well), [`limit`] (how much it may be
-//! doing, and who is next), [`sticky`] (clients that stay), [`budget`] (how many retries there may be), [`health`] (who is
+//! doing, and who is next), [`balance::affinity`] (clients that stay), [`budget`] (how many retries there may be), [`health`] (who is
 //! well), [`plan`] (what workers go by), [`membership`] (who belongs to it, and how that changes), [`admin`] (a listener
 //! for whoever looks after it, with a live page), [`record`] (what is noted of a request, in the [`access_log`] and in the
 //! [`metrics`]), [`request_id`] (what a request is called),
@@ -52,10 +52,9 @@
 pub mod access_log;
 pub mod admin;
 pub mod backend;
+pub mod balance;
 pub mod balancer;
 pub mod budget;
-pub mod candidates;
-pub mod chooser;
 #[cfg(feature = "cli")]
 pub mod cli;
 pub mod config;
@@ -77,11 +76,8 @@ pub mod record;
 #[cfg(feature = "cli")]
 pub mod reload;
 pub mod request_id;
-pub mod rotation;
 #[cfg(feature = "cli")]
 pub mod settings;
-pub mod sticky;
-pub mod strategy;
 pub mod sys;
 #[cfg(feature = "top")]
 pub mod top;

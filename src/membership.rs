@@ -8,15 +8,15 @@ pub mod names;
 
 use crate::admin::Rejected;
 use crate::backend::{Backend, Member, Place};
+use crate::balance::affinity::{Homes, Key, Sticky};
+use crate::balance::rotation::SecondChoice;
+use crate::balance::selector::Chooser;
 use crate::budget::RetryBudget;
-use crate::chooser::Chooser;
 use crate::config::{Reread, Upstream};
 use crate::current::Current;
 use crate::error::StartError;
 use crate::metrics::Metrics;
 use crate::plan::{Common, Plan};
-use crate::rotation::SecondChoice;
-use crate::sticky::{Homes, Key, Sticky};
 pub(crate) use control::shown;
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
 use names::Lookup;

@@ -1,9 +1,9 @@
 //! What workers go by. A change replaces the plan as a whole: whoever has begun a request by the old one ends it by that.
 
 use crate::backend::Backend;
+use crate::balance::candidates::has_another;
+use crate::balance::selector::Chooser;
 use crate::budget::RetryBudget;
-use crate::candidates::has_another;
-use crate::chooser::Chooser;
 use crate::forward::{self, retry::Failure};
 use crate::health::{self, ejection::Cause};
 use crate::limit::WaitingRoom;

@@ -1,6 +1,7 @@
 //! Step 3: one request at a time. Choose, forward, relay, record.
 
 use crate::backend::{Backend, InFlight};
+use crate::balance::strategies::ClientKey;
 use crate::current::View;
 use crate::edge::Exchange;
 use crate::edge::wire::{RelayError, Scratch};
@@ -10,7 +11,6 @@ use crate::forward::{Failed, Forwarder, Reply};
 use crate::plan::Plan;
 use crate::queue::Seat;
 use crate::record::{Ended, Progress, Recorder, Sent};
-use crate::strategy::ClientKey;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::{Duration, Instant};

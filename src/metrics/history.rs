@@ -227,7 +227,7 @@ mod tests {
     }
 
     fn backends() -> Vec<Arc<Backend>> {
-        crate::strategy::tests::backends(2).into_iter().map(Arc::new).collect()
+        crate::balance::strategies::tests::backends(2).into_iter().map(Arc::new).collect()
     }
 
     /// A history after so many looks, a second apart, with ten requests in each second, a quarter of them at the first

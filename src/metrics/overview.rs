@@ -3,7 +3,7 @@
 use super::{History, Metrics, Moment};
 use crate::admin::{Control, Insight};
 use crate::backend::Backend;
-use crate::candidates::candidates;
+use crate::balance::candidates::candidates;
 use crate::edge::lifecycle::{Counter, Kind};
 use crate::membership::{Membership, shown};
 use crate::plan::Plan;

@@ -157,7 +157,7 @@ mod tests {
 
     #[test]
     fn a_worker_is_idle_until_it_begins_and_when_it_is_done() {
-        let (cell, backend) = (Cell::default(), crate::strategy::tests::backends(1).remove(0));
+        let (cell, backend) = (Cell::default(), crate::balance::strategies::tests::backends(1).remove(0));
         assert_eq!((cell.is_busy(), cell.look()), (false, None));
         cell.begin(7, &head("GET", "/a/b?token=secret"));
         let doing = cell.look().unwrap();

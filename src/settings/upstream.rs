@@ -4,14 +4,14 @@ use super::choices::{AllDown, Health, Strategy};
 use super::validate::{Check, SHORTEST_TIMEOUT};
 use super::{Settings, backends};
 use crate::backend::Member;
+use crate::balance::affinity::{self, CookieName};
+use crate::balance::rotation::Rotation;
+use crate::balance::strategies;
+use crate::balance::strategies::client_hash::ClientHash;
+use crate::balance::strategies::least_connections::LeastConnections;
+use crate::balance::strategies::power_of_two::PowerOfTwo;
+use crate::balance::strategies::weighted_round_robin::WeightedRoundRobin;
 use crate::config::Upstream;
-use crate::rotation::Rotation;
-use crate::sticky::{self, CookieName};
-use crate::strategy;
-use crate::strategy::client_hash::ClientHash;
-use crate::strategy::least_connections::LeastConnections;
-use crate::strategy::power_of_two::PowerOfTwo;
-use crate::strategy::weighted_round_robin::WeightedRoundRobin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -22,7 +22,7 @@ const MOST_IN_FLIGHT: usize = 10_000;
 const MOST_CHECKS: u32 = 1000;
 
 impl Strategy {
-    fn build(self) -> Arc<dyn strategy::Strategy> {
+    fn build(self) -> Arc<dyn strategies::Strategy> {
         match self {
             Strategy::RoundRobin => Arc::new(Rotation::default()),
             Strategy::WeightedRoundRobin => Arc::new(WeightedRoundRobin::default()),
@@ -128,7 +128,7 @@ impl Settings {
         health.ejection.max_fails = self.max_fails.unwrap_or(health.ejection.max_fails);
     }
 
-    fn validate_sticky(&self, check: &mut Check) -> Option<sticky::Options> {
+    fn validate_sticky(&self, check: &mut Check) -> Option<affinity::Options> {
         let secret =
             self.sticky_secret_file.as_ref().and_then(|path| check.secret("sticky_secret_file", path));
         let Some(name) = &self.sticky else {
@@ -138,7 +138,7 @@ impl Settings {
             return None;
         };
         match name.parse::<CookieName>() {
-            Ok(cookie) => Some(sticky::Options { cookie, secret: secret.map(String::into_bytes) }),
+            Ok(cookie) => Some(affinity::Options { cookie, secret: secret.map(String::into_bytes) }),
             Err(error) => {
                 check.0.push(format!("sticky: {error}"));
                 None

@@ -11,8 +11,8 @@ use std::process::{Child, ChildStdout, Stdio};
 use std::sync::atomic::Ordering::SeqCst;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
+use turnwheel::balance::strategies::{Candidate, ClientKey, Strategy};
 use turnwheel::config::Config;
-use turnwheel::strategy::{Candidate, ClientKey, Strategy};
 use turnwheel::sys::shutdown;
 
 const LOG: &str = "--access-log=json";

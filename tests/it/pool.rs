@@ -10,9 +10,9 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
 use std::sync::{Arc, mpsc};
 use std::thread;
 use std::time::{Duration, Instant};
+use turnwheel::balance::strategies::{Candidate, ClientKey, Strategy};
 use turnwheel::balancer;
 use turnwheel::config::Config;
-use turnwheel::strategy::{Candidate, ClientKey, Strategy};
 use turnwheel::sys::shutdown;
 
 const GET: &str = "GET / HTTP/1.1\r\nHost: test\r\n\r\n";

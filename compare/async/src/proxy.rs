@@ -18,7 +18,7 @@ use turnwheel::error::Refusal;
 use turnwheel::forward::retry::{self, Failure, Next};
 use turnwheel::forward::{Failed, Options};
 use turnwheel::headers::{self, Origin};
-use turnwheel::rotation::{Rotation, SecondChoice};
+use turnwheel::balance::rotation::{Rotation, SecondChoice};
 
 /// What all requests share.
 pub struct Proxy {

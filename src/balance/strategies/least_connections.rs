@@ -1,7 +1,7 @@
 //! Whoever has least to do: fewest requests under way, for its weight.
 
 use super::{Candidate, ClientKey, Strategy};
-use crate::rotation::Rotation;
+use crate::balance::rotation::Rotation;
 
 /// Chooses the backend with the fewest requests under way for its weight. Those that have equally few take turns,
 /// or the first in the list would get every request of a quiet hour.

@@ -2,12 +2,12 @@
 //! turn. Who may be chosen at all is [`candidates`]' business.
 
 use crate::backend::{Backend, InFlight};
-use crate::candidates::{Chance, Options, candidates, seen};
+use crate::balance::affinity::Homes;
+use crate::balance::candidates::{Chance, Options, candidates, seen};
+use crate::balance::rotation::SecondChoice;
+use crate::balance::strategies::{ClientKey, Strategy};
 use crate::error::Refusal;
 use crate::limit::{self, Slots, Waited, WaitingRoom};
-use crate::rotation::SecondChoice;
-use crate::sticky::Homes;
-use crate::strategy::{ClientKey, Strategy};
 use http::HeaderMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};

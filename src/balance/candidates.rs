@@ -1,7 +1,7 @@
 //! Which backends may be chosen now? Health, draining, backups, slow start and sickness all are behind this one question.
 
 use crate::backend::{Backend, Usable};
-use crate::strategy::Candidate;
+use crate::balance::strategies::Candidate;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 

@@ -1,6 +1,6 @@
 //! The seam for algorithms: a strategy sees facts and returns a choice. It does no I/O.
 //!
-//! Round robin is the one to read first: [`rotation`](crate::rotation). The others each have a short file here.
+//! Round robin is the one to read first: [`rotation`](crate::balance::rotation). The others each have a short file here.
 
 pub mod client_hash;
 pub mod least_connections;
@@ -36,7 +36,7 @@ pub struct ClientKey {
 /// Chooses the backend that a request is tried on first.
 ///
 /// Where that try fails, the next one is chosen by a
-/// [`SecondChoice`](crate::rotation::SecondChoice) over the backends that are left: the strategy is asked once a request.
+/// [`SecondChoice`](crate::balance::rotation::SecondChoice) over the backends that are left: the strategy is asked once a request.
 pub trait Strategy: Send + Sync {
     /// Index of the chosen one in `usable`, which is never empty. An index beyond its end counts
     /// as the last one.

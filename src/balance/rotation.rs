@@ -9,7 +9,7 @@
 //! the lock first, and only then talks to the backend. A lock held while talking to a backend
 //! would make all workers wait for the slowest one.
 
-use crate::strategy::{Candidate, ClientKey, Strategy};
+use crate::balance::strategies::{Candidate, ClientKey, Strategy};
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::sync::{Mutex, PoisonError};
@@ -17,7 +17,7 @@ use std::sync::{Mutex, PoisonError};
 /// Round robin: a mutex-guarded index that turns over a list.
 ///
 /// ```
-/// use turnwheel::rotation::Rotation;
+/// use turnwheel::balance::rotation::Rotation;
 ///
 /// let wheel = Rotation::default();
 /// let turns: Vec<usize> = (0..5).map(|_| wheel.turn(2)).collect();

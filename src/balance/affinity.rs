@@ -1,5 +1,5 @@
 //! Sticky sessions: a cookie by which a client comes back to the backend that it had before. A step before
-//! the [`strategy`](crate::strategy), which is asked where no cookie names a usable backend.
+//! the [`strategy`](crate::balance::strategies), which is asked where no cookie names a usable backend.
 //!
 //! The cookie's value is a [`Token`]: a keyed hash of the backend's address. It shows nobody what the
 //! balancer's network looks like, and nobody without the key can make one. Nothing is stored for a client,
@@ -17,7 +17,7 @@ use std::sync::Arc;
 /// A cookie's name: a token of RFC 9110 §5.6.2, as RFC 6265 §4.1.1 asks, of 1 to 64 characters.
 ///
 /// ```
-/// use turnwheel::sticky::CookieName;
+/// use turnwheel::balance::affinity::CookieName;
 ///
 /// assert!("turnwheel".parse::<CookieName>().is_ok());
 /// assert!("turn wheel".parse::<CookieName>().is_err());
@@ -163,7 +163,7 @@ pub struct Options {
 ///
 /// ```
 /// use http::header::{COOKIE, HeaderMap};
-/// use turnwheel::sticky::{Key, Sticky};
+/// use turnwheel::balance::affinity::{Key, Sticky};
 ///
 /// let sticky = Sticky::new("turnwheel".parse().unwrap(), Key::random());
 /// let token = sticky.token("127.0.0.1:8081");
