@@ -7,7 +7,8 @@ use crate::balance::rotation::Rotation;
 use crate::balance::strategies::Strategy;
 use crate::balance::{affinity, candidates};
 use crate::edge::lifecycle::Kind;
-use crate::{admin, budget, edge, forward, health, queue};
+use crate::forward::{self, retry_budget};
+use crate::{admin, edge, health, queue};
 use ipnet::IpNet;
 use std::io::Write;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -58,7 +59,7 @@ pub struct Upstream {
     /// How long they are waited for, and how often another one is tried.
     pub forward: forward::Options,
     /// How many retries are allowed in all.
-    pub budget: budget::Options,
+    pub budget: retry_budget::Options,
     /// How often the addresses behind a name are looked up again. 30 s.
     pub resolve_interval: Duration,
     /// Proxies whose word on the client's address is believed. None.
@@ -109,7 +110,7 @@ impl Upstream {
             sticky: None,
             health: health::Options::default(),
             forward: forward::Options::default(),
-            budget: budget::Options::default(),
+            budget: retry_budget::Options::default(),
             resolve_interval: Duration::from_secs(30),
             trusted_proxies: Vec::new(),
         }

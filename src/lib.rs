@@ -17,12 +17,12 @@
 //! 3. [`worker`]: one of a pool of threads takes it: choose, forward, relay, record.
 //! 4. [`balance::rotation`]: a mutex-guarded index says whose turn it is; [`balance::strategies`] is the seam for other
 //!    answers, and [`balance::selector`] asks it, about those that [`balance::candidates`] lets it choose from.
-//! 5. [`forward`]: ureq takes the request to the backend, with the [`headers`] that a gateway adds;
+//! 5. [`forward`]: ureq takes the request to the backend, with the [`forward::headers`] that a gateway adds;
 //!    [`forward::retry`] says what happens if that fails.
 //! 6. [`edge::wire`]: the reply goes back to the client, framed, as it arrives.
 //!
 //! Beside the path: [`backend`] (where one is, how much it is doing, whether it is well), [`limit`] (how much it may be
-//! doing, and who is next), [`balance::affinity`] (clients that stay), [`budget`] (how many retries there may be), [`health`] (who is
+//! doing, and who is next), [`balance::affinity`] (clients that stay), [`forward::retry_budget`] (how many retries there may be), [`health`] (who is
 //! well), [`plan`] (what workers go by), [`membership`] (who belongs to it, and how that changes), [`admin`] (a listener
 //! for whoever looks after it, with a live page), [`record`] (what is noted of a request, in the [`access_log`] and in the
 //! [`metrics`]), [`request_id`] (what a request is called),
@@ -54,7 +54,6 @@ pub mod admin;
 pub mod backend;
 pub mod balance;
 pub mod balancer;
-pub mod budget;
 #[cfg(feature = "cli")]
 pub mod cli;
 pub mod config;
@@ -63,7 +62,6 @@ pub mod demo;
 pub mod edge;
 pub mod error;
 pub mod forward;
-pub mod headers;
 pub mod health;
 pub mod limit;
 pub mod membership;

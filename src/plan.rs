@@ -3,7 +3,7 @@
 use crate::backend::Backend;
 use crate::balance::candidates::has_another;
 use crate::balance::selector::Chooser;
-use crate::budget::RetryBudget;
+use crate::forward::retry_budget::RetryBudget;
 use crate::forward::{self, retry::Failure};
 use crate::health::{self, ejection::Cause};
 use crate::limit::WaitingRoom;

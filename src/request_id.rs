@@ -1,6 +1,6 @@
 //! One name for a request, in the client's log, in the balancer's and in the backend's: `X-Request-Id`.
 
-use crate::headers::{connection_names, connection_options};
+use crate::forward::headers::{connection_names, connection_options};
 use http::{HeaderMap, HeaderName, HeaderValue, header};
 
 /// The header that says it.

@@ -6,7 +6,7 @@
 
 use super::Line;
 use crate::error::Refusal;
-use crate::headers;
+use crate::forward::headers;
 use crate::request_id;
 use http::header::{self, HeaderName, HeaderValue};
 use http::{Method, StatusCode, Version, request, response};

@@ -5,17 +5,19 @@
 
 mod agent;
 mod connector;
+pub mod headers;
 mod options;
 pub mod retry;
+pub mod retry_budget;
 
 use crate::backend::Backend;
 use crate::edge::Exchange;
 use crate::edge::head::Body;
 use crate::error::Refusal;
-use crate::headers::{self, Origin};
 pub use agent::Handle;
 use agent::{Recipe, Target};
 use connector::{Trace, timeout_in};
+use headers::Origin;
 use http::header::{CONTENT_LENGTH, TRANSFER_ENCODING};
 use http::uri::{PathAndQuery, Scheme};
 use http::{Request, StatusCode, Uri, Version, response};

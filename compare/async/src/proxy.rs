@@ -17,7 +17,7 @@ use turnwheel::edge::head::{self, Body, RawHead};
 use turnwheel::error::Refusal;
 use turnwheel::forward::retry::{self, Failure, Next};
 use turnwheel::forward::{Failed, Options};
-use turnwheel::headers::{self, Origin};
+use turnwheel::forward::headers::{self, Origin};
 use turnwheel::balance::rotation::{Rotation, SecondChoice};
 
 /// What all requests share.

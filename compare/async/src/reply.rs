@@ -14,7 +14,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 use turnwheel::error::Refusal;
-use turnwheel::headers;
+use turnwheel::forward::headers;
 
 /// A reply's body.
 pub enum Reply {

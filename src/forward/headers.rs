@@ -31,7 +31,7 @@ const X_REAL_IP: HeaderName = HeaderName::from_static("x-real-ip");
 /// use http::HeaderMap;
 /// let mut headers = HeaderMap::new();
 /// headers.insert("connection", "Keep-Alive, Close".parse().unwrap());
-/// assert!(turnwheel::headers::connection_names(&headers, "close"));
+/// assert!(turnwheel::forward::headers::connection_names(&headers, "close"));
 /// ```
 pub fn connection_names(headers: &HeaderMap, option: &str) -> bool {
     connection_options(headers).any(|named| named.eq_ignore_ascii_case(option))

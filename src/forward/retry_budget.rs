@@ -50,7 +50,7 @@ impl Options {
 ///
 /// ```
 /// use std::time::Instant;
-/// use turnwheel::budget::{Options, RetryBudget};
+/// use turnwheel::forward::retry_budget::{Options, RetryBudget};
 ///
 /// let now = Instant::now();
 /// let budget = RetryBudget::new(Options { percent: 50, floor: 0 }, now);
