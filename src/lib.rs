@@ -21,7 +21,7 @@
 //!    [`forward::retry`] says what happens if that fails.
 //! 6. [`edge::wire`]: the reply goes back to the client, framed, as it arrives.
 //!
-//! Beside the path: [`backend`] (where one is, how much it is doing, whether it is well), [`limit`] (how much it may be
+//! Beside the path: [`backend`] (where one is, how much it is doing, whether it is well), [`backend::limit`] (how much it may be
 //! doing, and who is next), [`balance::affinity`] (clients that stay), [`forward::retry_budget`] (how many retries there may be), [`health`] (who is
 //! well), [`plan`] (what workers go by), [`membership`] (who belongs to it, and how that changes), [`admin`] (a listener
 //! for whoever looks after it, with a live page), [`record`] (what is noted of a request, in the [`access_log`] and in the
@@ -63,7 +63,6 @@ pub mod edge;
 pub mod error;
 pub mod forward;
 pub mod health;
-pub mod limit;
 pub mod membership;
 pub mod metrics;
 #[cfg(feature = "cli")]

@@ -1,12 +1,13 @@
 //! What workers go by. A change replaces the plan as a whole: whoever has begun a request by the old one ends it by that.
 
 use crate::backend::Backend;
+use crate::backend::ejection::Cause;
+use crate::backend::limit::WaitingRoom;
 use crate::balance::candidates::has_another;
 use crate::balance::selector::Chooser;
 use crate::forward::retry_budget::RetryBudget;
 use crate::forward::{self, retry::Failure};
-use crate::health::{self, ejection::Cause};
-use crate::limit::WaitingRoom;
+use crate::health;
 use crate::metrics::Metrics;
 use http::StatusCode;
 use ipnet::IpNet;

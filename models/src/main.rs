@@ -6,7 +6,7 @@
 #[path = "../../src/current.rs"]
 mod current;
 #[allow(dead_code)]
-#[path = "../../src/limit.rs"]
+#[path = "../../src/backend/limit.rs"]
 mod limit;
 mod swap;
 mod sys;

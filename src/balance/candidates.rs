@@ -103,7 +103,7 @@ pub fn has_another(backends: &[Arc<Backend>], than: &Backend, now: Instant) -> b
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::health::ejection::{self, Cause};
+    use crate::backend::ejection::{self, Cause};
     use std::net::SocketAddr;
 
     fn backends(parts: &[&str]) -> Vec<Arc<Backend>> {

@@ -1,13 +1,13 @@
 //! Step 4: which backend? The strategy chooses the first; where a try fails, the others get their
 //! turn. Who may be chosen at all is [`candidates`]' business.
 
+use crate::backend::limit::{self, Slots, Waited, WaitingRoom};
 use crate::backend::{Backend, InFlight};
 use crate::balance::affinity::Homes;
 use crate::balance::candidates::{Chance, Options, candidates, seen};
 use crate::balance::rotation::SecondChoice;
 use crate::balance::strategies::{ClientKey, Strategy};
 use crate::error::Refusal;
-use crate::limit::{self, Slots, Waited, WaitingRoom};
 use http::HeaderMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};

@@ -2,22 +2,21 @@
 //!
 //! Two things are known of a backend, and each has a file that decides purely about it:
 //!
-//! - [`checks`]: what this side asks it, again and again (active). Several failed checks in a row, and it is
+//! - [`checks`](crate::backend::checks): what this side asks it, again and again (active). Several failed checks in a row, and it is
 //!   down; several good ones, and it is up.
-//! - [`ejection`]: what requests meet (passive). Several that fail in a row, and it is taken out at once instead
+//! - [`ejection`](crate::backend::ejection): what requests meet (passive). Several that fail in a row, and it is taken out at once instead
 //!   of at the next check. It comes back when it has shown that what failed works again.
 //!
 //! [`probe`] asks once, over a connection of its own, and [`prober`] sees to it that it does so in time, which is
 //! [`next_pause`] after the check before. What is done with the last usable backend is decided by whoever takes
 //! backends out: [`plan`](crate::plan).
 
-pub mod checks;
-pub mod ejection;
 pub mod probe;
 pub mod prober;
 pub mod statuses;
 
-use checks::Thresholds;
+use crate::backend::checks::Thresholds;
+use crate::backend::ejection;
 use statuses::Statuses;
 use std::time::Duration;
 

@@ -3,9 +3,9 @@
 //! It only keeps the timetable: each check is made by a thread of its own, which is gone again when the check is over. So
 //! one backend that stalls delays nobody else's check, and however many there are, one thread is all that stays.
 
-use super::ejection::Cause;
 use super::probe::{self, Handle, Kind};
 use super::{Options, next_pause};
+use crate::backend::ejection::Cause;
 use crate::backend::{Backend, Change};
 use crate::membership::Membership;
 use crate::plan::Plan;
@@ -142,7 +142,7 @@ fn make_check(plan: &Plan, backend: &Backend, handle: &Handle) {
         return;
     }
     let saw = result.clone().unwrap_or_else(|why| why);
-    match backend.standing().checked(result, proof, health, Instant::now()) {
+    match backend.standing().checked(result, proof, health.thresholds(), &health.ejection, Instant::now()) {
         None => return,
         Some(Change::Down) => tracing::warn!("backend {name} is down: {saw}"),
         Some(Change::Up) => tracing::info!("backend {name} is up: {saw}"),

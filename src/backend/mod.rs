@@ -1,13 +1,16 @@
 //! One backend: where it is, how many requests it is serving, and whether it may get another one.
 
+pub mod checks;
+pub mod ejection;
+mod health_state;
+pub mod limit;
 mod member;
-mod standing;
 
-use crate::limit::{Slots, WaitingRoom};
+use crate::backend::limit::{Slots, WaitingRoom};
 use crate::metrics::Tally;
+pub use health_state::{Change, Report, Standing, Usable};
 use http::uri::Authority;
 pub use member::{BackendUrl, BadBackendUrl, BadMember, MOST_WEIGHT, Member};
-pub use standing::{Change, Report, Standing, Usable};
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering::Relaxed};

@@ -1,8 +1,7 @@
 //! May a backend be chosen now? What checks and requests have shown, in one word that every worker reads.
 
-use crate::health;
-use crate::health::checks::{Checks, State};
-use crate::health::ejection::{self, Cause, Ejection};
+use crate::backend::checks::{Checks, State, Thresholds};
+use crate::backend::ejection::{self, Cause, Ejection};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::sync::{LazyLock, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -129,15 +128,16 @@ impl Standing {
         &self,
         result: Result<String, String>,
         asked_for: Option<Cause>,
-        health: &health::Options,
+        thresholds: Thresholds,
+        options: &ejection::Options,
         now: Instant,
     ) -> Option<Change> {
         let mut facts = self.lock();
         let good = result.is_ok();
-        let state = facts.checks.note(result, health.thresholds(), now);
+        let state = facts.checks.note(result, thresholds, now);
         // A check that was begun before it was taken out has asked for less than is wanted now.
         let is_proof = facts.ejection.out().map(|out| out.cause) == asked_for;
-        let back = is_proof && facts.ejection.probed(good, health.rise, now, &health.ejection);
+        let back = is_proof && facts.ejection.probed(good, thresholds.rise, now, options);
         self.publish(&facts, now);
         match state {
             Some(State::Down) => Some(Change::Down),
@@ -263,7 +263,6 @@ mod tests {
     struct Watch {
         standing: Standing,
         start: Instant,
-        health: health::Options,
     }
 
     impl Watch {
@@ -271,8 +270,7 @@ mod tests {
             let start = Instant::now();
             let standing = Standing::new(start);
             standing.watch(watched, start);
-            let health = health::Options { ejection: OPTIONS, ..health::Options::default() };
-            Watch { standing, start, health }
+            Watch { standing, start }
         }
 
         fn at(&self, second: u64) -> Instant {
@@ -293,7 +291,7 @@ mod tests {
         fn check(&self, good: bool, second: u64) -> Option<Change> {
             let result = if good { Ok("connected".to_owned()) } else { Err("refused".to_owned()) };
             let proof = self.standing.wants_proof();
-            self.standing.checked(result, proof, &self.health, self.at(second))
+            self.standing.checked(result, proof, Thresholds::default(), &OPTIONS, self.at(second))
         }
 
         fn usable(&self, second: u64) -> Usable {

@@ -147,7 +147,7 @@ impl Slots {
 ///
 /// ```
 /// use std::{sync::Arc, time::Instant};
-/// use turnwheel::limit::{Slots, Waited, WaitingRoom};
+/// use turnwheel::backend::limit::{Slots, Waited, WaitingRoom};
 ///
 /// let room = Arc::new(WaitingRoom::default());
 /// let backend = Slots::new(Arc::clone(&room), 1);
