@@ -2,13 +2,13 @@
 
 use crate::access_log::AccessLog;
 use crate::admin::{Admin, Props, RunningAdmin};
+use crate::cluster::health::prober::Prober;
+use crate::cluster::membership::Membership;
+use crate::cluster::names::{Lookup, System};
 use crate::config::Config;
 use crate::edge::lifecycle::{self, Edge, Running};
 use crate::error::StartError;
 use crate::forward::{self, Forwarder};
-use crate::health::prober::Prober;
-use crate::membership::Membership;
-use crate::membership::names::{Lookup, System};
 use crate::metrics::{History, Overview};
 use crate::queue::{self, Pressure};
 use crate::record::Recorder;

@@ -22,8 +22,8 @@
 //! 6. [`edge::wire`]: the reply goes back to the client, framed, as it arrives.
 //!
 //! Beside the path: [`backend`] (where one is, how much it is doing, whether it is well), [`backend::limit`] (how much it may be
-//! doing, and who is next), [`balance::affinity`] (clients that stay), [`forward::retry_budget`] (how many retries there may be), [`health`] (who is
-//! well), [`plan`] (what workers go by), [`membership`] (who belongs to it, and how that changes), [`admin`] (a listener
+//! doing, and who is next), [`balance::affinity`] (clients that stay), [`forward::retry_budget`] (how many retries there may be), [`cluster::health`] (who is
+//! well), [`cluster::snapshot`] (what workers go by), [`cluster::membership`] (who belongs to it, and how that changes), [`admin`] (a listener
 //! for whoever looks after it, with a live page), [`record`] (what is noted of a request, in the [`access_log`] and in the
 //! [`metrics`]), [`request_id`] (what a request is called),
 //! [`error`] (what can go wrong, and what the client is told), [`demo`] (backends and traffic for a lesson), [`sys::shutdown`],
@@ -56,18 +56,15 @@ pub mod balance;
 pub mod balancer;
 #[cfg(feature = "cli")]
 pub mod cli;
+pub mod cluster;
 pub mod config;
-pub mod current;
 pub mod demo;
 pub mod edge;
 pub mod error;
 pub mod forward;
-pub mod health;
-pub mod membership;
 pub mod metrics;
 #[cfg(feature = "cli")]
 pub mod operator;
-pub mod plan;
 pub mod queue;
 pub mod record;
 #[cfg(feature = "cli")]

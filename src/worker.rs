@@ -2,13 +2,13 @@
 
 use crate::backend::{Backend, InFlight};
 use crate::balance::strategies::ClientKey;
-use crate::current::View;
+use crate::cluster::snapshot::Plan;
+use crate::cluster::swap::View;
 use crate::edge::Exchange;
 use crate::edge::wire::{RelayError, Scratch};
 use crate::error::Refusal;
 use crate::forward::retry::{self, Next};
 use crate::forward::{Failed, Forwarder, Reply};
-use crate::plan::Plan;
 use crate::queue::Seat;
 use crate::record::{Ended, Progress, Recorder, Sent};
 use std::panic::{AssertUnwindSafe, catch_unwind};

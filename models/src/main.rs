@@ -3,7 +3,7 @@
 
 // Not all of it is used here. It is the source itself: a change there is checked here.
 #[allow(dead_code)]
-#[path = "../../src/current.rs"]
+#[path = "../../src/cluster/swap.rs"]
 mod current;
 #[allow(dead_code)]
 #[path = "../../src/backend/limit.rs"]

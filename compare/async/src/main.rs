@@ -22,7 +22,7 @@ use tokio::runtime::{self, Builder};
 use tokio::signal::unix::{SignalKind, signal};
 use tracing_subscriber::filter::Targets;
 use tracing_subscriber::prelude::*;
-use turnwheel::membership::names::{self, System};
+use turnwheel::cluster::names::{self, System};
 use turnwheel::{edge, forward};
 
 /// What a shell calls "ended by SIGINT".

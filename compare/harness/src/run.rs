@@ -5,7 +5,7 @@ use crate::calls::Counter;
 use crate::cell::{Beside, Cell, Event};
 use crate::machine;
 use crate::measure::Subject;
-use crate::plan;
+use crate::cluster::snapshot;
 use crate::program::Programs;
 use crate::results::{Header, Load, Machine, Measurement, Run, Settings, append};
 use crate::smoke;
@@ -44,7 +44,7 @@ pub fn run(programs: &Programs, options: &Options, file: &Path) -> Result<Run> {
     let header = header(programs, options, counter.as_ref())?;
     let mut run = begun(programs, header, options, file)?;
     let mut out = run.write(file)?;
-    let cells = plan::cells(&plan::questions(options.settings.quick));
+    let cells = snapshot::cells(&snapshot::questions(options.settings.quick));
     if let Some(unknown) = options.cells.iter().find(|name| cells.iter().all(|(cell, _)| cell.id != **name)) {
         let names: Vec<_> = cells.iter().map(|(cell, _)| cell.id.as_str()).collect();
         bail!("there is no cell {unknown:?} in this run; there are {}", names.join(", "));

@@ -4,7 +4,7 @@ use super::document::{Table, Text};
 use super::findings::Findings;
 use crate::cell::{Arrivals, Beside, Cell, Delay, Event};
 use crate::numbers::{self, NONE, grouped, three, time};
-use crate::plan::Question;
+use crate::cluster::snapshot::Question;
 use crate::prediction::Figure;
 use crate::summary::{Row, Spread};
 use crate::variant::Variant;

@@ -4,7 +4,7 @@ use super::document::{Block, Page, Plot, Text};
 use super::findings::Findings;
 use super::{cells, conditions, rivals};
 use crate::cell::Cell;
-use crate::plan::Question;
+use crate::cluster::snapshot::Question;
 
 /// All of it.
 pub fn page(findings: &Findings, plots: Vec<Plot>) -> Page {

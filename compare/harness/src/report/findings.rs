@@ -3,7 +3,7 @@
 use super::document::{Table, Text};
 use crate::cell::Cell;
 use crate::numbers;
-use crate::plan::{self, Question};
+use crate::cluster::snapshot::{self, Question};
 use crate::prediction::Prediction;
 use crate::results::{Header, Run};
 use crate::summary::{Summary, judge};
@@ -24,8 +24,8 @@ pub struct Findings<'a> {
 impl<'a> Findings<'a> {
     /// Of this run.
     pub fn of(run: &'a Run) -> Findings<'a> {
-        let mut questions = plan::questions(run.header.settings.quick);
-        let cells: Vec<Cell> = plan::cells(&questions).into_iter().map(|(cell, _)| cell).collect();
+        let mut questions = snapshot::questions(run.header.settings.quick);
+        let cells: Vec<Cell> = snapshot::cells(&questions).into_iter().map(|(cell, _)| cell).collect();
         // A quick run has questions whose predictions are about cells that only the full run has.
         let is_there = |id: &str| cells.iter().any(|cell| cell.id == id);
         for question in &mut questions {

@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::cell::{Arrivals, Beside, Cell, Delay};
-use crate::plan;
+use crate::cluster::snapshot;
 use crate::results::{Header, Latency, Load, Machine, Measurement, Settings, Usage};
 use crate::variant::Variant;
 use std::collections::BTreeSet;
@@ -33,7 +33,7 @@ fn made_up(quick: bool) -> Run {
         calls_counted_with: Some("strace".into()),
     };
     let mut measurements = Vec::new();
-    for (cell, only) in plan::cells(&plan::questions(quick)) {
+    for (cell, only) in snapshot::cells(&snapshot::questions(quick)) {
         let is_here = |variant: &Variant| {
             (only.is_empty() || only.contains(variant)) && (cell.id != "base" || *variant != Variant::Haproxy)
         };
@@ -166,7 +166,7 @@ fn the_page_in_html_needs_nothing_else() {
 fn both_pages_have_every_cell_and_what_is_in_it() {
     let run = made_up(false);
     let (_, markdown, html) = written(&run);
-    for (cell, _) in plan::cells(&plan::questions(false)) {
+    for (cell, _) in snapshot::cells(&snapshot::questions(false)) {
         assert_eq!(markdown.matches(&format!("### <a id=\"{}\"></a>", cell.id)).count(), 1, "{}", cell.id);
         assert_eq!(html.matches(&format!("<h3 id=\"{}\">", cell.id)).count(), 1, "{}", cell.id);
     }
@@ -225,7 +225,7 @@ fn a_run_in_which_nothing_was_good_is_no_error() {
 fn the_terminal_gets_questions_predictions_and_violations() {
     let run = made_up(false);
     let table = table(&run);
-    for question in plan::questions(false) {
+    for question in snapshot::questions(false) {
         assert!(table.contains(question.asks));
     }
     for value in ["70,000 /s", "did not hold", "Little's law is VIOLATED", "base, async-one: 1.12"] {
@@ -241,6 +241,6 @@ fn runs_are_compared_range_by_range() {
         measurement.load.good *= 2;
     }
     let text = agreement(&one, &other);
-    assert!(text.contains(&format!("and {} do not", plan::cells(&plan::questions(true)).len())), "{text}");
+    assert!(text.contains(&format!("and {} do not", snapshot::cells(&snapshot::questions(true)).len())), "{text}");
     assert!(text.contains("goodput"));
 }

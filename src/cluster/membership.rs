@@ -3,23 +3,19 @@
 //! Every change, whoever asks for it, goes the same way: a list of who is wanted, and `settle`, which keeps those that are
 //! there, with all that is known of them, and puts a new [`Plan`] in place of the old one.
 
-mod control;
-pub mod names;
-
+use super::names::{self, Lookup};
 use crate::admin::Rejected;
 use crate::backend::{Backend, Member, Place};
 use crate::balance::affinity::{Homes, Key, Sticky};
 use crate::balance::rotation::SecondChoice;
 use crate::balance::selector::Chooser;
+use crate::cluster::snapshot::{Common, Plan};
+use crate::cluster::swap::Current;
 use crate::config::{Reread, Upstream};
-use crate::current::Current;
 use crate::error::StartError;
 use crate::forward::retry_budget::RetryBudget;
 use crate::metrics::Metrics;
-use crate::plan::{Common, Plan};
-pub(crate) use control::shown;
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
-use names::Lookup;
 use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -28,23 +24,23 @@ use std::time::{Duration, Instant};
 pub struct Membership {
     plan: Arc<Current<Plan>>,
     books: Mutex<Books>,
-    common: Arc<Common>,
+    pub(super) common: Arc<Common>,
     workers: usize,
     lookup: Arc<dyn Lookup>,
     /// Held while the configuration is read again: of two who ask, the one who reads last must settle last.
     reread: Mutex<Option<Box<Reread>>>,
     /// For cookies, where no secret is given.
     key: Key,
-    serving: AtomicBool,
+    pub(super) serving: AtomicBool,
     /// Rings when there is another plan. Without it, this is the end.
     bell: Mutex<Option<Sender<()>>>,
     rung: Receiver<()>,
 }
 
 /// What the plan is made from. Whoever holds the lock makes the next one.
-struct Books {
+pub(super) struct Books {
     /// All but its list of backends, which `entries` has.
-    upstream: Upstream,
+    pub(super) upstream: Upstream,
     budget: Arc<RetryBudget>,
     entries: Vec<Entry>,
 }
@@ -62,10 +58,10 @@ type Wanted = (Member, Vec<Place>);
 
 /// What a change has brought, by the backends' names.
 #[derive(Debug, Default)]
-struct Changes {
-    added: Vec<Arc<Backend>>,
-    removed: Vec<String>,
-    kept: Vec<String>,
+pub(super) struct Changes {
+    pub(super) added: Vec<Arc<Backend>>,
+    pub(super) removed: Vec<String>,
+    pub(super) kept: Vec<String>,
 }
 
 impl Membership {
@@ -136,7 +132,7 @@ impl Membership {
     }
 
     /// Reads the configuration again and goes by it.
-    fn reread(&self) -> Result<Changes, Vec<String>> {
+    pub(super) fn reread(&self) -> Result<Changes, Vec<String>> {
         let reread = self.reread.lock().unwrap_or_else(PoisonError::into_inner);
         let Some(read) = &*reread else {
             return Err(vec!["there is no configuration file to read again".to_owned()]);
@@ -192,7 +188,7 @@ impl Membership {
         has_names.then_some(books.upstream.resolve_interval)
     }
 
-    fn join(&self, member: Member) -> Result<Changes, Rejected> {
+    pub(super) fn join(&self, member: Member) -> Result<Changes, Rejected> {
         let url = member.url.clone();
         let places = names::places(&url, self.lookup.as_ref())
             .map_err(|error| Rejected::Bad(format!("cannot find the address of backend {url}: {error}")))?;
@@ -208,7 +204,7 @@ impl Membership {
         Ok(self.settle(&mut books, wanted, false))
     }
 
-    fn part(&self, name: &str) -> Result<Changes, Rejected> {
+    pub(super) fn part(&self, name: &str) -> Result<Changes, Rejected> {
         let mut books = self.lock();
         let url = books.entry_of(name)?.member.url.clone();
         let mut wanted = books.wanted();
@@ -219,14 +215,14 @@ impl Membership {
         Ok(self.settle(&mut books, wanted, false))
     }
 
-    fn backend(&self, name: &str) -> Result<Arc<Backend>, Rejected> {
+    pub(super) fn backend(&self, name: &str) -> Result<Arc<Backend>, Rejected> {
         let books = self.lock();
         let found = books.backends().find(|backend| backend.authority() == name).map(Arc::clone);
         found.ok_or_else(|| Rejected::Unknown(format!("there is no backend {name}")))
     }
 
     /// Is there anybody to send a request to?
-    fn has_usable(&self) -> bool {
+    pub(super) fn has_usable(&self) -> bool {
         let (plan, now) = (self.plan.get(), Instant::now());
         let mut backends = plan.chooser.backends.iter();
         backends.any(|backend| {
@@ -234,7 +230,7 @@ impl Membership {
         })
     }
 
-    fn lock(&self) -> MutexGuard<'_, Books> {
+    pub(super) fn lock(&self) -> MutexGuard<'_, Books> {
         // The books are changed once all that can fail is done.
         self.books.lock().unwrap_or_else(PoisonError::into_inner)
     }

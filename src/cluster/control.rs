@@ -1,6 +1,6 @@
 //! What an operator may ask of the members.
 
-use super::{Changes, Membership};
+use super::membership::{Changes, Membership};
 use crate::admin::{Control, Rejected, Reloaded};
 use crate::backend::{Backend, BackendUrl, MOST_WEIGHT, Member};
 use crate::metrics::Tally;
