@@ -1,6 +1,5 @@
 //! Builds everything, starts the threads, and ends them in the right order.
 
-use crate::access_log::AccessLog;
 use crate::admin::{Admin, Props, RunningAdmin};
 use crate::cluster::health::prober::Prober;
 use crate::cluster::membership::Membership;
@@ -9,9 +8,10 @@ use crate::config::Config;
 use crate::edge::lifecycle::{self, Edge, Running};
 use crate::error::StartError;
 use crate::forward::{self, Forwarder};
-use crate::metrics::{History, Overview};
+use crate::observe::Recorder;
+use crate::observe::access_log::AccessLog;
+use crate::observe::metrics::{History, Overview};
 use crate::queue::{self, Pressure};
-use crate::record::Recorder;
 use crate::sys::shutdown::Stop;
 use crate::sys::threads::Crew;
 use crate::worker::{self, Worker};

@@ -1,7 +1,6 @@
 //! The validated configuration: what the balancer is built from. The command line and the file
 //! become one in [`settings`](crate::settings); whoever embeds the library fills it in directly.
 
-use crate::access_log::Format;
 use crate::backend::{BackendUrl, Member};
 use crate::balance::rotation::Rotation;
 use crate::balance::strategies::Strategy;
@@ -9,6 +8,7 @@ use crate::balance::{affinity, candidates};
 use crate::cluster::health;
 use crate::edge::lifecycle::Kind;
 use crate::forward::{self, retry_budget};
+use crate::observe::access_log::Format;
 use crate::{admin, edge, queue};
 use ipnet::IpNet;
 use std::io::Write;

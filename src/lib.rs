@@ -24,8 +24,8 @@
 //! Beside the path: [`backend`] (where one is, how much it is doing, whether it is well), [`backend::limit`] (how much it may be
 //! doing, and who is next), [`balance::affinity`] (clients that stay), [`forward::retry_budget`] (how many retries there may be), [`cluster::health`] (who is
 //! well), [`cluster::snapshot`] (what workers go by), [`cluster::membership`] (who belongs to it, and how that changes), [`admin`] (a listener
-//! for whoever looks after it, with a live page), [`record`] (what is noted of a request, in the [`access_log`] and in the
-//! [`metrics`]), [`request_id`] (what a request is called),
+//! for whoever looks after it, with a live page), [`observe`] (what is noted of a request, in the [`observe::access_log`] and in the
+//! [`observe::metrics`]), [`edge::request_id`] (what a request is called),
 //! [`error`] (what can go wrong, and what the client is told), [`demo`] (backends and traffic for a lesson), [`sys::shutdown`],
 //! [`balancer`] (builds it all and takes it down again), [`config`].
 //!
@@ -49,7 +49,6 @@
 //! `turnwheel` program does. Without the default feature `cli` the command line is not built, and without `top` the
 //! view for a terminal is not.
 
-pub mod access_log;
 pub mod admin;
 pub mod backend;
 pub mod balance;
@@ -62,14 +61,12 @@ pub mod demo;
 pub mod edge;
 pub mod error;
 pub mod forward;
-pub mod metrics;
+pub mod observe;
 #[cfg(feature = "cli")]
 pub mod operator;
 pub mod queue;
-pub mod record;
 #[cfg(feature = "cli")]
 pub mod reload;
-pub mod request_id;
 #[cfg(feature = "cli")]
 pub mod settings;
 pub mod sys;

@@ -16,7 +16,7 @@ mod options;
 
 use crate::edge::Exchange;
 use crate::error::Refusal;
-use crate::record::Recorder;
+use crate::observe::Recorder;
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, TrySendError, bounded};
 pub use foreman::{Foreman, Pressure};
 pub use options::Options;

@@ -7,7 +7,7 @@ pub mod limit;
 mod member;
 
 use crate::backend::limit::{Slots, WaitingRoom};
-use crate::metrics::Tally;
+use crate::observe::metrics::Tally;
 pub use health_state::{Change, Report, Standing, Usable};
 use http::uri::Authority;
 pub use member::{BackendUrl, BadBackendUrl, BadMember, MOST_WEIGHT, Member};

@@ -3,7 +3,7 @@
 use super::membership::{Changes, Membership};
 use crate::admin::{Control, Rejected, Reloaded};
 use crate::backend::{Backend, BackendUrl, MOST_WEIGHT, Member};
-use crate::metrics::Tally;
+use crate::observe::metrics::Tally;
 use jiff::Timestamp;
 use serde_json::{Value, json};
 use std::sync::Arc;

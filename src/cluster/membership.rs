@@ -14,7 +14,7 @@ use crate::cluster::swap::Current;
 use crate::config::{Reread, Upstream};
 use crate::error::StartError;
 use crate::forward::retry_budget::RetryBudget;
-use crate::metrics::Metrics;
+use crate::observe::metrics::Metrics;
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
 use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};

@@ -8,7 +8,7 @@ use crate::balance::selector::Chooser;
 use crate::cluster::health;
 use crate::forward::retry_budget::RetryBudget;
 use crate::forward::{self, retry::Failure};
-use crate::metrics::Metrics;
+use crate::observe::metrics::Metrics;
 use http::StatusCode;
 use ipnet::IpNet;
 use std::sync::{Arc, Mutex, PoisonError};

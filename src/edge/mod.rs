@@ -6,6 +6,7 @@ pub mod head;
 pub mod lifecycle;
 mod options;
 pub mod parked;
+pub mod request_id;
 mod socket;
 pub mod tiny;
 pub mod wire;

@@ -5,9 +5,9 @@
 //! is known, the head at once when it is not, so that an event stream is not held back.
 
 use super::Line;
+use crate::edge::request_id;
 use crate::error::Refusal;
 use crate::forward::headers;
-use crate::request_id;
 use http::header::{self, HeaderName, HeaderValue};
 use http::{Method, StatusCode, Version, request, response};
 use std::io::{self, Read, Write};

@@ -3,7 +3,7 @@
 use super::{Board, Inlet, PATIENCE};
 use crate::edge::Exchange;
 use crate::error::Refusal;
-use crate::record::Recorder;
+use crate::observe::Recorder;
 use crossbeam_channel::{Receiver, Sender, select};
 use std::sync::atomic::Ordering::{Relaxed, SeqCst};
 use std::sync::{Arc, PoisonError};

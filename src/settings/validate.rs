@@ -2,11 +2,11 @@
 
 use super::choices::{AccessLog, Edge};
 use super::{Problems, Settings};
-use crate::access_log;
 use crate::admin::{self, Token};
 use crate::config::{Config, LISTEN};
 use crate::edge::head::MOST_HEADERS;
 use crate::edge::lifecycle::Kind;
+use crate::observe::access_log;
 use bytesize::ByteSize;
 use ipnet::IpNet;
 use std::net::{IpAddr, SocketAddr};

@@ -386,7 +386,7 @@ fn a_request_that_makes_its_worker_panic_is_answered_and_logged() {
     let mut config = Config::new(vec![format!("http://{}", backend.addr).parse().unwrap()]);
     config.listen = vec!["127.0.0.1:0".parse().unwrap()];
     config.upstream.strategy = Arc::new(Panics);
-    config.access_log = Some((turnwheel::access_log::Format::Json, Box::new(kept.clone())));
+    config.access_log = Some((turnwheel::observe::access_log::Format::Json, Box::new(kept.clone())));
     let balancer = turnwheel::balancer::Balancer::bind(config).unwrap();
     let address = balancer.local_addr().unwrap();
     let (handle, stop) = shutdown::pair();

@@ -21,7 +21,7 @@ mod tally;
 
 use crate::backend::Backend;
 use crate::error::Refusal;
-use crate::record::Outcome;
+use crate::observe::Outcome;
 pub use history::History;
 use http::StatusCode;
 use latency::Latency;

@@ -1,23 +1,18 @@
 //! One `record(outcome)` for everybody who ends a request: workers, edges and the foreman. What becomes of it, a line in the
 //! access log, a number that is counted or something to be watched, is nobody else's business.
 
-pub mod cell;
-mod ended;
-mod progress;
-pub mod recent;
-
-use crate::access_log::AccessLog;
+use super::Ended;
+use super::Progress;
+use super::recent::{Glimpse, Recent};
+use super::worker_status::{Cell, Doing};
 use crate::backend::Backend;
 use crate::edge::Exchange;
+use crate::edge::request_id;
 use crate::edge::wire::refusal_bytes;
 use crate::error::Refusal;
-use crate::metrics::Metrics;
-use crate::request_id;
-use cell::{Cell, Doing};
-pub use ended::Ended;
+use crate::observe::access_log::AccessLog;
+use crate::observe::metrics::Metrics;
 use http::{HeaderMap, StatusCode, request};
-pub use progress::{Progress, Sent};
-use recent::{Glimpse, Recent};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};

@@ -1,6 +1,6 @@
 //! A request on its way through a worker.
 
-use super::cell::Cell;
+use super::worker_status::Cell;
 use super::{Ended, Outcome};
 use crate::backend::Backend;
 use crate::edge::Exchange;

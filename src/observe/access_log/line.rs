@@ -1,8 +1,8 @@
 //! One line of the access log.
 
 use super::Format;
-use crate::record::Outcome;
-use crate::request_id;
+use crate::edge::request_id;
+use crate::observe::Outcome;
 use http::request::Parts;
 use http::{HeaderMap, HeaderName, header};
 use jiff::Timestamp;

@@ -7,7 +7,7 @@
 mod line;
 
 use crate::error::StartError;
-use crate::record::Outcome;
+use crate::observe::Outcome;
 use crate::sys::threads::Crew;
 use crossbeam_channel::{Receiver, Sender, bounded};
 use std::io::{BufWriter, Write};
