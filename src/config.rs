@@ -1,5 +1,5 @@
 //! The validated configuration: what the balancer is built from. The command line and the file
-//! become one in [`settings`](crate::settings); whoever embeds the library fills it in directly.
+//! become one in [`settings`](crate::cli::settings); whoever embeds the library fills it in directly.
 
 use crate::backend::{BackendUrl, Member};
 use crate::balance::rotation::Rotation;

@@ -62,14 +62,6 @@ pub mod edge;
 pub mod error;
 pub mod forward;
 pub mod observe;
-#[cfg(feature = "cli")]
-pub mod operator;
 pub mod queue;
-#[cfg(feature = "cli")]
-pub mod reload;
-#[cfg(feature = "cli")]
-pub mod settings;
 pub mod sys;
-#[cfg(feature = "top")]
-pub mod top;
 pub mod worker;

@@ -13,13 +13,13 @@ use tracing_subscriber::prelude::*;
 use turnwheel::admin::{self, Token};
 use turnwheel::backend::BackendUrl;
 use turnwheel::balancer::Balancer;
+use turnwheel::cli::settings::choices::{Edge, Health};
+use turnwheel::cli::settings::{Problems, Settings};
 use turnwheel::cli::{Cli, Command};
 use turnwheel::config::{self, Config, Reread};
 use turnwheel::demo::{Demo, DemoBackend};
 use turnwheel::edge::lifecycle::Kind;
 use turnwheel::error::StartError;
-use turnwheel::settings::choices::{Edge, Health};
-use turnwheel::settings::{Problems, Settings};
 use turnwheel::sys::shutdown::{self, Stop};
 
 /// A second Ctrl-C leaves at once, with what a shell calls "ended by SIGINT".
@@ -70,13 +70,13 @@ fn check(path: &Path) -> Result<()> {
 
 fn reload(admin: SocketAddr, token_file: Option<&Path>) -> Result<()> {
     let token = token_file.map(Token::from_file).transpose()?;
-    say(format_args!("reloaded: {}", turnwheel::reload::ask(admin, token)?));
+    say(format_args!("reloaded: {}", turnwheel::cli::reload::ask(admin, token)?));
     Ok(())
 }
 
 #[cfg(feature = "top")]
 fn top(admin: SocketAddr, token_file: Option<&Path>, interval: Duration, once: bool) -> Result<()> {
-    use turnwheel::top;
+    use turnwheel::cli::top;
     if !once && !std::io::stdout().is_terminal() {
         anyhow::bail!("standard output is no terminal; --once prints what is to be seen now");
     }

@@ -1,7 +1,7 @@
 //! What `/api/state` and `/api/history` say, as far as they say it: whatever is missing, or is something else than it
 //! should be, is `None`, so that an older balancer is shown as well as a newer one. Pure.
 
-use crate::operator::clean;
+use crate::cli::client::clean;
 use serde_json::Value;
 use std::collections::VecDeque;
 

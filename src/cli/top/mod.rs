@@ -12,7 +12,7 @@ mod theme;
 mod view;
 mod words;
 
-use crate::operator::Problem;
+use crate::cli::client::Problem;
 use crate::sys::shutdown::Stop;
 use crate::sys::threads::Crew;
 pub use asker::Asker;

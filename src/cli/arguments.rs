@@ -1,7 +1,7 @@
 //! The command line: what a person can ask for.
 
 use crate::admin;
-use crate::settings::Settings;
+use crate::cli::settings::Settings;
 use clap::{Parser, Subcommand};
 use std::net::SocketAddr;
 use std::path::PathBuf;

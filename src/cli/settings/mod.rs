@@ -418,7 +418,7 @@ mod tests {
         assert!(problems("").contains("no backend is named"));
     }
 
-    const EXAMPLE: &str = include_str!("../examples/turnwheel.toml");
+    const EXAMPLE: &str = include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/examples/turnwheel.toml"));
 
     #[test]
     fn the_example_is_valid_as_it_is() {

@@ -1,8 +1,8 @@
 //! The command `turnwheel reload`: asks a running balancer to read its configuration again.
 
 use crate::admin::Token;
-use crate::operator::{Operator, Problem};
-use crate::settings::Problems;
+use crate::cli::client::{Operator, Problem};
+use crate::cli::settings::Problems;
 use http::StatusCode;
 use serde_json::Value;
 use std::fmt;

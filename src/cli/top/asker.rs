@@ -3,7 +3,7 @@
 use super::model::{History, State};
 use super::words::UNKNOWN;
 use crate::admin::Token;
-use crate::operator::{Operator, Problem, clean};
+use crate::cli::client::{Operator, Problem, clean};
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender};
 use std::net::SocketAddr;
 use std::time::Duration;
