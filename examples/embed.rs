@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::thread;
 use turnwheel::balance::strategies::{Candidate, ClientKey, Strategy};
 use turnwheel::balancer::Balancer;
-use turnwheel::config::Config;
+use turnwheel::balancer::config::Config;
 use turnwheel::demo::DemoBackend;
 use turnwheel::sys::shutdown;
 

@@ -27,12 +27,12 @@
 //! for whoever looks after it, with a live page), [`observe`] (what is noted of a request, in the [`observe::access_log`] and in the
 //! [`observe::metrics`]), [`edge::request_id`] (what a request is called),
 //! [`error`] (what can go wrong, and what the client is told), [`demo`] (backends and traffic for a lesson), [`sys::shutdown`],
-//! [`balancer`] (builds it all and takes it down again), [`config`].
+//! [`balancer`] (builds it all and takes it down again), [`balancer::config`].
 //!
 //! # Embedding it
 //!
 //! ```
-//! use turnwheel::{balancer::Balancer, config::Config, sys::shutdown};
+//! use turnwheel::{balancer::Balancer, balancer::config::Config, sys::shutdown};
 //!
 //! let mut config = Config::new(vec!["http://127.0.0.1:8081".parse().unwrap()]);
 //! config.listen = vec!["127.0.0.1:0".parse().unwrap()];
@@ -56,7 +56,6 @@ pub mod balancer;
 #[cfg(feature = "cli")]
 pub mod cli;
 pub mod cluster;
-pub mod config;
 pub mod demo;
 pub mod edge;
 pub mod error;

@@ -12,7 +12,7 @@ use std::sync::atomic::Ordering::SeqCst;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use turnwheel::balance::strategies::{Candidate, ClientKey, Strategy};
-use turnwheel::config::Config;
+use turnwheel::balancer::config::Config;
 use turnwheel::sys::shutdown;
 
 const LOG: &str = "--access-log=json";

@@ -12,8 +12,8 @@ use std::thread;
 use std::time::Duration;
 use turnwheel::admin;
 use turnwheel::balancer::Balancer;
+use turnwheel::balancer::config::{Config, Upstream};
 use turnwheel::cluster::names::Lookup;
-use turnwheel::config::{Config, Upstream};
 use turnwheel::sys::shutdown;
 
 /// What a name leads to at the moment.

@@ -12,7 +12,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 use turnwheel::balance::strategies::{Candidate, ClientKey, Strategy};
 use turnwheel::balancer;
-use turnwheel::config::Config;
+use turnwheel::balancer::config::Config;
 use turnwheel::sys::shutdown;
 
 const GET: &str = "GET / HTTP/1.1\r\nHost: test\r\n\r\n";

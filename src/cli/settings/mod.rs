@@ -1,4 +1,4 @@
-//! Raw values, from flags and from the file, and how they become a [`Config`](crate::config::Config).
+//! Raw values, from flags and from the file, and how they become a [`Config`](crate::balancer::config::Config).
 //!
 //! One struct serves both, so that a flag and its key always have the same name: `--queue-timeout 5s`
 //! and `queue_timeout = "5s"`. A flag overrides the file.
@@ -326,7 +326,7 @@ fn located(path: &Path, text: &str, error: &toml::de::Error) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::{Config, LISTEN};
+    use crate::balancer::config::{Config, LISTEN};
 
     fn file(text: &str) -> Result<Config, Problems> {
         let folder = tempfile::tempdir().unwrap();

@@ -3,7 +3,7 @@
 use super::choices::{AccessLog, Edge};
 use super::{Problems, Settings};
 use crate::admin::{self, Token};
-use crate::config::{Config, LISTEN};
+use crate::balancer::config::{Config, LISTEN};
 use crate::edge::head::MOST_HEADERS;
 use crate::edge::lifecycle::Kind;
 use crate::observe::access_log;

@@ -104,7 +104,7 @@ impl Edge for ParkedEdge {
     }
 
     fn start(self: Box<Self>, door: Door) -> Result<Box<dyn Running>, StartError> {
-        let address = self.listeners.first().map_or(crate::config::LISTEN, |(_, local)| *local);
+        let address = self.listeners.first().map_or(crate::balancer::config::LISTEN, |(_, local)| *local);
         let failed = |cause: io::Error| StartError::Bind { address, cause };
         let poll = Poll::new().map_err(failed)?;
         let places = self.options.max_connections + TURNED_AWAY;

@@ -1,10 +1,12 @@
 //! Builds everything, starts the threads, and ends them in the right order.
 
+pub mod config;
+
 use crate::admin::{Admin, Props, RunningAdmin};
+use crate::balancer::config::Config;
 use crate::cluster::health::prober::Prober;
 use crate::cluster::membership::Membership;
 use crate::cluster::names::{Lookup, System};
-use crate::config::Config;
 use crate::edge::lifecycle::{self, Edge, Running};
 use crate::error::StartError;
 use crate::forward::{self, Forwarder};
