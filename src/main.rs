@@ -18,7 +18,7 @@ use turnwheel::cli::settings::choices::{Edge, Health};
 use turnwheel::cli::settings::{Problems, Settings};
 use turnwheel::cli::{Cli, Command};
 use turnwheel::demo::{Demo, DemoBackend};
-use turnwheel::edge::lifecycle::Kind;
+use turnwheel::edge::Kind;
 use turnwheel::error::StartError;
 use turnwheel::sys::shutdown::{self, Stop};
 

@@ -5,7 +5,7 @@ use crate::balance::strategies::ClientKey;
 use crate::cluster::snapshot::Plan;
 use crate::cluster::swap::View;
 use crate::edge::Exchange;
-use crate::edge::wire::{RelayError, Scratch};
+use crate::edge::response::{RelayError, Scratch};
 use crate::error::Refusal;
 use crate::forward::retry::{self, Next};
 use crate::forward::{Failed, Forwarder, Reply};

@@ -3,7 +3,7 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use turnwheel::edge::head::Body;
+use turnwheel::edge::request_head::Body;
 use turnwheel::edge::parked::body::Incoming;
 use turnwheel::error::Refusal;
 use turnwheel_fuzz::{chunked, cuts};

@@ -4,9 +4,9 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use turnwheel::edge::head::Limits;
+use turnwheel::edge::request_head::Limits;
 use turnwheel::edge::parked::body::Incoming;
-use turnwheel::edge::parked::parse::{self, Scan};
+use turnwheel::edge::parked::parser::{self, Scan};
 use turnwheel::error::Refusal;
 use turnwheel_fuzz::{Head, body, cuts, limits};
 
@@ -81,7 +81,7 @@ impl Connection<'_> {
             Some((request, incoming)) => (request, incoming, 0),
             None => {
                 let Some(place) = self.scan.head(input, self.limits)? else { return Ok(None) };
-                let (parts, body) = parse::head(&input[place.clone()], self.limits)?;
+                let (parts, body) = parser::head(&input[place.clone()], self.limits)?;
                 let head = format!("{parts:?} {body:?}");
                 let request = Request { method: parts.method.to_string(), head, body: Vec::new() };
                 self.scan = Scan::default();

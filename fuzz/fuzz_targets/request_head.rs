@@ -5,8 +5,8 @@
 use http::request::Parts;
 use libfuzzer_sys::fuzz_target;
 use std::ops::Range;
-use turnwheel::edge::head::{Body, Limits};
-use turnwheel::edge::parked::parse::{self, Scan};
+use turnwheel::edge::request_head::{Body, Limits};
+use turnwheel::edge::parked::parser::{self, Scan};
 use turnwheel_fuzz::{Head, cuts, limits};
 
 fuzz_target!(|bytes: &[u8]| {
@@ -30,7 +30,7 @@ fuzz_target!(|bytes: &[u8]| {
             (Err(()), None) => {}
         }
     }
-    let _ = parse::head(bytes, &Limits::default()); // what was never scanned must not panic either
+    let _ = parser::head(bytes, &Limits::default()); // what was never scanned must not panic either
 });
 
 type Read = (Range<usize>, Parts, Body);
@@ -41,7 +41,7 @@ fn find(bytes: &[u8], ends: &[usize], limits: &Limits) -> Result<Option<Read>, (
     let mut scan = Scan::default();
     for end in ends {
         if let Some(place) = scan.head(&bytes[..*end], limits).map_err(drop)? {
-            let (parts, body) = parse::head(&bytes[place.clone()], limits).map_err(drop)?;
+            let (parts, body) = parser::head(&bytes[place.clone()], limits).map_err(drop)?;
             return Ok(Some((place, parts, body)));
         }
     }

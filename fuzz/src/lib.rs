@@ -4,7 +4,7 @@
 
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::ops::Range;
-use turnwheel::edge::head::{Body, Limits};
+use turnwheel::edge::request_head::{Body, Limits};
 
 /// Where `bytes` are cut, as their own hash has it: the last is their end. So an input is a plain
 /// message that can be read and written by hand, and still every mutation is cut in another way.

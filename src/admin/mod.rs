@@ -16,7 +16,7 @@ mod token;
 
 use crate::edge::lifecycle::{Edge, Running};
 use crate::edge::parked::ParkedEdge;
-use crate::edge::wire::Scratch;
+use crate::edge::response::Scratch;
 use crate::edge::{self, Exchange};
 use crate::error::StartError;
 use crate::observe::Recorder;
@@ -95,7 +95,7 @@ impl Admin {
         options.check()?;
         let Options { listen, token } = options;
         let clients = edge::Options {
-            limits: edge::head::Limits { body: LARGEST_BODY, ..Default::default() },
+            limits: edge::request_head::Limits { body: LARGEST_BODY, ..Default::default() },
             max_connections: MOST_CONNECTIONS,
             idle_timeout: IDLE,
             ..Default::default()

@@ -3,7 +3,7 @@
 use super::control::Rejected;
 use super::page::{self, Asset};
 use crate::edge::Exchange;
-use crate::edge::wire::Scratch;
+use crate::edge::response::Scratch;
 use http::header::{CACHE_CONTROL, CONTENT_TYPE, X_CONTENT_TYPE_OPTIONS};
 use http::{HeaderName, HeaderValue, Response, StatusCode, response};
 use serde_json::{Value, json};

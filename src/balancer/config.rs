@@ -6,7 +6,7 @@ use crate::balance::rotation::Rotation;
 use crate::balance::strategies::Strategy;
 use crate::balance::{affinity, candidates};
 use crate::cluster::health;
-use crate::edge::lifecycle::Kind;
+use crate::edge::Kind;
 use crate::forward::{self, retry_budget};
 use crate::observe::access_log::Format;
 use crate::{admin, edge, queue};

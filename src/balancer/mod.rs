@@ -7,7 +7,8 @@ use crate::balancer::config::Config;
 use crate::cluster::health::prober::Prober;
 use crate::cluster::membership::Membership;
 use crate::cluster::names::{Lookup, System};
-use crate::edge::lifecycle::{self, Edge, Running};
+use crate::edge;
+use crate::edge::lifecycle::{Edge, Running};
 use crate::error::StartError;
 use crate::forward::{self, Forwarder};
 use crate::observe::Recorder;
@@ -59,7 +60,7 @@ impl Balancer {
         let upstream = std::mem::take(&mut config.upstream);
         let members = Membership::found(upstream, config.workers, lookup, config.reread.take())?;
         let waiting = (config.workers / 2).max(1); // workers that may wait for slow clients
-        let edges = lifecycle::bind(config.edge_kind, &config.listen, &config.edge, waiting)?;
+        let edges = edge::bind(config.edge_kind, &config.listen, &config.edge, waiting)?;
         let admin = config.admin.take().map(Admin::bind).transpose()?;
         Ok(Balancer { config, edges, admin, members: Arc::new(members), props: None })
     }

@@ -3,8 +3,8 @@
 
 use super::part::Part;
 use crate::edge::lifecycle::{Edge, Running};
-use crate::edge::tiny::TinyEdge;
-use crate::edge::wire::Scratch;
+use crate::edge::response::Scratch;
+use crate::edge::tiny_http::TinyEdge;
 use crate::edge::{self, Exchange};
 use crate::error::StartError;
 use crate::observe::Recorder;

@@ -1,6 +1,6 @@
 //! Which headers a gateway passes on, and which it adds: pure functions.
 
-use crate::edge::head::Body;
+use crate::edge::request_head::Body;
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use http::{Method, Version};
 use ipnet::IpNet;

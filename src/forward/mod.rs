@@ -12,7 +12,7 @@ pub mod retry_budget;
 
 use crate::backend::Backend;
 use crate::edge::Exchange;
-use crate::edge::head::Body;
+use crate::edge::request_head::Body;
 use crate::error::Refusal;
 pub use agent::Handle;
 use agent::{Recipe, Target};

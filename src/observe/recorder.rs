@@ -8,7 +8,7 @@ use super::worker_status::{Cell, Doing};
 use crate::backend::Backend;
 use crate::edge::Exchange;
 use crate::edge::request_id;
-use crate::edge::wire::refusal_bytes;
+use crate::edge::response::refusal_bytes;
 use crate::error::Refusal;
 use crate::observe::access_log::AccessLog;
 use crate::observe::metrics::Metrics;

@@ -13,7 +13,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use turnwheel::backend::Place;
 use turnwheel::edge;
-use turnwheel::edge::head::{self, Body, RawHead};
+use turnwheel::edge::request_head::{self, Body, RawHead};
 use turnwheel::error::Refusal;
 use turnwheel::forward::retry::{self, Failure, Next};
 use turnwheel::forward::{Failed, Options};
@@ -107,7 +107,7 @@ impl Proxy {
             version: parts.version,
             fields: parts.headers.iter().map(|(name, value)| (name.as_str().as_bytes(), value.as_bytes())),
         };
-        let (head, body) = head::check(raw, &self.edge.limits)?;
+        let (head, body) = request_head::check(raw, &self.edge.limits)?;
         let incoming = (!body.is_empty()).then_some(incoming);
         Ok(Exchange { head, body, incoming, peer })
     }

@@ -1,7 +1,7 @@
 //! Request bodies as they come: [`Incoming`] takes the framing off. Pure; strict about chunks.
 
-use crate::edge::head::Body;
-use crate::edge::parked::parse::is_token;
+use crate::edge::parked::parser::is_token;
+use crate::edge::request_head::Body;
 use crate::error::Refusal;
 
 /// Bytes that all chunk extensions, trailers and leading zeros of one message may have together. Nobody

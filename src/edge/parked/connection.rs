@@ -1,12 +1,12 @@
 //! One client's connection, and what its bytes mean.
 
 use super::Shared;
-use super::allowance::Taken;
 use super::body::Incoming;
-use super::clients::Ticket;
-use super::parse::{self, Scan};
-use super::patience::Waited;
-use crate::edge::head::Body;
+use super::parser::{self, Scan};
+use super::per_address::Ticket;
+use super::semaphore::Taken;
+use super::slow_client::Waited;
+use crate::edge::request_head::Body;
 use crate::edge::socket;
 use crate::error::Refusal;
 use http::{Version, header, request};
@@ -155,7 +155,7 @@ impl Connection {
     fn read_head(&mut self, bytes: Cow<'_, [u8]>) -> Step {
         let limits = &self.edge.options.limits;
         match self.scan.head(&bytes, limits) {
-            Ok(Some(place)) => match parse::head(&bytes[place.clone()], limits) {
+            Ok(Some(place)) => match parser::head(&bytes[place.clone()], limits) {
                 Ok(checked) => self.begin(checked, &bytes[place.end..]),
                 Err(refusal) => Step::Refuse(refusal, None),
             },

@@ -1,25 +1,25 @@
 //! Step 1b: the edge for real traffic.
 //!
-//! A connection that waits for its client needs no thread: it is *parked* in a `lot`, and one
+//! A connection that waits for its client needs no thread: it is *parked* in a `slab`, and one
 //! thread, the `poller`, waits for all of them. It reads what has come, and only a whole, valid head
 //! (with its body, if that is small) becomes an [`Exchange`](super::Exchange). A worker then does what
 //! may block, and parks the connection again. So idle clients cost some hundred bytes each, slow ones
 //! hold no worker, and however many there are, the number of threads is fixed.
 //!
-//! Read `door` (accepting), `poller` (waiting), `connection` with [`parse`] and [`body`] (what the
-//! bytes mean), `line` (the worker's side) with `patience` (how long it waits).
+//! Read `acceptor` (accepting), `poller` (waiting), `connection` with [`parser`] and [`body`] (what the
+//! bytes mean), `client_stream` (the worker's side) with `slow_client` (how long it waits).
 
-mod allowance;
+mod acceptor;
 pub mod body;
-mod clients;
+mod buffer_budget;
+mod client_stream;
 mod connection;
-mod door;
-mod line;
-mod lot;
-mod memory;
-pub mod parse;
-mod patience;
+pub mod parser;
+mod per_address;
 mod poller;
+mod semaphore;
+mod slab;
+mod slow_client;
 
 use super::Options;
 use super::lifecycle::{Counter, Edge, Running};
@@ -27,15 +27,15 @@ use super::socket::{self, Inherited};
 use crate::error::StartError;
 use crate::queue::{Door, Pressure};
 use crate::sys::threads::Crew;
-use allowance::Allowance;
-use clients::Clients;
+use acceptor::Doorkeeper;
+use buffer_budget::Memory;
 use crossbeam_channel::{Sender, bounded};
-use door::Doorkeeper;
-use lot::Lot;
-use memory::Memory;
 use mio::Poll;
-use patience::{LOOK_UP, Pace};
+use per_address::Clients;
 use poller::Poller;
+use semaphore::Allowance;
+use slab::Lot;
+use slow_client::{LOOK_UP, Pace};
 use std::io;
 use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;

@@ -1,9 +1,9 @@
 //! The thread that waits for all connections at once.
 
 use super::Shared;
+use super::buffer_budget::Weather;
 use super::connection::{Checked, Connection, Phase, Step};
-use super::lot::{Recall, WAKE};
-use super::memory::Weather;
+use super::slab::{Recall, WAKE};
 use crate::edge::{Exchange, Line, socket};
 use crate::error::Refusal;
 use crate::observe::Outcome;

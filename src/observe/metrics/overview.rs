@@ -7,7 +7,7 @@ use crate::balance::candidates::candidates;
 use crate::cluster::membership::Membership;
 use crate::cluster::shown;
 use crate::cluster::snapshot::Plan;
-use crate::edge::lifecycle::{Counter, Kind};
+use crate::edge::{Kind, lifecycle::Counter};
 use crate::observe::Recorder;
 use crate::observe::recent::Glimpse;
 use crate::observe::worker_status::Doing;

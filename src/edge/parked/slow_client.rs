@@ -1,11 +1,11 @@
-//! How long may a worker wait for a client? Decided here, purely; `line` does the waiting.
+//! How long may a worker wait for a client? Decided here, purely; `client_stream` does the waiting.
 //!
 //! Every client may keep a worker waiting for a moment. One that takes longer needs a permit, and
 //! there are permits for half of the workers only: so slow clients, however many, never take the
 //! whole pool. While requests have to wait for long there is no moment either: who has no permit is
 //! not waited for at all. And a client with a permit has to get on with it.
 
-use super::allowance::{Allowance, Taken};
+use super::semaphore::{Allowance, Taken};
 use std::time::{Duration, Instant};
 
 /// What one request may make workers wait in all without a permit. A client on the same network does

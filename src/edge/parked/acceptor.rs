@@ -1,9 +1,9 @@
 //! The thread that accepts connections, and turns away those beyond the limits.
 
 use super::Shared;
-use super::clients::Clients;
 use super::connection::Connection;
-use super::patience::LOOK_UP;
+use super::per_address::Clients;
+use super::slow_client::LOOK_UP;
 use crate::edge::Line;
 use crate::error::Refusal;
 use crate::observe::Outcome;

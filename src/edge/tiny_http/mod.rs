@@ -3,26 +3,26 @@
 //! tiny_http accepts, gives each connection a thread, and reads heads. `Dispatch` takes each request
 //! from it, checks it, and offers it at the queue's door; what workers read and write afterwards goes
 //! through a `TinyLine`. The rest answers for what tiny_http leaves open: it cannot close a connection
-//! and reads unread bodies into memory (`line`), and stops accepting after one error (`pulse`).
+//! and reads unread bodies into memory (`client_stream`), and stops accepting after one error (`accept_watchdog`).
 
+mod accept_watchdog;
+mod client_stream;
 mod lifecycle;
-mod line;
-mod pulse;
 mod severed;
 mod upgrade;
 
-use super::head::{self, Body, RawHead};
+use super::request_head::{self, Body, RawHead};
 use super::socket;
 use super::{Exchange, Line};
 use crate::error::{Refusal, StartError};
 use crate::observe::Outcome;
 use crate::queue::Door;
 use crate::sys::threads::Crew;
+use accept_watchdog::Nerve;
+use client_stream::{Chore, TinyLine};
 use crossbeam_channel::Sender;
 use http::Version;
 pub use lifecycle::TinyEdge;
-use line::{Chore, TinyLine};
-use pulse::Nerve;
 use severed::{Severed, State};
 use std::io;
 use std::net::{SocketAddr, TcpListener};
@@ -53,7 +53,7 @@ struct Shared {
 struct Dispatch {
     listener: TcpListener,
     shared: Arc<Shared>,
-    limits: head::Limits,
+    limits: request_head::Limits,
     /// So long after its last byte, no connection of an old server is open any more.
     quiet: Duration,
     servers: Mutex<Vec<Arc<Server>>>,
@@ -123,12 +123,13 @@ impl Dispatch {
         self.nerve.request();
         let Some(peer) = request.remote_addr().copied() else { return }; // a TCP client has one
         let arrived = Instant::now();
-        let checked = head::check(raw_head(&request), &self.limits).and_then(|checked| match checked.1 {
-            Body::Sized(length) if !line::is_droppable(length) => Err(Refusal::BodyTooLarge),
-            // tiny_http hands out the bare connection here, and nobody would read the chunks.
-            Body::Chunked if line::is_raw(&request) => Err(Refusal::NotImplemented),
-            _ => Ok(checked),
-        });
+        let checked =
+            request_head::check(raw_head(&request), &self.limits).and_then(|checked| match checked.1 {
+                Body::Sized(length) if !client_stream::is_droppable(length) => Err(Refusal::BodyTooLarge),
+                // tiny_http hands out the bare connection here, and nobody would read the chunks.
+                Body::Chunked if client_stream::is_raw(&request) => Err(Refusal::NotImplemented),
+                _ => Ok(checked),
+            });
         let line = Box::new(TinyLine::new(request, peer, &self.shared, alive));
         match self.shared.severed.state(peer, arrived) {
             State::Whole => {}

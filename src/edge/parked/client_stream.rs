@@ -2,8 +2,8 @@
 
 use super::body::Incoming;
 use super::connection::{Connection, Phase, Upload};
-use super::patience::{Pace, TooSlow};
-use crate::edge::wire::{self, End};
+use super::slow_client::{Pace, TooSlow};
+use crate::edge::response::{self, End};
 use crate::edge::{Line, socket};
 use crate::error::Refusal;
 use http::request;
@@ -71,7 +71,7 @@ impl Line for Connection {
 
     fn refuse(self: Box<Self>, refusal: Refusal, request: Option<&request::Parts>) {
         let (bytes, end) =
-            wire::refusal(refusal, request, self.may_keep() && !refusal.distrusts_connection());
+            response::refusal(refusal, request, self.may_keep() && !refusal.distrusts_connection());
         match socket::send_now(&self.stream, &bytes) {
             Ok(n) if n == bytes.len() => self.end(end),
             _ => self.abort(), // nobody waits for a client to read a refusal

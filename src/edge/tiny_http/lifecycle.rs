@@ -1,7 +1,7 @@
 //! How the tiny_http edge is bound, started and ended.
 
-use super::line::Chore;
-use super::pulse::{Nerve, Patient, Pulse};
+use super::accept_watchdog::{Nerve, Patient, Pulse};
+use super::client_stream::Chore;
 use super::severed::Severed;
 use super::{Dispatch, Shared};
 use crate::edge::Options;

@@ -5,7 +5,7 @@
 //! Others do not, and requests that two readers divide differently are how one is smuggled: so a LF
 //! without its CR is refused here before httparse sees it.
 
-use crate::edge::head::{self, Body, Limits, RawHead};
+use crate::edge::request_head::{self, Body, Limits, RawHead};
 use crate::error::Refusal;
 use http::{Version, request};
 use httparse::{Header, Status};
@@ -128,7 +128,7 @@ fn parse<'a>(
     let fields = parsed.headers.iter().map(|header| (header.name.as_bytes(), header.value));
     let version = if parsed.version == Some(1) { Version::HTTP_11 } else { Version::HTTP_10 };
     let raw = RawHead { method: method.as_bytes(), target: target.as_bytes(), version, fields };
-    Ok(head::check(raw, limits))
+    Ok(request_head::check(raw, limits))
 }
 
 fn refusal(error: httparse::Error, bytes: &[u8]) -> Refusal {

@@ -2,8 +2,8 @@
 
 use super::{Shared, upgrade};
 use crate::edge::Line;
+use crate::edge::response::{self, End};
 use crate::edge::socket::Hold;
-use crate::edge::wire::{self, End};
 use crate::error::Refusal;
 use crossbeam_channel::TrySendError;
 use http::request;
@@ -211,7 +211,7 @@ impl Line for TinyLine {
             // Now, and not when it is answered: what follows on this connection may be on its way.
             self.sever();
         }
-        let (bytes, end) = wire::refusal(refusal, request, self.may_keep());
+        let (bytes, end) = response::refusal(refusal, request, self.may_keep());
         self.leave(|line| Chore::Answer { line, bytes, end });
     }
 }

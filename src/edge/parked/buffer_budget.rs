@@ -3,8 +3,8 @@
 //! What a storm of uploads has taken is free when it is over, but the allocator keeps most of it: pieces
 //! that one thread has asked for and another has freed. So it is told when that may be worth while.
 
-use super::allowance::{Allowance, Taken};
 use super::connection::GATHERED;
+use super::semaphore::{Allowance, Taken};
 use crate::edge::socket;
 
 /// What all gathered bodies may take together: a thousand of the largest.
