@@ -2,9 +2,9 @@
 //! and the demo behind [`Props`].
 
 use super::control::{Control, Insight, Props, Rejected};
+use super::demo_controls;
 use super::fields::Fields;
 use super::page;
-use super::props;
 use super::reply::Reply;
 use http::header::ALLOW;
 use http::{HeaderValue, Method, StatusCode, Uri};
@@ -157,9 +157,9 @@ fn perform(
         Action::Drain => bare(body, || control.drain(name).map(Reply::ok)),
         Action::Resume => bare(body, || control.resume(name).map(Reply::ok)),
         Action::Reload => bare(body, || Ok(reload(control))),
-        Action::Props => props::show(props),
-        Action::ChangeTraffic => props::change_traffic(props, body),
-        Action::ChangeBackend => props::change_backend(props, name, body),
+        Action::Props => demo_controls::show(props),
+        Action::ChangeTraffic => demo_controls::change_traffic(props, body),
+        Action::ChangeBackend => demo_controls::change_backend(props, name, body),
     }
 }
 

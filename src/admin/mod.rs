@@ -7,10 +7,10 @@
 
 mod api;
 mod control;
+mod demo_controls;
 mod fields;
 pub mod guard;
 mod page;
-mod props;
 mod reply;
 mod token;
 

@@ -1,7 +1,7 @@
 //! One demo backend: the tiny_http edge and a queue, with somebody behind them who answers in place of a worker who
 //! asks a backend.
 
-use super::part::Part;
+use super::behaviour::Part;
 use crate::edge::lifecycle::{Edge, Running};
 use crate::edge::response::Scratch;
 use crate::edge::tiny_http::TinyEdge;

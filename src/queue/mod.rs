@@ -11,14 +11,14 @@
 //! slow backends. A reserve worker then stays for as long as its requests are slow ones and there
 //! are more of them.
 
-mod foreman;
+mod monitor;
 mod options;
 
 use crate::edge::Exchange;
 use crate::error::Refusal;
 use crate::observe::Recorder;
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, TrySendError, bounded};
-pub use foreman::{Foreman, Pressure};
+pub use monitor::{Foreman, Pressure};
 pub use options::Options;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::*};
 use std::sync::{Arc, Mutex, PoisonError};

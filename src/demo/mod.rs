@@ -2,18 +2,18 @@
 //! slow, failing or gone, and traffic, through the admin listener: see [`Props`].
 
 mod backend;
-mod part;
-mod traffic;
+mod behaviour;
+mod load_generator;
 
 use crate::admin::{BackendChange, Props, Rejected, TrafficChange};
 use crate::error::StartError;
 pub use backend::{DemoBackend, RunningBackend};
-use part::Part;
+use behaviour::Part;
+use load_generator::{Crowd, Traffic};
 use serde_json::{Value, json};
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
-use traffic::{Crowd, Traffic};
 
 /// The demo's backends, with their addresses, and not serving yet.
 pub struct Demo {
