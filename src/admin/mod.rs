@@ -21,7 +21,7 @@ use crate::edge::{self, Exchange};
 use crate::error::StartError;
 use crate::observe::Recorder;
 use crate::queue::{self, Seat};
-use crate::sys::threads::Crew;
+use crate::sys::threads::ThreadGroup;
 pub use control::{BackendChange, Control, Insight, Props, Rejected, Reloaded, TrafficChange};
 use http::header::WWW_AUTHENTICATE;
 use http::{HeaderValue, StatusCode};
@@ -70,7 +70,7 @@ pub struct Admin {
 /// The admin listener at work.
 pub struct RunningAdmin {
     edge: Box<dyn Running>,
-    crew: Crew,
+    threads: ThreadGroup,
 }
 
 impl Options {
@@ -122,16 +122,16 @@ impl Admin {
         props: Option<Arc<dyn Props>>,
     ) -> Result<RunningAdmin, StartError> {
         let Admin { edge, address, token } = self;
-        let crew = Crew::default();
+        let threads = ThreadGroup::default();
         let options = queue::Options { capacity: MOST_CONNECTIONS, ..Default::default() };
         let (door, seats, foreman) = queue::open(ANSWERERS, options, Arc::new(Recorder::off()));
         let desk = Arc::new(Desk { control, insight, props, address, token });
         for (number, seat) in seats.into_iter().enumerate() {
             let desk = Arc::clone(&desk);
-            crew.start(format!("admin-{number}"), move || desk.answer_all(seat))?;
+            threads.start(format!("admin-{number}"), move || desk.answer_all(seat))?;
         }
-        crew.start("admin-foreman", move || foreman.run())?;
-        Ok(RunningAdmin { edge: Box::new(edge).start(door)?, crew })
+        threads.start("admin-foreman", move || foreman.run())?;
+        Ok(RunningAdmin { edge: Box::new(edge).start(door)?, threads })
     }
 }
 
@@ -143,7 +143,7 @@ impl RunningAdmin {
         while !self.edge.is_idle() && Instant::now() < deadline {
             thread::sleep(GLANCE);
         }
-        self.edge.finish(deadline) + self.crew.join(deadline)
+        self.edge.finish(deadline) + self.threads.join(deadline)
     }
 }
 

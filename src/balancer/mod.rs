@@ -16,7 +16,7 @@ use crate::observe::access_log::AccessLog;
 use crate::observe::metrics::{History, Overview};
 use crate::queue::{self, Pressure};
 use crate::sys::shutdown::Stop;
-use crate::sys::threads::Crew;
+use crate::sys::threads::ThreadGroup;
 use crate::worker::{self, Worker};
 use crossbeam_channel::{Sender, bounded};
 use std::net::SocketAddr;
@@ -103,9 +103,9 @@ impl Balancer {
     fn start(self) -> Result<Serving, StartError> {
         let listen = self.local_addrs();
         let Balancer { mut config, edges, admin, members, props } = self;
-        let crew = Crew::default();
+        let threads = ThreadGroup::default();
         let log = match config.access_log.take() {
-            Some((format, sink)) => AccessLog::to(format, sink, &crew)?,
+            Some((format, sink)) => AccessLog::to(format, sink, &threads)?,
             None => AccessLog::off(),
         };
         let recorder = Recorder::new(log, Arc::clone(members.metrics()), config.workers);
@@ -119,13 +119,13 @@ impl Balancer {
             let forwarder = Forwarder::new(&plan.get().forward, config.edge.limits.head);
             agents.push(forwarder.handle());
             let worker = Worker::new(number, Arc::clone(&shared), plan, forwarder);
-            crew.start(format!("worker-{number}"), move || worker.run(seat))?;
+            threads.start(format!("worker-{number}"), move || worker.run(seat))?;
         }
-        crew.start("foreman", move || foreman.run())?;
-        let checks = Arc::new(Crew::default());
+        threads.start("foreman", move || foreman.run())?;
+        let checks = Arc::new(ThreadGroup::default());
         let prober = Prober::new(Arc::clone(&members), Arc::clone(&checks));
-        crew.start("probe", move || prober.run())?;
-        let mut serving = Serving { edges: Vec::new(), admin: None, members, props, agents, crew, checks };
+        threads.start("probe", move || prober.run())?;
+        let mut serving = Serving { edges: Vec::new(), admin: None, members, props, agents, threads, checks };
         for edge in edges {
             serving.edges.push(edge.start(door.clone())?);
         }
@@ -146,8 +146,8 @@ struct Serving {
     members: Arc<Membership>,
     props: Option<Arc<dyn Props>>,
     agents: Vec<forward::Handle>,
-    crew: Crew,
-    checks: Arc<Crew>,
+    threads: ThreadGroup,
+    checks: Arc<ThreadGroup>,
 }
 
 impl Serving {
@@ -180,7 +180,7 @@ impl Serving {
     fn start_admin(&mut self, admin: Admin, overview: Overview) -> Result<(), StartError> {
         let (overview, (open, closed)) = (Arc::new(overview), bounded(0));
         let historian = Arc::clone(&overview);
-        self.crew.start("history", move || historian.keep_history(&closed))?;
+        self.threads.start("history", move || historian.keep_history(&closed))?;
         let running = admin.start(Arc::clone(&self.members) as _, overview, self.props.clone())?;
         self.admin = Some((running, open));
         Ok(())
@@ -206,7 +206,7 @@ impl Serving {
         self.members.close();
         let mut left: usize = self.edges.drain(..).map(|edge| edge.finish(deadline)).sum();
         left += self.admin.take().map_or(0, |(admin, _)| admin.finish(deadline));
-        left += self.crew.join(deadline);
+        left += self.threads.join(deadline);
         if left > 0 {
             tracing::warn!(threads = left, "threads that wait for a client are left behind");
         }

@@ -9,7 +9,7 @@ use crate::edge::{self, Exchange};
 use crate::error::StartError;
 use crate::observe::Recorder;
 use crate::queue::{self, Seat};
-use crate::sys::threads::Crew;
+use crate::sys::threads::ThreadGroup;
 use http::header::CONTENT_TYPE;
 use http::{HeaderValue, Response, StatusCode};
 use std::io;
@@ -41,7 +41,7 @@ pub struct DemoBackend {
 /// A demo backend at work.
 pub struct RunningBackend {
     edge: Box<dyn Running>,
-    crew: Crew,
+    threads: ThreadGroup,
     part: Arc<Part>,
     leaving: Arc<AtomicBool>,
 }
@@ -78,17 +78,17 @@ impl DemoBackend {
     /// When a thread cannot be started.
     pub fn start(self) -> Result<RunningBackend, StartError> {
         let DemoBackend { edge, part } = self;
-        let (crew, leaving) = (Crew::default(), Arc::new(AtomicBool::new(false)));
+        let (threads, leaving) = (ThreadGroup::default(), Arc::new(AtomicBool::new(false)));
         let (door, seats, foreman) =
             queue::open(ANSWERERS, queue::Options::default(), Arc::new(Recorder::off()));
         for (number, seat) in seats.into_iter().enumerate() {
             let (part, leaving) = (Arc::clone(&part), Arc::clone(&leaving));
-            crew.start(format!("answer-{number}"), move || answer_all(seat, &part, &leaving))?;
+            threads.start(format!("answer-{number}"), move || answer_all(seat, &part, &leaving))?;
         }
-        crew.start("foreman", move || foreman.run())?;
+        threads.start("foreman", move || foreman.run())?;
         let edge = Box::new(edge).start(door)?;
         part.set_runs(true);
-        Ok(RunningBackend { edge, crew, part, leaving })
+        Ok(RunningBackend { edge, threads, part, leaving })
     }
 }
 
@@ -105,7 +105,7 @@ impl RunningBackend {
         }
         let deadline = Instant::now() + CUT_OFF;
         self.edge.finish(deadline);
-        self.crew.join(deadline);
+        self.threads.join(deadline);
     }
 }
 

@@ -4,7 +4,7 @@
 //! the reply. So the pace is even however many they are, and slow replies make it a slower one.
 
 use crate::error::StartError;
-use crate::sys::threads::Crew;
+use crate::sys::threads::ThreadGroup;
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
 use serde_json::{Value, json};
 use std::io;
@@ -106,13 +106,13 @@ impl Traffic {
 pub struct Crowd {
     agent: Agent,
     stop: Sender<()>,
-    crew: Crew,
+    threads: ThreadGroup,
 }
 
 impl Crowd {
     fn start(url: &Arc<str>, rate: u32, clients: u32, tally: &Arc<Tally>) -> Result<Self, StartError> {
         let (stop, stopped) = bounded(0);
-        let crowd = Crowd { agent: agent(clients as usize), stop, crew: Crew::default() };
+        let crowd = Crowd { agent: agent(clients as usize), stop, threads: ThreadGroup::default() };
         let timetable = Arc::new(Timetable::of(rate));
         for number in 0..clients {
             let client = Client {
@@ -122,18 +122,18 @@ impl Crowd {
                 stopped: stopped.clone(),
                 tally: Arc::clone(tally),
             };
-            crowd.crew.start(format!("traffic-{number}"), move || client.run())?;
+            crowd.threads.start(format!("traffic-{number}"), move || client.run())?;
         }
         Ok(crowd)
     }
 
     /// Has the clients finish what they have begun, or breaks it off. Nothing more is sent after this.
     pub fn end(self) {
-        let Crowd { agent, stop, crew } = self;
+        let Crowd { agent, stop, threads } = self;
         drop(stop);
-        if crew.join(Instant::now() + GRACE) > 0 {
+        if threads.join(Instant::now() + GRACE) > 0 {
             agent.shutdown();
-            crew.join(Instant::now() + CUT_OFF);
+            threads.join(Instant::now() + CUT_OFF);
         }
     }
 }

@@ -1,19 +1,19 @@
 //! One way to start a thread: it has a name, so that a debugger, `top -H` and a panic message can
-//! tell it from the others, and a [`Crew`] holds its handle until it is joined.
+//! tell it from the others, and a [`ThreadGroup`] holds its handle until it is joined.
 
 use crate::error::StartError;
 use std::sync::{Mutex, PoisonError};
 use std::thread::{self, Builder, JoinHandle};
 use std::time::{Duration, Instant};
 
-/// How often a crew that is being joined is looked at. Only at the end of a program's life.
+/// How often a threads that is being joined is looked at. Only at the end of a program's life.
 const GLANCE: Duration = Duration::from_millis(2);
 
 /// Threads that belong together.
 #[derive(Debug, Default)]
-pub struct Crew(Mutex<Vec<JoinHandle<()>>>);
+pub struct ThreadGroup(Mutex<Vec<JoinHandle<()>>>);
 
-impl Crew {
+impl ThreadGroup {
     /// Starts a named thread.
     ///
     /// # Errors

@@ -14,7 +14,7 @@ mod words;
 
 use crate::cli::client::Problem;
 use crate::sys::shutdown::Stop;
-use crate::sys::threads::Crew;
+use crate::sys::threads::ThreadGroup;
 pub use asker::Asker;
 use asker::{News, Order};
 use crossbeam_channel::{Receiver, Sender, TryRecvError, bounded, select};
@@ -61,13 +61,13 @@ pub fn watch(
     let (heard, news) = bounded(WAITING);
     let (typist, typed) = bounded(WAITING);
     let (open, leaving) = bounded::<()>(0);
-    let crew = Crew::default();
-    crew.start("ask", move || asker.run(interval, &wanted, &heard)).map_err(io::Error::other)?;
-    crew.start("listen", move || listen(&typist, &leaving)).map_err(io::Error::other)?;
+    let threads = ThreadGroup::default();
+    threads.start("ask", move || asker.run(interval, &wanted, &heard)).map_err(io::Error::other)?;
+    threads.start("listen", move || listen(&typist, &leaving)).map_err(io::Error::other)?;
     let sources = Sources { news, typed };
     let outcome = show(terminal, Screen::new(state, history), &orders, &sources, stop);
     drop((orders, sources, open)); // that is how they learn of the end
-    crew.join(Instant::now() + GRACE);
+    threads.join(Instant::now() + GRACE);
     outcome
 }
 

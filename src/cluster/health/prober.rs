@@ -9,7 +9,7 @@ use crate::backend::ejection::Cause;
 use crate::backend::{Backend, Change};
 use crate::cluster::membership::Membership;
 use crate::cluster::snapshot::Plan;
-use crate::sys::threads::Crew;
+use crate::sys::threads::ThreadGroup;
 use std::collections::HashMap;
 use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
@@ -20,7 +20,7 @@ const NOTHING_TO_DO: Duration = Duration::from_secs(3600);
 /// Keeps the timetable.
 pub struct Prober {
     members: Arc<Membership>,
-    crew: Arc<Crew>,
+    threads: Arc<ThreadGroup>,
     rounds: HashMap<u64, Round>,
     /// When that was done last.
     looked_up: Instant,
@@ -44,9 +44,9 @@ impl Round {
 }
 
 impl Prober {
-    /// Has these members checked, and their names looked up, by threads of this crew.
-    pub fn new(members: Arc<Membership>, crew: Arc<Crew>) -> Self {
-        Prober { members, crew, rounds: HashMap::new(), looked_up: Instant::now(), lookup: Weak::new() }
+    /// Has these members checked, and their names looked up, by threads of this threads.
+    pub fn new(members: Arc<Membership>, threads: Arc<ThreadGroup>) -> Self {
+        Prober { members, threads, rounds: HashMap::new(), looked_up: Instant::now(), lookup: Weak::new() }
     }
 
     /// Works until the end. Checks that are under way then are broken off, and say nothing about their backends.
@@ -80,7 +80,7 @@ impl Prober {
             }
             round.due = now + next_pause(plan.health.interval, fastrand::f64());
             if round.check.strong_count() == 0 {
-                round.check = begin(&self.crew, plan, backend);
+                round.check = begin(&self.threads, plan, backend);
             }
         }
         self.rounds.values().map(|round| round.due).min()
@@ -102,7 +102,7 @@ impl Prober {
                 members.look_up_names();
                 drop(at_work);
             };
-            if let Err(error) = self.crew.start("names", look_up) {
+            if let Err(error) = self.threads.start("names", look_up) {
                 tracing::warn!("names are not looked up this time: {error}");
             }
         }
@@ -122,11 +122,11 @@ impl Prober {
 }
 
 /// Begins a check. Where there is no thread to be had it is left out: that is not the backend's fault.
-fn begin(crew: &Crew, plan: &Arc<Plan>, backend: &Arc<Backend>) -> Weak<Handle> {
+fn begin(threads: &ThreadGroup, plan: &Arc<Plan>, backend: &Arc<Backend>) -> Weak<Handle> {
     let handle = Arc::new(Handle::default());
     let check = Arc::downgrade(&handle);
     let (plan, backend) = (Arc::clone(plan), Arc::clone(backend));
-    if let Err(error) = crew.start("check", move || make_check(&plan, &backend, &handle)) {
+    if let Err(error) = threads.start("check", move || make_check(&plan, &backend, &handle)) {
         tracing::warn!("a check is left out: {error}");
     }
     check

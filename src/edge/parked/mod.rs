@@ -26,7 +26,7 @@ use super::lifecycle::{Counter, Edge, Running};
 use super::socket::{self, Inherited};
 use crate::error::StartError;
 use crate::queue::{Door, Pressure};
-use crate::sys::threads::Crew;
+use crate::sys::threads::ThreadGroup;
 use acceptor::Doorkeeper;
 use buffer_budget::Memory;
 use crossbeam_channel::{Sender, bounded};
@@ -114,7 +114,8 @@ impl Edge for ParkedEdge {
         let (stop, stopped) = bounded(0);
         let most = self.options.max_connections_per_client;
         let clients = (most > 0).then(|| Clients::with_at_most(most));
-        let mut serving = Serving { shared, listeners: Vec::new(), stop: Some(stop), crew: Crew::default() };
+        let mut serving =
+            Serving { shared, listeners: Vec::new(), stop: Some(stop), threads: ThreadGroup::default() };
         for (listener, _) in self.listeners {
             let listener = Arc::new(listener);
             let keeper = Doorkeeper {
@@ -125,10 +126,10 @@ impl Edge for ParkedEdge {
                 stop: stopped.clone(),
             };
             serving.listeners.push(listener);
-            serving.crew.start("door", move || keeper.run())?;
+            serving.threads.start("door", move || keeper.run())?;
         }
         let poller = Poller { poll, recalls, door, shared: Arc::clone(&serving.shared), tick };
-        serving.crew.start("poller", move || poller.run())?;
+        serving.threads.start("poller", move || poller.run())?;
         Ok(Box::new(serving))
     }
 }
@@ -166,7 +167,7 @@ struct Serving {
     shared: Arc<Shared>,
     listeners: Vec<Arc<TcpListener>>,
     stop: Option<Sender<()>>,
-    crew: Crew,
+    threads: ThreadGroup,
 }
 
 impl Running for Serving {
@@ -193,7 +194,7 @@ impl Running for Serving {
 
     fn finish(mut self: Box<Self>, deadline: Instant) -> usize {
         self.end();
-        self.crew.join(deadline)
+        self.threads.join(deadline)
     }
 }
 

@@ -9,7 +9,7 @@
 //!   traffic many short connections each set one waiting connection free.
 
 use crate::error::StartError;
-use crate::sys::threads::Crew;
+use crate::sys::threads::ThreadGroup;
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded, select};
 use std::io::{self, Read, Write};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, Shutdown, SocketAddr, TcpStream};
@@ -99,12 +99,12 @@ impl Pulse {
     ///
     /// # Errors
     /// When no thread can be started.
-    pub fn start<R>(patient: Patient<R>, crew: &Crew) -> Result<Self, StartError>
+    pub fn start<R>(patient: Patient<R>, threads: &ThreadGroup) -> Result<Self, StartError>
     where
         R: Fn() -> bool + Send + 'static,
     {
         let (_stop, stopped) = bounded(0);
-        crew.start("edge-pulse", move || patient.keep_alive(&stopped))?;
+        threads.start("edge-pulse", move || patient.keep_alive(&stopped))?;
         Ok(Pulse { _stop })
     }
 }

@@ -9,7 +9,7 @@ use crate::edge::lifecycle::{Counter, Edge, Running};
 use crate::edge::socket::{self, Hold, Inherited};
 use crate::error::StartError;
 use crate::queue::Door;
-use crate::sys::threads::Crew;
+use crate::sys::threads::ThreadGroup;
 use crossbeam_channel::bounded;
 use std::net::{SocketAddr, TcpListener};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
@@ -59,10 +59,10 @@ impl Edge for TinyEdge {
 
     fn start(self: Box<Self>, door: Door) -> Result<Box<dyn Running>, StartError> {
         let (refusals, chores) = bounded::<Chore>(REFUSALS);
-        let crew = Crew::default();
+        let threads = ThreadGroup::default();
         for number in 0..REFUSERS {
             let chores = chores.clone();
-            crew.start(
+            threads.start(
                 format!("refuse-{number}"),
                 move || while chores.recv().is_ok_and(Chore::carry_out) {},
             )?;
@@ -84,7 +84,7 @@ impl Edge for TinyEdge {
             quiet: self.read_timeout + Duration::from_secs(1),
             servers: Mutex::default(),
             nerve: Arc::clone(&nerve),
-            crew,
+            threads,
         });
         Dispatch::serve(&dispatch, door.clone())?;
         let reviving = Arc::clone(&dispatch);
@@ -95,7 +95,7 @@ impl Edge for TinyEdge {
             nerve,
             signals,
         };
-        let pulse = Pulse::start(patient, &dispatch.crew)?;
+        let pulse = Pulse::start(patient, &dispatch.threads)?;
         Ok(Box::new(Serving { dispatch, pulse: Some(pulse) }))
     }
 }
@@ -137,6 +137,6 @@ impl Running for Serving {
         for _ in 0..REFUSERS {
             let _ = dispatch.shared.chores.send_deadline(Chore::GoHome, deadline); // late: they are left behind
         }
-        dispatch.crew.join(deadline)
+        dispatch.threads.join(deadline)
     }
 }

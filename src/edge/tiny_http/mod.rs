@@ -17,7 +17,7 @@ use super::{Exchange, Line};
 use crate::error::{Refusal, StartError};
 use crate::observe::Outcome;
 use crate::queue::Door;
-use crate::sys::threads::Crew;
+use crate::sys::threads::ThreadGroup;
 use accept_watchdog::Nerve;
 use client_stream::{Chore, TinyLine};
 use crossbeam_channel::Sender;
@@ -58,7 +58,7 @@ struct Dispatch {
     quiet: Duration,
     servers: Mutex<Vec<Arc<Server>>>,
     nerve: Arc<Nerve>,
-    crew: Crew,
+    threads: ThreadGroup,
 }
 
 impl Dispatch {
@@ -74,7 +74,7 @@ impl Dispatch {
         let server = Arc::new(server);
         dispatch.servers.lock().unwrap_or_else(PoisonError::into_inner).push(Arc::clone(&server));
         let this = Arc::clone(dispatch);
-        dispatch.crew.start("edge", move || this.run(&server, &door))
+        dispatch.threads.start("edge", move || this.run(&server, &door))
     }
 
     fn run(&self, server: &Arc<Server>, door: &Door) {

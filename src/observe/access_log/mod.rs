@@ -8,7 +8,7 @@ mod line;
 
 use crate::error::StartError;
 use crate::observe::Outcome;
-use crate::sys::threads::Crew;
+use crate::sys::threads::ThreadGroup;
 use crossbeam_channel::{Receiver, Sender, bounded};
 use std::io::{BufWriter, Write};
 use std::sync::Arc;
@@ -47,11 +47,15 @@ impl AccessLog {
     ///
     /// # Errors
     /// When no thread can be started.
-    pub fn to(format: Format, sink: Box<dyn Write + Send>, crew: &Crew) -> Result<Self, StartError> {
+    pub fn to(
+        format: Format,
+        sink: Box<dyn Write + Send>,
+        threads: &ThreadGroup,
+    ) -> Result<Self, StartError> {
         let (sender, lines) = bounded(WAITING);
         let log = AccessLog { lines: Some((format, sender)), dropped: Arc::default() };
         let dropped = Arc::clone(&log.dropped);
-        crew.start("access-log", move || write_lines(&lines, sink, &dropped))?;
+        threads.start("access-log", move || write_lines(&lines, sink, &dropped))?;
         Ok(log)
     }
 
