@@ -10,7 +10,7 @@ use crate::error::Refusal;
 use crate::forward::retry::{self, Next};
 use crate::forward::{Failed, Forwarder, Reply};
 use crate::observe::{Ended, Progress, Recorder, Sent};
-use crate::queue::Seat;
+use crate::queue::JobReceiver;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -39,10 +39,10 @@ impl Worker {
     }
 
     /// Serves requests until the queue is closed and empty.
-    pub fn run(mut self, mut seat: Seat) {
+    pub fn run(mut self, mut receiver: JobReceiver) {
         loop {
             let idle = self.plan.get().forward.upstream_idle_timeout;
-            let Some(mut exchange) = seat.take(idle, &|| self.forwarder.close_idle()) else { return };
+            let Some(mut exchange) = receiver.take(idle, &|| self.forwarder.close_idle()) else { return };
             // A panic costs one request.
             if catch_unwind(AssertUnwindSafe(|| self.serve(&mut exchange))).is_err() {
                 tracing::error!("a request made this worker panic; it goes on with the next one");

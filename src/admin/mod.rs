@@ -20,7 +20,7 @@ use crate::edge::response::Scratch;
 use crate::edge::{self, Exchange};
 use crate::error::StartError;
 use crate::observe::Recorder;
-use crate::queue::{self, Seat};
+use crate::queue::{self, JobReceiver};
 use crate::sys::threads::ThreadGroup;
 pub use control::{BackendChange, Control, Insight, Props, Rejected, Reloaded, TrafficChange};
 use http::header::WWW_AUTHENTICATE;
@@ -124,14 +124,14 @@ impl Admin {
         let Admin { edge, address, token } = self;
         let threads = ThreadGroup::default();
         let options = queue::Options { capacity: MOST_CONNECTIONS, ..Default::default() };
-        let (door, seats, foreman) = queue::open(ANSWERERS, options, Arc::new(Recorder::off()));
+        let (jobs, receivers, monitor) = queue::open(ANSWERERS, options, Arc::new(Recorder::off()));
         let desk = Arc::new(Desk { control, insight, props, address, token });
-        for (number, seat) in seats.into_iter().enumerate() {
+        for (number, receiver) in receivers.into_iter().enumerate() {
             let desk = Arc::clone(&desk);
-            threads.start(format!("admin-{number}"), move || desk.answer_all(seat))?;
+            threads.start(format!("admin-{number}"), move || desk.answer_all(receiver))?;
         }
-        threads.start("admin-foreman", move || foreman.run())?;
-        Ok(RunningAdmin { edge: Box::new(edge).start(door)?, threads })
+        threads.start("admin-monitor", move || monitor.run())?;
+        Ok(RunningAdmin { edge: Box::new(edge).start(jobs)?, threads })
     }
 }
 
@@ -158,9 +158,9 @@ struct Desk {
 
 impl Desk {
     /// Answers requests until the queue is closed and empty.
-    fn answer_all(&self, mut seat: Seat) {
+    fn answer_all(&self, mut receiver: JobReceiver) {
         let mut scratch = Scratch::default();
-        while let Some(mut exchange) = seat.take(Duration::MAX, &|| ()) {
+        while let Some(mut exchange) = receiver.take(Duration::MAX, &|| ()) {
             let answered = catch_unwind(AssertUnwindSafe(|| {
                 self.answer(&mut exchange).send(&mut exchange, &mut scratch);
             }));

@@ -14,7 +14,7 @@ use crate::forward::{self, Forwarder};
 use crate::observe::Recorder;
 use crate::observe::access_log::AccessLog;
 use crate::observe::metrics::{History, Overview};
-use crate::queue::{self, Pressure};
+use crate::queue::{self, CongestionSignal};
 use crate::sys::shutdown::Stop;
 use crate::sys::threads::ThreadGroup;
 use crate::worker::{self, Worker};
@@ -110,28 +110,28 @@ impl Balancer {
         };
         let recorder = Recorder::new(log, Arc::clone(members.metrics()), config.workers);
         let recorder = Arc::new(if admin.is_some() { recorder.watched() } else { recorder });
-        let (door, seats, foreman) = queue::open(config.workers, config.queue, Arc::clone(&recorder));
+        let (jobs, receivers, monitor) = queue::open(config.workers, config.queue, Arc::clone(&recorder));
         let queue_timeout = config.queue.timeout;
         let shared = Arc::new(worker::Shared { recorder: Arc::clone(&recorder), queue_timeout });
-        let mut agents = Vec::with_capacity(seats.len());
-        for (number, seat) in seats.into_iter().enumerate() {
+        let mut agents = Vec::with_capacity(receivers.len());
+        for (number, receiver) in receivers.into_iter().enumerate() {
             let mut plan = members.plan().view();
             let forwarder = Forwarder::new(&plan.get().forward, config.edge.limits.head);
             agents.push(forwarder.handle());
             let worker = Worker::new(number, Arc::clone(&shared), plan, forwarder);
-            threads.start(format!("worker-{number}"), move || worker.run(seat))?;
+            threads.start(format!("worker-{number}"), move || worker.run(receiver))?;
         }
-        threads.start("foreman", move || foreman.run())?;
+        threads.start("monitor", move || monitor.run())?;
         let checks = Arc::new(ThreadGroup::default());
         let prober = Prober::new(Arc::clone(&members), Arc::clone(&checks));
         threads.start("probe", move || prober.run())?;
         let mut serving = Serving { edges: Vec::new(), admin: None, members, props, agents, threads, checks };
         for edge in edges {
-            serving.edges.push(edge.start(door.clone())?);
+            serving.edges.push(edge.start(jobs.clone())?);
         }
         serving.members.set_serving(true);
         if let Some(admin) = admin {
-            let overview = serving.overview(&config, listen, recorder, door.pressure());
+            let overview = serving.overview(&config, listen, recorder, jobs.congestion());
             serving.start_admin(admin, overview)?;
         }
         Ok(serving)
@@ -157,7 +157,7 @@ impl Serving {
         config: &Config,
         listen: Vec<SocketAddr>,
         recorder: Arc<Recorder>,
-        pressure: Pressure,
+        congestion: CongestionSignal,
     ) -> Overview {
         let began = Instant::now();
         Overview {
@@ -166,7 +166,7 @@ impl Serving {
             history: History::new(began),
             recorder,
             workers: config.workers,
-            pressure,
+            congestion,
             queue_capacity: config.queue.capacity,
             edge: config.edge_kind,
             listen,

@@ -8,7 +8,7 @@ use crate::edge::tiny_http::TinyEdge;
 use crate::edge::{self, Exchange};
 use crate::error::StartError;
 use crate::observe::Recorder;
-use crate::queue::{self, Seat};
+use crate::queue::{self, JobReceiver};
 use crate::sys::threads::ThreadGroup;
 use http::header::CONTENT_TYPE;
 use http::{HeaderValue, Response, StatusCode};
@@ -79,14 +79,14 @@ impl DemoBackend {
     pub fn start(self) -> Result<RunningBackend, StartError> {
         let DemoBackend { edge, part } = self;
         let (threads, leaving) = (ThreadGroup::default(), Arc::new(AtomicBool::new(false)));
-        let (door, seats, foreman) =
+        let (jobs, receivers, monitor) =
             queue::open(ANSWERERS, queue::Options::default(), Arc::new(Recorder::off()));
-        for (number, seat) in seats.into_iter().enumerate() {
+        for (number, receiver) in receivers.into_iter().enumerate() {
             let (part, leaving) = (Arc::clone(&part), Arc::clone(&leaving));
-            threads.start(format!("answer-{number}"), move || answer_all(seat, &part, &leaving))?;
+            threads.start(format!("answer-{number}"), move || answer_all(receiver, &part, &leaving))?;
         }
-        threads.start("foreman", move || foreman.run())?;
-        let edge = Box::new(edge).start(door)?;
+        threads.start("monitor", move || monitor.run())?;
+        let edge = Box::new(edge).start(jobs)?;
         part.set_runs(true);
         Ok(RunningBackend { edge, threads, part, leaving })
     }
@@ -109,9 +109,9 @@ impl RunningBackend {
     }
 }
 
-fn answer_all(mut seat: Seat, part: &Part, leaving: &AtomicBool) {
+fn answer_all(mut receiver: JobReceiver, part: &Part, leaving: &AtomicBool) {
     let mut scratch = Scratch::default();
-    while let Some(mut exchange) = seat.take(Duration::MAX, &|| ()) {
+    while let Some(mut exchange) = receiver.take(Duration::MAX, &|| ()) {
         part.think(leaving);
         // A client that goes away in the middle is its own business.
         let _ = answer(&mut exchange, part, &mut scratch);

@@ -1,7 +1,7 @@
 //! How any edge is bound, started and ended. What it does in between is in its own module.
 
 use crate::error::StartError;
-use crate::queue::Door;
+use crate::queue::JobSender;
 use std::net::SocketAddr;
 use std::time::Instant;
 
@@ -10,11 +10,11 @@ pub trait Edge: Send {
     /// The addresses that were bound.
     fn local_addrs(&self) -> Vec<SocketAddr>;
 
-    /// Starts serving: every request that comes is offered at the door.
+    /// Starts serving: every request that comes is offered at the jobs.
     ///
     /// # Errors
     /// When a thread cannot be started.
-    fn start(self: Box<Self>, door: Door) -> Result<Box<dyn Running>, StartError>;
+    fn start(self: Box<Self>, jobs: JobSender) -> Result<Box<dyn Running>, StartError>;
 }
 
 /// Says how many there are at the moment.

@@ -1,12 +1,12 @@
 //! Step 2: the bounded queue between the edges and the workers, and which worker wakes.
 //!
-//! The queue is a bounded crossbeam channel. [`Door`] is its entrance: an edge offers a request, and
-//! where the queue is full the client is told so at once. [`Seat`] is a worker's end of it.
+//! The queue is a bounded crossbeam channel. [`JobSender`] is its entrance: an edge offers a request, and
+//! where the queue is full the client is told so at once. [`JobReceiver`] is a worker's end of it.
 //!
 //! **Few workers stay hot.** Workers that wait on slow backends must be many; for fast backends a
 //! few suffice, and each further one that takes part costs a wake-up, a cold stack and a cold
 //! connection. So the first workers, four for each processor, always wait at the channel: the
-//! *core*. The others are a *reserve* that stays at home, asleep, until the [`Foreman`] calls: when
+//! *core*. The others are a *reserve* that stays at home, asleep, until the [`QueueMonitor`] calls: when
 //! requests are waiting and none has been taken for a while, all of the core must be stuck behind
 //! slow backends. A reserve worker then stays for as long as its requests are slow ones and there
 //! are more of them.
@@ -18,7 +18,7 @@ use crate::edge::Exchange;
 use crate::error::Refusal;
 use crate::observe::Recorder;
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, TrySendError, bounded};
-pub use monitor::{Foreman, Pressure};
+pub use monitor::{CongestionSignal, QueueMonitor};
 pub use options::Options;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::*};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -35,8 +35,8 @@ const PATIENCE: Duration = Duration::from_millis(1);
 /// How long a reserve worker waits for its next request before it goes home.
 const LINGER: Duration = Duration::from_millis(200);
 
-/// What door, seats and foreman know of each other.
-struct Board {
+/// What door, receivers and monitor know of each other.
+struct QueueState {
     opened: Instant,
     timeout: Duration,
     /// Workers that wait at the channel.
@@ -46,15 +46,15 @@ struct Board {
     taken: AtomicUsize,
     /// When each waiting request was put in, in microseconds after `opened`; found by its number.
     stamps: Box<[AtomicU64]>,
-    /// The foreman is watching and need not be rung for.
+    /// The monitor is watching and need not be rung for.
     watched: AtomicBool,
     /// Requests have to wait for long.
-    pressed: AtomicBool,
+    congested: AtomicBool,
     bell: Sender<()>,
 }
 
-impl Board {
-    /// Rings for the foreman if more requests wait than workers.
+impl QueueState {
+    /// Rings for the monitor if more requests wait than workers.
     fn look(&self, requests: usize) {
         if requests > self.waiting.load(SeqCst) && !self.watched.load(SeqCst) {
             let _ = self.bell.try_send(()); // full: it has been rung already
@@ -85,13 +85,17 @@ impl Board {
     }
 }
 
-/// Opens a queue for so many workers, with a seat for each.
-pub fn open(workers: usize, options: Options, recorder: Arc<Recorder>) -> (Door, Vec<Seat>, Foreman) {
+/// Opens a queue for so many workers, with a receiver for each.
+pub fn open(
+    workers: usize,
+    options: Options,
+    recorder: Arc<Recorder>,
+) -> (JobSender, Vec<JobReceiver>, QueueMonitor) {
     let (sender, jobs) = bounded(options.capacity);
     let (bell, rung) = bounded(1);
     let (open, closed) = bounded(0);
     let (call, calls) = bounded(0);
-    let board = Arc::new(Board {
+    let state = Arc::new(QueueState {
         opened: Instant::now(),
         timeout: options.timeout,
         waiting: AtomicUsize::new(0),
@@ -99,40 +103,40 @@ pub fn open(workers: usize, options: Options, recorder: Arc<Recorder>) -> (Door,
         taken: AtomicUsize::new(0),
         stamps: (0..options.capacity).map(|_| AtomicU64::new(0)).collect(),
         watched: AtomicBool::new(false),
-        pressed: AtomicBool::new(false),
+        congested: AtomicBool::new(false),
         bell,
     });
     let processors = thread::available_parallelism().map_or(1, usize::from);
     let core = workers.min(CORE_PER_PROCESSOR * processors);
-    let seats = (0..workers).map(|number| Seat {
+    let receivers = (0..workers).map(|number| JobReceiver {
         jobs: jobs.clone(),
-        board: Arc::clone(&board),
+        state: Arc::clone(&state),
         calls: (number >= core).then(|| calls.clone()),
         on_duty: false,
         began: None,
     });
-    let seats = seats.collect();
-    let inlet = Inlet { jobs: sender, board: Arc::clone(&board), recorder: Arc::clone(&recorder) };
-    let foreman = Foreman { jobs, board, rung, closed, call, recorder, again: Some(inlet.clone()) };
-    (Door { inlet, _open: open }, seats, foreman)
+    let receivers = receivers.collect();
+    let inlet = Inlet { jobs: sender, state: Arc::clone(&state), recorder: Arc::clone(&recorder) };
+    let monitor = QueueMonitor { jobs, state, rung, closed, call, recorder, jobs_back: Some(inlet.clone()) };
+    (JobSender { inlet, _open: open }, receivers, monitor)
 }
 
 /// The entrance: where an edge offers requests. The queue closes when the last copy is dropped.
 #[derive(Clone)]
-pub struct Door {
+pub struct JobSender {
     inlet: Inlet,
     _open: Sender<()>,
 }
 
-impl Door {
+impl JobSender {
     /// Puts a request into the queue, or answers 503 where there is no room. Never waits.
     pub fn offer(&self, exchange: Exchange) {
         self.inlet.offer(exchange);
     }
 
     /// A look at how many requests wait, and how long they have to.
-    pub fn pressure(&self) -> Pressure {
-        Pressure(Arc::clone(&self.inlet.board))
+    pub fn congestion(&self) -> CongestionSignal {
+        CongestionSignal(Arc::clone(&self.inlet.state))
     }
 
     /// Where refusals at the door are recorded.
@@ -145,14 +149,14 @@ impl Door {
 #[derive(Clone)]
 struct Inlet {
     jobs: Sender<Exchange>,
-    board: Arc<Board>,
+    state: Arc<QueueState>,
     recorder: Arc<Recorder>,
 }
 
 impl Inlet {
     fn offer(&self, exchange: Exchange) {
-        match self.board.put_in(&self.jobs, exchange) {
-            None => self.board.look(self.jobs.len()),
+        match self.state.put_in(&self.jobs, exchange) {
+            None => self.state.look(self.jobs.len()),
             Some(exchange) => self.recorder.turn_away(exchange, Refusal::QueueFull),
         }
     }
@@ -174,16 +178,16 @@ fn after<T>(
 }
 
 /// A worker's end of the queue.
-pub struct Seat {
+pub struct JobReceiver {
     jobs: Receiver<Exchange>,
-    board: Arc<Board>,
+    state: Arc<QueueState>,
     /// Where a reserve worker waits to be called; a core worker has none.
     calls: Option<Receiver<()>>,
     on_duty: bool,
     began: Option<Instant>,
 }
 
-impl Seat {
+impl JobReceiver {
     /// The next request, or `None` once the queue is closed and empty. A worker that has waited for
     /// `idle` does `on_idle` first, once, and goes on waiting.
     pub fn take(&mut self, idle: Duration, on_idle: &dyn Fn()) -> Option<Exchange> {
@@ -215,20 +219,20 @@ impl Seat {
         let job = match self.jobs.try_recv() {
             Ok(job) => Ok(job),
             Err(_) => {
-                self.board.waiting.fetch_add(1, SeqCst);
+                self.state.waiting.fetch_add(1, SeqCst);
                 let job = match patience {
                     None => self.jobs.recv().map_err(|_| RecvTimeoutError::Disconnected),
                     Some(patience) => self.jobs.recv_timeout(patience),
                 };
-                self.board.waiting.fetch_sub(1, SeqCst);
+                self.state.waiting.fetch_sub(1, SeqCst);
                 job
             }
         };
         if job.is_ok() {
-            self.board.taken.fetch_add(1, Relaxed);
+            self.state.taken.fetch_add(1, Relaxed);
         }
         // The door may have counted on this worker for a further request. It is busy now.
-        self.board.look(self.jobs.len());
+        self.state.look(self.jobs.len());
         job
     }
 }

@@ -1,6 +1,6 @@
 //! The thread that watches the queue while requests wait in it.
 
-use super::{Board, Inlet, PATIENCE};
+use super::{Inlet, PATIENCE, QueueState};
 use crate::edge::Exchange;
 use crate::error::Refusal;
 use crate::observe::Recorder;
@@ -18,25 +18,25 @@ const LONG: Duration = Duration::from_millis(250);
 
 /// Calls the reserve when the core is stuck, and refuses what has waited for too long even if no
 /// worker is free to do so.
-pub struct Foreman {
+pub struct QueueMonitor {
     pub(super) jobs: Receiver<Exchange>,
-    pub(super) board: Arc<Board>,
+    pub(super) state: Arc<QueueState>,
     pub(super) rung: Receiver<()>,
     pub(super) closed: Receiver<()>,
     pub(super) call: Sender<()>,
     pub(super) recorder: Arc<Recorder>,
     /// A way back into the queue.
-    pub(super) again: Option<Inlet>,
+    pub(super) jobs_back: Option<Inlet>,
 }
 
-impl Foreman {
+impl QueueMonitor {
     /// Works until the queue is closed and empty.
     pub fn run(mut self) {
         loop {
             select! {
                 recv(self.rung) -> _ => self.watch(),
                 recv(self.closed) -> _ => {
-                    self.again = None; // the last sender: workers end once the queue is empty
+                    self.jobs_back = None; // the last sender: workers end once the queue is empty
                     self.watch(); // until then they may be needed
                     return;
                 }
@@ -46,25 +46,25 @@ impl Foreman {
 
     /// Watches the queue until it is empty.
     fn watch(&self) {
-        self.board.watched.store(true, SeqCst);
+        self.state.watched.store(true, SeqCst);
         let mut pause = PATIENCE;
-        let mut seen = self.board.taken.load(Relaxed);
+        let mut seen = self.state.taken.load(Relaxed);
         loop {
             thread::sleep(pause);
             self.refuse_expired();
-            self.board.pressed.store(self.board.head_waited() >= LONG, Relaxed);
-            let taken = self.board.taken.load(Relaxed);
+            self.state.congested.store(self.state.head_waited() >= LONG, Relaxed);
+            let taken = self.state.taken.load(Relaxed);
             let stuck = taken == seen;
             seen = taken;
             pause = if stuck && !self.call_reserve(self.jobs.len()) { GLANCE } else { PATIENCE };
             if self.jobs.is_empty() {
-                self.board.watched.store(false, SeqCst);
-                // One that came just before the bell was live again would find nobody.
+                self.state.watched.store(false, SeqCst);
+                // One that came just before the bell was live jobs_back would find nobody.
                 if self.jobs.is_empty() {
-                    self.board.pressed.store(false, Relaxed);
+                    self.state.congested.store(false, Relaxed);
                     return;
                 }
-                self.board.watched.store(true, SeqCst);
+                self.state.watched.store(true, SeqCst);
             }
         }
     }
@@ -76,12 +76,12 @@ impl Foreman {
     }
 
     fn refuse_expired(&self) {
-        while !self.jobs.is_empty() && self.board.head_waited() >= self.board.timeout {
+        while !self.jobs.is_empty() && self.state.head_waited() >= self.state.timeout {
             let Ok(exchange) = self.jobs.try_recv() else { return };
-            self.board.taken.fetch_add(1, Relaxed);
-            match &self.again {
+            self.state.taken.fetch_add(1, Relaxed);
+            match &self.jobs_back {
                 // Another one than was looked at: it loses its place, but nothing else.
-                Some(inlet) if exchange.arrived.elapsed() < self.board.timeout => inlet.offer(exchange),
+                Some(inlet) if exchange.arrived.elapsed() < self.state.timeout => inlet.offer(exchange),
                 _ => self.recorder.turn_away(exchange, Refusal::QueuedTooLong),
             }
         }
@@ -89,12 +89,12 @@ impl Foreman {
 }
 
 /// How many requests wait, and whether they have to for long, seen from elsewhere.
-pub struct Pressure(pub(super) Arc<Board>);
+pub struct CongestionSignal(pub(super) Arc<QueueState>);
 
-impl Pressure {
+impl CongestionSignal {
     /// Has the next one waited for a quarter of a second already?
     pub fn is_on(&self) -> bool {
-        self.0.pressed.load(Relaxed)
+        self.0.congested.load(Relaxed)
     }
 
     /// How many requests wait for a worker.

@@ -7,7 +7,7 @@ use super::slow_client::LOOK_UP;
 use crate::edge::Line;
 use crate::error::Refusal;
 use crate::observe::Outcome;
-use crate::queue::Door;
+use crate::queue::JobSender;
 use crossbeam_channel::{Receiver, RecvTimeoutError};
 use std::io;
 use std::net::{SocketAddr, TcpListener, TcpStream};
@@ -25,7 +25,7 @@ pub struct Doorkeeper {
     pub listener: Arc<TcpListener>,
     pub shared: Arc<Shared>,
     pub clients: Option<Clients>,
-    pub door: Door,
+    pub jobs: JobSender,
     /// Closed when it is time to stop.
     pub stop: Receiver<()>,
 }
@@ -79,7 +79,7 @@ impl Doorkeeper {
 
     fn turn_away(&self, connection: Box<Connection>) {
         let refusal = Refusal::TooManyConnections;
-        self.door.recorder().record(&Outcome::refused(None, connection.peer, Instant::now(), refusal));
+        self.jobs.recorder().record(&Outcome::refused(None, connection.peer, Instant::now(), refusal));
         connection.refuse(refusal, None);
     }
 }

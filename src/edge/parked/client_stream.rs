@@ -154,7 +154,7 @@ impl Connection {
 
     /// May the client be waited for at all?
     fn may_wait(&mut self) -> bool {
-        !self.edge.pressure.is_on() || self.waited.has_permit(&self.edge.permits)
+        !self.edge.congestion.is_on() || self.waited.has_permit(&self.edge.permits)
     }
 
     /// May the client be waited for any longer?

@@ -25,7 +25,7 @@ use super::Options;
 use super::lifecycle::{Counter, Edge, Running};
 use super::socket::{self, Inherited};
 use crate::error::StartError;
-use crate::queue::{Door, Pressure};
+use crate::queue::{CongestionSignal, JobSender};
 use crate::sys::threads::ThreadGroup;
 use acceptor::Doorkeeper;
 use buffer_budget::Memory;
@@ -70,7 +70,7 @@ impl ParkedEdge {
         Ok(ParkedEdge { listeners, options: *options, permits })
     }
 
-    fn shared(&self, lot: Lot, pressure: Pressure) -> Shared {
+    fn shared(&self, lot: Lot, congestion: CongestionSignal) -> Shared {
         let Options { client_body_timeout, client_write_timeout, min_body_rate: rate, .. } = self.options;
         Shared {
             options: self.options,
@@ -79,7 +79,7 @@ impl ParkedEdge {
             farewells: Allowance::of(TURNED_AWAY),
             memory: Memory::new(),
             permits: Allowance::of(self.permits),
-            pressure,
+            congestion,
             upload_pace: Pace { pause: client_body_timeout, rate },
             reply_pace: Pace { pause: client_write_timeout, rate },
             ended: AtomicUsize::new(0),
@@ -103,13 +103,13 @@ impl Edge for ParkedEdge {
         self.listeners.iter().map(|(_, local)| *local).collect()
     }
 
-    fn start(self: Box<Self>, door: Door) -> Result<Box<dyn Running>, StartError> {
+    fn start(self: Box<Self>, jobs: JobSender) -> Result<Box<dyn Running>, StartError> {
         let address = self.listeners.first().map_or(crate::balancer::config::LISTEN, |(_, local)| *local);
         let failed = |cause: io::Error| StartError::Bind { address, cause };
         let poll = Poll::new().map_err(failed)?;
         let places = self.options.max_connections + TURNED_AWAY;
         let (lot, recalls) = Lot::new(places, poll.registry()).map_err(failed)?;
-        let shared = Arc::new(self.shared(lot, door.pressure()));
+        let shared = Arc::new(self.shared(lot, jobs.congestion()));
         let tick = self.tick();
         let (stop, stopped) = bounded(0);
         let most = self.options.max_connections_per_client;
@@ -122,13 +122,13 @@ impl Edge for ParkedEdge {
                 listener: Arc::clone(&listener),
                 shared: Arc::clone(&serving.shared),
                 clients: clients.clone(),
-                door: door.clone(),
+                jobs: jobs.clone(),
                 stop: stopped.clone(),
             };
             serving.listeners.push(listener);
-            serving.threads.start("door", move || keeper.run())?;
+            serving.threads.start("jobs", move || keeper.run())?;
         }
-        let poller = Poller { poll, recalls, door, shared: Arc::clone(&serving.shared), tick };
+        let poller = Poller { poll, recalls, jobs, shared: Arc::clone(&serving.shared), tick };
         serving.threads.start("poller", move || poller.run())?;
         Ok(Box::new(serving))
     }
@@ -147,7 +147,7 @@ struct Shared {
     /// Workers that may still wait for a client.
     permits: Allowance,
     /// Whether requests have to wait for one.
-    pressure: Pressure,
+    congestion: CongestionSignal,
     upload_pace: Pace,
     reply_pace: Pace,
     /// Clients that were cut off because others were being waited for.

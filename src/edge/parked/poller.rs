@@ -7,7 +7,7 @@ use super::slab::{Recall, WAKE};
 use crate::edge::{Exchange, Line, socket};
 use crate::error::Refusal;
 use crate::observe::Outcome;
-use crate::queue::Door;
+use crate::queue::JobSender;
 use crossbeam_channel::Receiver;
 use mio::event::Event;
 use mio::{Events, Poll};
@@ -27,11 +27,11 @@ const PIECE: usize = 64 << 10;
 const TURN: usize = 16;
 
 /// Reads what has come, without ever waiting for it, and offers each request that is whole at the
-/// queue's door.
+/// queue's jobs.
 pub struct Poller {
     pub poll: Poll,
     pub recalls: Receiver<Recall>,
-    pub door: Door,
+    pub jobs: JobSender,
     pub shared: Arc<Shared>,
     /// How often it looks whose time is over.
     pub tick: Duration,
@@ -146,13 +146,13 @@ impl Poller {
     fn go(&self, connection: Box<Connection>, step: Step) {
         match step {
             Step::More => self.park(connection),
-            Step::Ready(checked) => self.door.offer(self.exchange(connection, checked)),
+            Step::Ready(checked) => self.jobs.offer(self.exchange(connection, checked)),
             Step::Refuse(refusal, Some(checked)) => {
-                self.door.recorder().turn_away(self.exchange(connection, *checked), refusal);
+                self.jobs.recorder().turn_away(self.exchange(connection, *checked), refusal);
             }
             Step::Refuse(refusal, None) => {
                 let outcome = Outcome::refused(None, connection.peer, Instant::now(), refusal);
-                self.door.recorder().record(&outcome);
+                self.jobs.recorder().record(&outcome);
                 connection.refuse(refusal, None);
             }
         }

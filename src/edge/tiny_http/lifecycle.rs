@@ -8,7 +8,7 @@ use crate::edge::Options;
 use crate::edge::lifecycle::{Counter, Edge, Running};
 use crate::edge::socket::{self, Hold, Inherited};
 use crate::error::StartError;
-use crate::queue::Door;
+use crate::queue::JobSender;
 use crate::sys::threads::ThreadGroup;
 use crossbeam_channel::bounded;
 use std::net::{SocketAddr, TcpListener};
@@ -57,7 +57,7 @@ impl Edge for TinyEdge {
         vec![self.local]
     }
 
-    fn start(self: Box<Self>, door: Door) -> Result<Box<dyn Running>, StartError> {
+    fn start(self: Box<Self>, jobs: JobSender) -> Result<Box<dyn Running>, StartError> {
         let (refusals, chores) = bounded::<Chore>(REFUSALS);
         let threads = ThreadGroup::default();
         for number in 0..REFUSERS {
@@ -86,12 +86,12 @@ impl Edge for TinyEdge {
             nerve: Arc::clone(&nerve),
             threads,
         });
-        Dispatch::serve(&dispatch, door.clone())?;
+        Dispatch::serve(&dispatch, jobs.clone())?;
         let reviving = Arc::clone(&dispatch);
         let patient = Patient {
             address: self.local,
             read_timeout: self.read_timeout,
-            revive: move || Dispatch::serve(&reviving, door.clone()).is_ok(),
+            revive: move || Dispatch::serve(&reviving, jobs.clone()).is_ok(),
             nerve,
             signals,
         };

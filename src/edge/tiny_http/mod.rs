@@ -1,7 +1,7 @@
 //! Step 1a: the tiny_http edge, the one to read first.
 //!
 //! tiny_http accepts, gives each connection a thread, and reads heads. `Dispatch` takes each request
-//! from it, checks it, and offers it at the queue's door; what workers read and write afterwards goes
+//! from it, checks it, and offers it at the queue's jobs; what workers read and write afterwards goes
 //! through a `TinyLine`. The rest answers for what tiny_http leaves open: it cannot close a connection
 //! and reads unread bodies into memory (`client_stream`), and stops accepting after one error (`accept_watchdog`).
 
@@ -16,7 +16,7 @@ use super::socket;
 use super::{Exchange, Line};
 use crate::error::{Refusal, StartError};
 use crate::observe::Outcome;
-use crate::queue::Door;
+use crate::queue::JobSender;
 use crate::sys::threads::ThreadGroup;
 use accept_watchdog::Nerve;
 use client_stream::{Chore, TinyLine};
@@ -49,7 +49,7 @@ struct Shared {
     chores: Sender<Chore>,
 }
 
-/// Takes requests from tiny_http and offers them at the door.
+/// Takes requests from tiny_http and offers them at the jobs.
 struct Dispatch {
     listener: TcpListener,
     shared: Arc<Shared>,
@@ -64,7 +64,7 @@ struct Dispatch {
 impl Dispatch {
     /// Starts a server on the listener, and the thread that takes its requests. When accepting has
     /// failed this is called again: the old server's connections are still served by their thread.
-    fn serve(dispatch: &Arc<Self>, door: Door) -> Result<(), StartError> {
+    fn serve(dispatch: &Arc<Self>, jobs: JobSender) -> Result<(), StartError> {
         let failed = |cause| StartError::Bind { address: dispatch.shared.local, cause };
         if !socket::has_descriptors(&dispatch.listener) {
             return Err(failed(io::Error::other("there are no file descriptors left")));
@@ -74,17 +74,17 @@ impl Dispatch {
         let server = Arc::new(server);
         dispatch.servers.lock().unwrap_or_else(PoisonError::into_inner).push(Arc::clone(&server));
         let this = Arc::clone(dispatch);
-        dispatch.threads.start("edge", move || this.run(&server, &door))
+        dispatch.threads.start("edge", move || this.run(&server, &jobs))
     }
 
-    fn run(&self, server: &Arc<Server>, door: &Door) {
+    fn run(&self, server: &Arc<Server>, jobs: &JobSender) {
         let alive = Arc::new(()); // a copy with each request: is any of this server's still open?
         let mut retired = false;
         while !self.shared.finished.load(SeqCst) {
             match self.receive(server) {
                 Ok(Some(request)) => {
                     // Nobody would take the next request if this thread ended.
-                    if catch_unwind(AssertUnwindSafe(|| self.admit(request, &alive, door))).is_err() {
+                    if catch_unwind(AssertUnwindSafe(|| self.admit(request, &alive, jobs))).is_err() {
                         tracing::error!("a request made the edge panic; it goes on with the next one");
                     }
                 }
@@ -118,8 +118,8 @@ impl Dispatch {
         server.recv_timeout(self.quiet)
     }
 
-    /// One request: checked, then offered at the door or refused.
-    fn admit(&self, request: Request, alive: &Arc<()>, door: &Door) {
+    /// One request: checked, then offered at the jobs or refused.
+    fn admit(&self, request: Request, alive: &Arc<()>, jobs: &JobSender) {
         self.nerve.request();
         let Some(peer) = request.remote_addr().copied() else { return }; // a TCP client has one
         let arrived = Instant::now();
@@ -137,9 +137,9 @@ impl Dispatch {
             State::Shut => return line.leave(Chore::Linger),
         }
         match checked {
-            Ok(checked) => door.offer(Exchange::new(checked, peer, self.limits.body, line)),
+            Ok(checked) => jobs.offer(Exchange::new(checked, peer, self.limits.body, line)),
             Err(refusal) => {
-                door.recorder().record(&Outcome::refused(None, peer, arrived, refusal));
+                jobs.recorder().record(&Outcome::refused(None, peer, arrived, refusal));
                 line.refuse(refusal, None);
             }
         }

@@ -11,7 +11,7 @@ use crate::edge::{Kind, lifecycle::Counter};
 use crate::observe::Recorder;
 use crate::observe::recent::Glimpse;
 use crate::observe::worker_status::Doing;
-use crate::queue::Pressure;
+use crate::queue::CongestionSignal;
 use crossbeam_channel::{Receiver, RecvTimeoutError};
 use jiff::Timestamp;
 use serde_json::{Value, json};
@@ -35,7 +35,7 @@ pub struct Overview {
     /// How many workers there are.
     pub workers: usize,
     /// The queue in front of them.
-    pub pressure: Pressure,
+    pub congestion: CongestionSignal,
     /// How many requests may wait in it.
     pub queue_capacity: usize,
     /// Which edge takes requests in.
@@ -132,7 +132,7 @@ impl Insight for Overview {
         let plan = self.members.plan().get();
         self.metrics.text(&Moment {
             backends: &plan.chooser.backends,
-            queue_depth: self.pressure.depth(),
+            queue_depth: self.congestion.depth(),
             workers: self.workers,
             workers_busy: self.recorder.busy(),
             connections: self.connections(),
@@ -154,7 +154,7 @@ impl Insight for Overview {
             "strategy": plan.chooser.strategy.name(),
             "next": next(&plan),
             "connections": self.connections(),
-            "queue_depth": self.pressure.depth(),
+            "queue_depth": self.congestion.depth(),
             "queue_capacity": self.queue_capacity,
             "workers": self.workers,
             "workers_busy": self.recorder.busy(),
