@@ -130,7 +130,7 @@ impl Admin {
             let desk = Arc::clone(&desk);
             threads.start(format!("admin-{number}"), move || desk.answer_all(receiver))?;
         }
-        threads.start("admin-monitor", move || monitor.run())?;
+        threads.start("admin-queue-monitor", move || monitor.run())?;
         Ok(RunningAdmin { edge: Box::new(edge).start(jobs)?, threads })
     }
 }

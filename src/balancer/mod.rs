@@ -121,10 +121,10 @@ impl Balancer {
             let worker = Worker::new(number, Arc::clone(&shared), plan, forwarder);
             threads.start(format!("worker-{number}"), move || worker.run(receiver))?;
         }
-        threads.start("monitor", move || monitor.run())?;
+        threads.start("queue-monitor", move || monitor.run())?;
         let checks = Arc::new(ThreadGroup::default());
         let prober = Prober::new(Arc::clone(&members), Arc::clone(&checks));
-        threads.start("probe", move || prober.run())?;
+        threads.start("health", move || prober.run())?;
         let mut serving = Serving { edges: Vec::new(), admin: None, members, props, agents, threads, checks };
         for edge in edges {
             serving.edges.push(edge.start(jobs.clone())?);

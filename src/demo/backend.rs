@@ -85,7 +85,7 @@ impl DemoBackend {
             let (part, leaving) = (Arc::clone(&part), Arc::clone(&leaving));
             threads.start(format!("answer-{number}"), move || answer_all(receiver, &part, &leaving))?;
         }
-        threads.start("monitor", move || monitor.run())?;
+        threads.start("queue-monitor", move || monitor.run())?;
         let edge = Box::new(edge).start(jobs)?;
         part.set_runs(true);
         Ok(RunningBackend { edge, threads, part, leaving })

@@ -2,7 +2,7 @@
 
 use super::body::Incoming;
 use super::connection::{Connection, Phase, Upload};
-use super::slow_client::{Pace, TooSlow};
+use super::slow_client::{SlowClientPolicy, TooSlow};
 use crate::edge::response::{self, End};
 use crate::edge::{Line, socket};
 use crate::error::Refusal;
@@ -47,7 +47,7 @@ impl Line for Connection {
 
     fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
         if !mem::replace(&mut self.replying, true) {
-            self.waited.turn_round();
+            self.wait.turn_round();
         }
         self.send(bytes)
     }
@@ -102,12 +102,12 @@ impl Connection {
         }
     }
 
-    /// Waits for bytes of a body, as long as this client may be waited for. Those that come late are the
+    /// Waits for bytes of a body, as long as this client may be wait for. Those that come late are the
     /// last: they may be the end of the body, and then nothing was late.
     fn receive(&mut self, buf: &mut [u8]) -> io::Result<usize> {
-        self.waited.may_go_on().map_err(|_| io::Error::other(Refusal::ClientTooSlow))?;
+        self.wait.may_go_on().map_err(|_| io::Error::other(Refusal::ClientTooSlow))?;
         if !mem::replace(&mut self.ignored, true) {
-            self.edge.lot.ignore(self.stream.as_raw_fd());
+            self.edge.slab.ignore(self.stream.as_raw_fd());
         }
         loop {
             let began = Instant::now();
@@ -119,7 +119,7 @@ impl Connection {
                 Err(error) if is_pause(&error) => 0,
                 Err(_) => return Err(io::Error::other(Refusal::ClientGone)),
             };
-            let patience = self.note(began, n, self.edge.upload_pace);
+            let patience = self.note(began, n, self.edge.upload_policy);
             match patience {
                 _ if n > 0 => return Ok(n),
                 Err(_) => return Err(io::Error::other(Refusal::ClientTooSlow)),
@@ -128,10 +128,10 @@ impl Connection {
         }
     }
 
-    /// Waits for the client to take it all, as long as it may be waited for.
+    /// Waits for the client to take it all, as long as it may be wait for.
     fn send(&mut self, mut bytes: &[u8]) -> io::Result<()> {
         while !bytes.is_empty() {
-            self.waited.may_go_on().map_err(|_| ErrorKind::TimedOut)?;
+            self.wait.may_go_on().map_err(|_| ErrorKind::TimedOut)?;
             let began = Instant::now();
             let written = if self.may_wait() {
                 self.stream.write(bytes)
@@ -144,7 +144,7 @@ impl Connection {
                 Err(error) => return Err(error),
             };
             bytes = &bytes[n..];
-            let patience = self.note(began, n, self.edge.reply_pace);
+            let patience = self.note(began, n, self.edge.reply_policy);
             if !bytes.is_empty() {
                 patience.map_err(|_| ErrorKind::TimedOut)?;
             }
@@ -152,19 +152,19 @@ impl Connection {
         Ok(())
     }
 
-    /// May the client be waited for at all?
+    /// May the client be wait for at all?
     fn may_wait(&mut self) -> bool {
-        !self.edge.congestion.is_on() || self.waited.has_permit(&self.edge.permits)
+        !self.edge.congestion.is_on() || self.wait.has_permit(&self.edge.permits)
     }
 
-    /// May the client be waited for any longer?
-    fn note(&mut self, began: Instant, moved: usize, pace: Pace) -> Result<(), TooSlow> {
+    /// May the client be wait for any longer?
+    fn note(&mut self, began: Instant, moved: usize, policy: SlowClientPolicy) -> Result<(), TooSlow> {
         if self.edge.finished.load(Relaxed) {
             return Err(TooSlow::Client);
         }
         let noted = match moved == 0 && !self.may_wait() {
             true => Err(TooSlow::NoPermit),
-            false => self.waited.note(began.elapsed(), moved, &pace, &self.edge.permits),
+            false => self.wait.note(began.elapsed(), moved, &policy, &self.edge.permits),
         };
         if noted == Err(TooSlow::NoPermit) {
             let ended = self.edge.ended.fetch_add(1, Relaxed) + 1;
@@ -175,7 +175,7 @@ impl Connection {
         noted
     }
 
-    /// Goes back to its place. `again`: there is something to look at already.
+    /// Goes back to its slot. `again`: there is something to look at already.
     pub fn park(mut self: Box<Self>, again: bool) {
         let edge = Arc::clone(&self.edge);
         if edge.finished.load(SeqCst) || !self.is_watched() {
@@ -183,13 +183,13 @@ impl Connection {
         }
         // While the balancer is stopping, whoever waits for nothing is let go.
         let idle = matches!(self.phase, Phase::Idle);
-        edge.lot.park(self, again || (idle && edge.draining.load(SeqCst)));
+        edge.slab.park(self, again || (idle && edge.draining.load(SeqCst)));
     }
 
     /// Makes sure that the poller hears of it.
     fn is_watched(&mut self) -> bool {
         let ignored = mem::take(&mut self.ignored);
-        !ignored || self.edge.lot.watch(self.place(), self.stream.as_raw_fd()).is_ok()
+        !ignored || self.edge.slab.watch(self.slot(), self.stream.as_raw_fd()).is_ok()
     }
 
     /// Cuts it off visibly.

@@ -1,11 +1,11 @@
 //! One client's connection, and what its bytes mean.
 
-use super::Shared;
+use super::EdgeState;
 use super::body::Incoming;
 use super::parser::{self, Scan};
-use super::per_address::Ticket;
-use super::semaphore::Taken;
-use super::slow_client::Waited;
+use super::per_address::AddressGuard;
+use super::semaphore::Permit;
+use super::slow_client::ClientWait;
 use crate::edge::request_head::Body;
 use crate::edge::socket;
 use crate::error::Refusal;
@@ -17,7 +17,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering::SeqCst;
 use std::time::{Duration, Instant};
 
-/// A request body up to this size is waited for here, and costs no worker meanwhile.
+/// A request body up to this size is wait for here, and costs no worker meanwhile.
 pub const GATHERED: usize = 64 << 10;
 
 /// Who sends chunks may mean them to be read as they come: so long they are gathered, and not longer.
@@ -67,19 +67,19 @@ pub struct Upload {
     pub given: usize,
     /// What is to be sent before the body comes: `100 Continue`, if the client waits for it.
     pub go_ahead: &'static [u8],
-    memory: Option<Taken>,
+    buffer_budget: Option<Permit>,
 }
 
-/// A connection. Dropped, it is closed, and its place is free.
+/// A connection. Dropped, it is closed, and its slot is free.
 pub struct Connection {
     pub(super) stream: TcpStream,
     pub(super) peer: SocketAddr,
-    pub(super) edge: Arc<Shared>,
+    pub(super) edge: Arc<EdgeState>,
     pub(super) phase: Phase,
     /// Bytes that have been read and not understood yet.
     pub(super) input: Vec<u8>,
     pub(super) upload: Upload,
-    pub(super) waited: Waited,
+    pub(super) wait: ClientWait,
     pub(super) replying: bool,
     /// The poller does not hear of it: a worker waits for its bytes.
     pub(super) ignored: bool,
@@ -87,22 +87,22 @@ pub struct Connection {
     pub(super) served: u64,
     /// There may be more to read than will be announced: bytes that were left, or the end.
     pub(super) unread: bool,
-    place: usize,
+    slot: usize,
     until: Instant,
     scan: Scan,
     under_way: bool,
-    _allowed: Taken,
-    _ticket: Option<Ticket>,
+    _allowed: Permit,
+    _ticket: Option<AddressGuard>,
 }
 
 impl Connection {
-    /// A new connection, in this place. `allowed` and `ticket` are what it holds of the limits.
+    /// A new connection, in this slot. `allowed` and `ticket` are what it holds of the limits.
     pub fn new(
         (stream, peer): (TcpStream, SocketAddr),
-        place: usize,
-        edge: Arc<Shared>,
-        allowed: Taken,
-        ticket: Option<Ticket>,
+        slot: usize,
+        edge: Arc<EdgeState>,
+        allowed: Permit,
+        ticket: Option<AddressGuard>,
     ) -> Box<Self> {
         let until = Instant::now() + edge.options.idle_timeout;
         Box::new(Connection {
@@ -112,12 +112,12 @@ impl Connection {
             phase: Phase::Idle,
             input: Vec::new(),
             upload: Upload::default(),
-            waited: Waited::default(),
+            wait: ClientWait::default(),
             replying: false,
             ignored: false,
             served: 0,
             unread: false,
-            place,
+            slot,
             until,
             scan: Scan::default(),
             under_way: false,
@@ -126,9 +126,9 @@ impl Connection {
         })
     }
 
-    /// The place in the lot that is its own.
-    pub fn place(&self) -> usize {
-        self.place
+    /// The slot in the slab that is its own.
+    pub fn slot(&self) -> usize {
+        self.slot
     }
 
     /// How long it may go on waiting for its client.
@@ -155,8 +155,8 @@ impl Connection {
     fn read_head(&mut self, bytes: Cow<'_, [u8]>) -> Step {
         let limits = &self.edge.options.limits;
         match self.scan.head(&bytes, limits) {
-            Ok(Some(place)) => match parser::head(&bytes[place.clone()], limits) {
-                Ok(checked) => self.begin(checked, &bytes[place.end..]),
+            Ok(Some(span)) => match parser::head(&bytes[span.clone()], limits) {
+                Ok(checked) => self.begin(checked, &bytes[span.end..]),
                 Err(refusal) => Step::Refuse(refusal, None),
             },
             Ok(None) => {
@@ -185,9 +185,9 @@ impl Connection {
         self.upload = Upload { incoming: Incoming::of(*body), go_ahead, ..Upload::default() };
         self.start_work();
         if (1..=GATHERED).contains(&size) && self.has_gone_ahead() {
-            self.upload.memory = self.edge.memory.take(size);
+            self.upload.buffer_budget = self.edge.buffer_budget.take(size);
         }
-        if self.upload.memory.is_none() {
+        if self.upload.buffer_budget.is_none() {
             self.input = rest.to_vec();
             self.phase = Phase::AtWork;
             return Step::Ready(checked);
@@ -226,7 +226,7 @@ impl Connection {
         if let Phase::Gathering(checked, began) = &self.phase {
             self.until = match checked.1 {
                 Body::Chunked => *began + CHUNKS_GATHERED_FOR,
-                _ => self.edge.upload_pace.deadline(*began, Instant::now(), moved),
+                _ => self.edge.upload_policy.deadline(*began, Instant::now(), moved),
             };
         }
         Step::More
@@ -289,7 +289,7 @@ impl Connection {
 
     fn finish_work(&mut self) {
         self.upload = Upload::default();
-        self.waited = Waited::default();
+        self.wait = ClientWait::default();
         self.replying = false;
         if mem::take(&mut self.under_way) {
             self.edge.under_way.fetch_sub(1, SeqCst);
@@ -300,6 +300,6 @@ impl Connection {
 impl Drop for Connection {
     fn drop(&mut self) {
         self.finish_work();
-        self.edge.lot.release(self.place);
+        self.edge.slab.release(self.slot);
     }
 }

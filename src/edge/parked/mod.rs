@@ -27,15 +27,15 @@ use super::socket::{self, Inherited};
 use crate::error::StartError;
 use crate::queue::{CongestionSignal, JobSender};
 use crate::sys::threads::ThreadGroup;
-use acceptor::Doorkeeper;
-use buffer_budget::Memory;
+use acceptor::Acceptor;
+use buffer_budget::BufferBudget;
 use crossbeam_channel::{Sender, bounded};
 use mio::Poll;
-use per_address::Clients;
+use per_address::PerAddressLimit;
 use poller::Poller;
-use semaphore::Allowance;
-use slab::Lot;
-use slow_client::{LOOK_UP, Pace};
+use semaphore::Semaphore;
+use slab::ConnectionSlab;
+use slow_client::{SlowClientPolicy, WAKE_INTERVAL};
 use std::io;
 use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
@@ -59,7 +59,7 @@ impl ParkedEdge {
     /// # Errors
     /// When an address cannot be bound.
     pub fn bind(addresses: &[SocketAddr], options: &Options, permits: usize) -> Result<Self, StartError> {
-        let inherited = Inherited { read: None, write: LOOK_UP };
+        let inherited = Inherited { read: None, write: WAKE_INTERVAL };
         let bind = |address: &SocketAddr| {
             let failed = |cause| StartError::Bind { address: *address, cause };
             let listener = socket::listen(*address, inherited).map_err(failed)?;
@@ -70,18 +70,18 @@ impl ParkedEdge {
         Ok(ParkedEdge { listeners, options: *options, permits })
     }
 
-    fn shared(&self, lot: Lot, congestion: CongestionSignal) -> Shared {
+    fn shared(&self, slab: ConnectionSlab, congestion: CongestionSignal) -> EdgeState {
         let Options { client_body_timeout, client_write_timeout, min_body_rate: rate, .. } = self.options;
-        Shared {
+        EdgeState {
             options: self.options,
-            lot,
-            connections: Allowance::of(self.options.max_connections),
-            farewells: Allowance::of(TURNED_AWAY),
-            memory: Memory::new(),
-            permits: Allowance::of(self.permits),
+            slab,
+            connections: Semaphore::of(self.options.max_connections),
+            refusals: Semaphore::of(TURNED_AWAY),
+            buffer_budget: BufferBudget::new(),
+            permits: Semaphore::of(self.permits),
             congestion,
-            upload_pace: Pace { pause: client_body_timeout, rate },
-            reply_pace: Pace { pause: client_write_timeout, rate },
+            upload_policy: SlowClientPolicy { pause: client_body_timeout, rate },
+            reply_policy: SlowClientPolicy { pause: client_write_timeout, rate },
             ended: AtomicUsize::new(0),
             under_way: AtomicUsize::new(0),
             stopping: AtomicBool::new(false),
@@ -108,17 +108,21 @@ impl Edge for ParkedEdge {
         let failed = |cause: io::Error| StartError::Bind { address, cause };
         let poll = Poll::new().map_err(failed)?;
         let places = self.options.max_connections + TURNED_AWAY;
-        let (lot, recalls) = Lot::new(places, poll.registry()).map_err(failed)?;
-        let shared = Arc::new(self.shared(lot, jobs.congestion()));
+        let (slab, wake_ups) = ConnectionSlab::new(places, poll.registry()).map_err(failed)?;
+        let shared = Arc::new(self.shared(slab, jobs.congestion()));
         let tick = self.tick();
         let (stop, stopped) = bounded(0);
         let most = self.options.max_connections_per_client;
-        let clients = (most > 0).then(|| Clients::with_at_most(most));
-        let mut serving =
-            Serving { shared, listeners: Vec::new(), stop: Some(stop), threads: ThreadGroup::default() };
+        let clients = (most > 0).then(|| PerAddressLimit::with_at_most(most));
+        let mut serving = RunningParkedEdge {
+            shared,
+            listeners: Vec::new(),
+            stop: Some(stop),
+            threads: ThreadGroup::default(),
+        };
         for (listener, _) in self.listeners {
             let listener = Arc::new(listener);
-            let keeper = Doorkeeper {
+            let keeper = Acceptor {
                 listener: Arc::clone(&listener),
                 shared: Arc::clone(&serving.shared),
                 clients: clients.clone(),
@@ -126,31 +130,31 @@ impl Edge for ParkedEdge {
                 stop: stopped.clone(),
             };
             serving.listeners.push(listener);
-            serving.threads.start("jobs", move || keeper.run())?;
+            serving.threads.start("acceptor", move || keeper.run())?;
         }
-        let poller = Poller { poll, recalls, jobs, shared: Arc::clone(&serving.shared), tick };
+        let poller = Poller { poll, wake_ups, jobs, shared: Arc::clone(&serving.shared), tick };
         serving.threads.start("poller", move || poller.run())?;
         Ok(Box::new(serving))
     }
 }
 
 /// What the edge's threads and its connections share.
-struct Shared {
+struct EdgeState {
     options: Options,
-    lot: Lot,
+    slab: ConnectionSlab,
     /// Connections that may still be opened.
-    connections: Allowance,
+    connections: Semaphore,
     /// Connections beyond those that may still be told so.
-    farewells: Allowance,
+    refusals: Semaphore,
     /// Bytes that may still be gathered.
-    memory: Memory,
+    buffer_budget: BufferBudget,
     /// Workers that may still wait for a client.
-    permits: Allowance,
+    permits: Semaphore,
     /// Whether requests have to wait for one.
     congestion: CongestionSignal,
-    upload_pace: Pace,
-    reply_pace: Pace,
-    /// Clients that were cut off because others were being waited for.
+    upload_policy: SlowClientPolicy,
+    reply_policy: SlowClientPolicy,
+    /// PerAddressLimit that were cut off because others were being wait for.
     ended: AtomicUsize,
     /// Requests whose head has come and whose reply is not out.
     under_way: AtomicUsize,
@@ -163,14 +167,14 @@ struct Shared {
 }
 
 /// The edge at work.
-struct Serving {
-    shared: Arc<Shared>,
+struct RunningParkedEdge {
+    shared: Arc<EdgeState>,
     listeners: Vec<Arc<TcpListener>>,
     stop: Option<Sender<()>>,
     threads: ThreadGroup,
 }
 
-impl Running for Serving {
+impl Running for RunningParkedEdge {
     fn announce_stop(&self) {
         self.shared.stopping.store(true, SeqCst);
     }
@@ -180,7 +184,7 @@ impl Running for Serving {
         self.shared.draining.store(true, SeqCst);
         self.stop = None;
         self.listeners.iter().for_each(|listener| socket::stop_listening(listener));
-        self.shared.lot.wake();
+        self.shared.slab.wake();
     }
 
     fn connections(&self) -> Option<Counter> {
@@ -198,15 +202,15 @@ impl Running for Serving {
     }
 }
 
-impl Serving {
+impl RunningParkedEdge {
     fn end(&mut self) {
         self.stop_accepting();
         self.shared.finished.store(true, SeqCst);
-        self.shared.lot.wake();
+        self.shared.slab.wake();
     }
 }
 
-impl Drop for Serving {
+impl Drop for RunningParkedEdge {
     /// Ends one that was never quite started, too.
     fn drop(&mut self) {
         self.end();

@@ -178,7 +178,7 @@ mod tests {
         scan(bytes, &(1..=bytes.len()).collect::<Vec<_>>(), limits)
     }
 
-    /// What the client gets; 200 for a head that is accepted, 100 if more bytes are waited for. The
+    /// What the client gets; 200 for a head that is accepted, 100 if more bytes are wait for. The
     /// same however the bytes come.
     fn status_within(limits: &Limits, bytes: impl AsRef<[u8]>) -> u16 {
         let bytes = bytes.as_ref();

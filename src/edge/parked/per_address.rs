@@ -6,37 +6,37 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 /// Connections by the client's address.
 #[derive(Clone, Debug)]
-pub struct Clients {
+pub struct PerAddressLimit {
     most: usize,
     connections: Arc<Mutex<HashMap<IpAddr, usize>>>,
 }
 
 /// One connection of a client. It is counted until this is dropped.
 #[derive(Debug)]
-pub struct Ticket {
+pub struct AddressGuard {
     client: IpAddr,
-    clients: Clients,
+    clients: PerAddressLimit,
 }
 
-impl Clients {
+impl PerAddressLimit {
     /// So many connections for each client.
     pub fn with_at_most(most: usize) -> Self {
-        Clients { most, connections: Arc::default() }
+        PerAddressLimit { most, connections: Arc::default() }
     }
 
     /// Counts a connection, unless the client has as many as it may have.
-    pub fn admit(&self, client: IpAddr) -> Option<Ticket> {
+    pub fn admit(&self, client: IpAddr) -> Option<AddressGuard> {
         let mut connections = self.connections.lock().unwrap_or_else(PoisonError::into_inner);
         let count = connections.entry(client).or_default();
         if *count >= self.most {
             return None;
         }
         *count += 1;
-        Some(Ticket { client, clients: self.clone() })
+        Some(AddressGuard { client, clients: self.clone() })
     }
 }
 
-impl Drop for Ticket {
+impl Drop for AddressGuard {
     fn drop(&mut self) {
         let mut connections = self.clients.connections.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(count) = connections.get_mut(&self.client) {
@@ -54,7 +54,7 @@ mod tests {
 
     #[test]
     fn each_client_has_its_own_count() {
-        let clients = Clients::with_at_most(1);
+        let clients = PerAddressLimit::with_at_most(1);
         let [one, two] = [1, 2].map(|last| IpAddr::from([192, 0, 2, last]));
         let ticket = clients.admit(one);
         assert!(ticket.is_some() && clients.admit(one).is_none() && clients.admit(two).is_some());

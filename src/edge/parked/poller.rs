@@ -1,9 +1,9 @@
 //! The thread that waits for all connections at once.
 
-use super::Shared;
-use super::buffer_budget::Weather;
+use super::EdgeState;
+use super::buffer_budget::TrimPolicy;
 use super::connection::{Checked, Connection, Phase, Step};
-use super::slab::{Recall, WAKE};
+use super::slab::{WAKE, WakeUp};
 use crate::edge::{Exchange, Line, socket};
 use crate::error::Refusal;
 use crate::observe::Outcome;
@@ -30,9 +30,9 @@ const TURN: usize = 16;
 /// queue's jobs.
 pub struct Poller {
     pub poll: Poll,
-    pub recalls: Receiver<Recall>,
+    pub wake_ups: Receiver<WakeUp>,
     pub jobs: JobSender,
-    pub shared: Arc<Shared>,
+    pub shared: Arc<EdgeState>,
     /// How often it looks whose time is over.
     pub tick: Duration,
 }
@@ -43,9 +43,9 @@ impl Poller {
         let mut events = Events::with_capacity(EVENTS);
         let mut piece = vec![0; PIECE];
         let mut next_look = Instant::now() + self.tick;
-        let (mut draining, mut weather) = (false, Weather::default());
+        let (mut draining, mut trim) = (false, TrimPolicy::default());
         while !self.shared.finished.load(SeqCst) {
-            let watches = self.shared.lot.taken() > 0 || weather.is_stormy();
+            let watches = self.shared.slab.taken() > 0 || trim.is_pending();
             let patience = watches.then_some(self.tick);
             if let Err(error) = self.poll.poll(&mut events, patience)
                 && error.kind() != ErrorKind::Interrupted
@@ -57,28 +57,28 @@ impl Poller {
                 self.visit(event.token().0, hangs_up(event), &mut piece);
             }
             // Those that call again while they are looked at have their turn the next time.
-            for (number, ends) in self.recalls.try_iter().take(self.recalls.len()) {
+            for (number, ends) in self.wake_ups.try_iter().take(self.wake_ups.len()) {
                 self.visit(number, ends, &mut piece);
             }
             let now = Instant::now();
             if now >= next_look {
                 next_look = now + self.tick;
-                weather.look(&self.shared.memory);
-                self.shared.lot.fetch_expired(Some(now)).for_each(|connection| self.expire(connection));
+                trim.look(&self.shared.buffer_budget);
+                self.shared.slab.fetch_expired(Some(now)).for_each(|connection| self.expire(connection));
             }
             if !draining && self.shared.draining.load(SeqCst) {
                 draining = true;
                 // Whoever waits for nothing is let go, and whoever has just sent something is served.
-                let all = self.shared.lot.fetch_expired(None);
+                let all = self.shared.slab.fetch_expired(None);
                 all.for_each(|connection| self.look_at(connection, &mut piece));
             }
         }
-        self.shared.lot.fetch_expired(None).for_each(|connection| self.cut_off(connection));
+        self.shared.slab.fetch_expired(None).for_each(|connection| self.cut_off(connection));
     }
 
     /// A connection has something to be read, and perhaps its end.
     fn visit(&self, number: usize, ends: bool, piece: &mut [u8]) {
-        if let Some(mut connection) = self.shared.lot.fetch(number, ends) {
+        if let Some(mut connection) = self.shared.slab.fetch(number, ends) {
             connection.unread |= ends;
             self.look_at(connection, piece);
         }
@@ -119,7 +119,7 @@ impl Poller {
 
     fn park(&self, connection: Box<Connection>) {
         if matches!(connection.phase, Phase::Idle) && self.shared.draining.load(SeqCst) {
-            return; // nothing has come, and nothing more is waited for
+            return; // nothing has come, and nothing more is wait for
         }
         connection.park(false);
     }

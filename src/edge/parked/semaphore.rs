@@ -1,23 +1,23 @@
-//! So much of something may be taken at a time: connections, memory, workers that wait.
+//! So much of something may be taken at a time: connections, buffer_budget, workers that wait.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 
 /// What is left to be taken.
 #[derive(Clone, Debug)]
-pub struct Allowance(Arc<AtomicUsize>);
+pub struct Semaphore(Arc<AtomicUsize>);
 
 /// A part that has been taken. It goes back on drop.
 #[derive(Debug)]
-pub struct Taken {
-    from: Allowance,
+pub struct Permit {
+    from: Semaphore,
     amount: usize,
 }
 
-impl Allowance {
+impl Semaphore {
     /// So much in all.
     pub fn of(amount: usize) -> Self {
-        Allowance(Arc::new(AtomicUsize::new(amount)))
+        Semaphore(Arc::new(AtomicUsize::new(amount)))
     }
 
     /// What is left.
@@ -26,13 +26,13 @@ impl Allowance {
     }
 
     /// Takes so much, or nothing if less is left. Never waits.
-    pub fn take(&self, amount: usize) -> Option<Taken> {
+    pub fn take(&self, amount: usize) -> Option<Permit> {
         let taken = self.0.fetch_update(SeqCst, SeqCst, |left| left.checked_sub(amount));
-        taken.ok().map(|_| Taken { from: self.clone(), amount })
+        taken.ok().map(|_| Permit { from: self.clone(), amount })
     }
 }
 
-impl Drop for Taken {
+impl Drop for Permit {
     fn drop(&mut self) {
         self.from.0.fetch_add(self.amount, SeqCst);
     }
@@ -44,10 +44,10 @@ mod tests {
 
     #[test]
     fn what_is_taken_comes_back() {
-        let allowance = Allowance::of(3);
-        let two = allowance.take(2);
-        assert!(two.is_some() && allowance.take(2).is_none());
+        let semaphore = Semaphore::of(3);
+        let two = semaphore.take(2);
+        assert!(two.is_some() && semaphore.take(2).is_none());
         drop(two);
-        assert_eq!(allowance.left(), 3);
+        assert_eq!(semaphore.left(), 3);
     }
 }

@@ -1,9 +1,9 @@
-//! The parking lot: a place for each connection.
+//! The parking slab: a slot for each connection.
 //!
-//! A connection is *parked* in its place while it waits for its client, or *away*: with the poller for
+//! A connection is *parked* in its slot while it waits for its client, or *away*: with the poller for
 //! a moment, or with a worker. Readiness is announced once, when bytes come (edge-triggered), so that
 //! neither leaving nor coming back costs a system call. Bytes that come for a connection which is away
-//! leave a note in its place instead, and whoever brings it back finds it.
+//! leave a note in its slot instead, and whoever brings it back finds it.
 
 use super::connection::Connection;
 use crossbeam_channel::{Receiver, Sender, unbounded};
@@ -19,69 +19,69 @@ use std::time::Instant;
 /// What wakes the poller when it is not a connection.
 pub const WAKE: Token = Token(usize::MAX);
 
-/// One place, and who is in it.
+/// One slot, and who is in it.
 #[derive(Default)]
-enum Place {
+enum Slot {
     #[default]
     Free,
     /// Waiting for its client, until then at most.
     Parked(Box<Connection>, Instant),
     /// With somebody.
-    Away(Note),
+    Away(Readiness),
 }
 
 /// What has come for a connection while it was away.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-enum Note {
+enum Readiness {
     Nothing,
     Bytes,
     /// Bytes, perhaps, and then the end.
     End,
 }
 
-/// A place to look at, and whether its connection has been announced to end.
-pub type Recall = (usize, bool);
+/// A slot to look at, and whether its connection has been announced to end.
+pub type WakeUp = (usize, bool);
 
-/// All places.
-pub struct Lot {
-    places: Box<[Mutex<Place>]>,
+/// All slots.
+pub struct ConnectionSlab {
+    slots: Box<[Mutex<Slot>]>,
     free: Mutex<Vec<usize>>,
-    /// So many places from the first one on have ever been taken.
+    /// So many slots from the first one on have ever been taken.
     used: AtomicUsize,
     taken: AtomicUsize,
-    recalled: Sender<Recall>,
+    woken: Sender<WakeUp>,
     registry: Registry,
     waker: Waker,
 }
 
-impl Lot {
-    /// A lot with so many places, and what the poller reads: places to look at without being told by
+impl ConnectionSlab {
+    /// A slab with so many slots, and what the poller reads: slots to look at without being told by
     /// their socket.
     ///
     /// # Errors
     /// When the system has no descriptor left.
-    pub fn new(places: usize, registry: &Registry) -> io::Result<(Lot, Receiver<Recall>)> {
-        let (recalled, recalls) = unbounded();
-        let lot = Lot {
-            places: (0..places).map(|_| Mutex::default()).collect(),
-            free: Mutex::new((0..places).rev().collect()),
+    pub fn new(slots: usize, registry: &Registry) -> io::Result<(ConnectionSlab, Receiver<WakeUp>)> {
+        let (woken, wake_ups) = unbounded();
+        let slab = ConnectionSlab {
+            slots: (0..slots).map(|_| Mutex::default()).collect(),
+            free: Mutex::new((0..slots).rev().collect()),
             used: AtomicUsize::new(0),
             taken: AtomicUsize::new(0),
-            recalled,
+            woken,
             registry: registry.try_clone()?,
             waker: Waker::new(registry, WAKE)?,
         };
-        Ok((lot, recalls))
+        Ok((slab, wake_ups))
     }
 
-    fn place(&self, number: usize) -> MutexGuard<'_, Place> {
-        self.places[number].lock().unwrap_or_else(PoisonError::into_inner)
+    fn slot(&self, number: usize) -> MutexGuard<'_, Slot> {
+        self.slots[number].lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// A free place, if there is one. It is away until somebody parks there.
+    /// A free slot, if there is one. It is away until somebody parks there.
     pub fn claim(&self) -> Option<usize> {
         let number = self.free.lock().unwrap_or_else(PoisonError::into_inner).pop()?;
-        *self.place(number) = Place::Away(Note::Nothing);
+        *self.slot(number) = Slot::Away(Readiness::Nothing);
         self.used.fetch_max(number + 1, SeqCst);
         if self.taken.fetch_add(1, SeqCst) == 0 {
             self.wake(); // it may be asleep with nobody to watch the time for
@@ -89,9 +89,9 @@ impl Lot {
         Some(number)
     }
 
-    /// This place's connection is gone.
+    /// This slot's connection is gone.
     pub fn release(&self, number: usize) {
-        *self.place(number) = Place::Free;
+        *self.slot(number) = Slot::Free;
         self.free.lock().unwrap_or_else(PoisonError::into_inner).push(number);
         self.taken.fetch_sub(1, SeqCst);
     }
@@ -101,7 +101,7 @@ impl Lot {
         self.taken.load(SeqCst)
     }
 
-    /// From now on the poller hears of this place's socket.
+    /// From now on the poller hears of this slot's socket.
     ///
     /// # Errors
     /// When the system does not watch it.
@@ -117,11 +117,11 @@ impl Lot {
 
     /// Parks a connection. `again` is for one that has bytes to be looked at already.
     pub fn park(&self, connection: Box<Connection>, again: bool) {
-        let (number, until) = (connection.place(), connection.until());
-        let before = mem::replace(&mut *self.place(number), Place::Parked(connection, until));
-        let ends = matches!(before, Place::Away(Note::End));
-        if again || ends || matches!(before, Place::Away(Note::Bytes)) {
-            let _ = self.recalled.send((number, ends)); // fails only when the poller has ended
+        let (number, until) = (connection.slot(), connection.until());
+        let before = mem::replace(&mut *self.slot(number), Slot::Parked(connection, until));
+        let ends = matches!(before, Slot::Away(Readiness::End));
+        if again || ends || matches!(before, Slot::Away(Readiness::Bytes)) {
+            let _ = self.woken.send((number, ends)); // fails only when the poller has ended
             self.wake();
         }
     }
@@ -134,27 +134,27 @@ impl Lot {
     /// Takes a parked connection out. One that is away is left a note: bytes have come for it, and
     /// perhaps its end.
     pub fn fetch(&self, number: usize, ends: bool) -> Option<Box<Connection>> {
-        let mut place = self.place(number);
-        let news = if ends { Note::End } else { Note::Bytes };
-        let (now, fetched) = match mem::take(&mut *place) {
-            Place::Parked(connection, _) => (Place::Away(Note::Nothing), Some(connection)),
-            Place::Away(note) => (Place::Away(note.max(news)), None),
-            Place::Free => (Place::Free, None),
+        let mut slot = self.slot(number);
+        let news = if ends { Readiness::End } else { Readiness::Bytes };
+        let (now, fetched) = match mem::take(&mut *slot) {
+            Slot::Parked(connection, _) => (Slot::Away(Readiness::Nothing), Some(connection)),
+            Slot::Away(note) => (Slot::Away(note.max(news)), None),
+            Slot::Free => (Slot::Free, None),
         };
-        *place = now;
+        *slot = now;
         fetched
     }
 
     /// Takes out, one after the other, the parked connections whose time is over, or all of them.
     pub fn fetch_expired(&self, now: Option<Instant>) -> impl Iterator<Item = Box<Connection>> {
         (0..self.used.load(SeqCst)).filter_map(move |number| {
-            let mut place = self.place(number);
-            match &*place {
-                Place::Parked(_, until) if now.is_none_or(|now| *until <= now) => {}
+            let mut slot = self.slot(number);
+            match &*slot {
+                Slot::Parked(_, until) if now.is_none_or(|now| *until <= now) => {}
                 _ => return None,
             }
-            match mem::replace(&mut *place, Place::Away(Note::Nothing)) {
-                Place::Parked(connection, _) => Some(connection),
+            match mem::replace(&mut *slot, Slot::Away(Readiness::Nothing)) {
+                Slot::Parked(connection, _) => Some(connection),
                 _ => None,
             }
         })

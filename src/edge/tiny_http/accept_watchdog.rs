@@ -104,7 +104,7 @@ impl Pulse {
         R: Fn() -> bool + Send + 'static,
     {
         let (_stop, stopped) = bounded(0);
-        threads.start("edge-pulse", move || patient.keep_alive(&stopped))?;
+        threads.start("accept-watchdog", move || patient.keep_alive(&stopped))?;
         Ok(Pulse { _stop })
     }
 }
