@@ -18,7 +18,7 @@ use turnwheel::cli::settings::choices::{Edge, Health};
 use turnwheel::cli::settings::{Problems, Settings};
 use turnwheel::cli::{Cli, Command};
 use turnwheel::demo::{Demo, DemoBackend};
-use turnwheel::edge::Kind;
+use turnwheel::edge::EdgeKind;
 use turnwheel::error::StartError;
 use turnwheel::sys::shutdown::{self, Stop};
 
@@ -222,7 +222,7 @@ fn fit_descriptors(config: &mut Config) {
     let others = config.workers * config.upstream.backends.len() + OTHER_DESCRIPTORS;
     let fitting = limit.saturating_sub(others).max(limit / 4).max(1);
     let wanted = config.edge.max_connections;
-    if config.edge_kind == Kind::Parked && wanted > fitting {
+    if config.edge_kind == EdgeKind::Parked && wanted > fitting {
         tracing::warn!(
             "max_connections is {wanted}, but the limit of {limit} open files leaves room for {fitting}; raise the \
              limit (ulimit -n), or set max_connections to what fits"

@@ -14,7 +14,7 @@ mod page;
 mod reply;
 mod token;
 
-use crate::edge::lifecycle::{Edge, Running};
+use crate::edge::lifecycle::{Edge, RunningEdge};
 use crate::edge::parked::ParkedEdge;
 use crate::edge::response::Scratch;
 use crate::edge::{self, Exchange};
@@ -69,7 +69,7 @@ pub struct Admin {
 
 /// The admin listener at work.
 pub struct RunningAdmin {
-    edge: Box<dyn Running>,
+    edge: Box<dyn RunningEdge>,
     threads: ThreadGroup,
 }
 

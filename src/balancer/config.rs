@@ -6,7 +6,7 @@ use crate::balance::rotation::Rotation;
 use crate::balance::strategies::Strategy;
 use crate::balance::{affinity, candidates};
 use crate::cluster::health;
-use crate::edge::Kind;
+use crate::edge::EdgeKind;
 use crate::forward::{self, retry_budget};
 use crate::observe::access_log::Format;
 use crate::{admin, edge, queue};
@@ -25,7 +25,7 @@ pub struct Config {
     /// The queue in front of them.
     pub queue: queue::Options,
     /// Which edge takes requests in. The parked one.
-    pub edge_kind: Kind,
+    pub edge_kind: EdgeKind,
     /// What clients may do.
     pub edge: edge::Options,
     /// What concerns backends.
@@ -82,7 +82,7 @@ impl Config {
             listen: vec![LISTEN],
             workers: 64,
             queue: queue::Options::default(),
-            edge_kind: Kind::Parked,
+            edge_kind: EdgeKind::Parked,
             edge: edge::Options::default(),
             upstream,
             reread: None,

@@ -8,7 +8,7 @@ use crate::cluster::health::prober::Prober;
 use crate::cluster::membership::Membership;
 use crate::cluster::names::{Lookup, System};
 use crate::edge;
-use crate::edge::lifecycle::{Edge, Running};
+use crate::edge::lifecycle::{Edge, RunningEdge};
 use crate::error::StartError;
 use crate::forward::{self, Forwarder};
 use crate::observe::Recorder;
@@ -140,7 +140,7 @@ impl Balancer {
 
 /// A balancer at work.
 struct Serving {
-    edges: Vec<Box<dyn Running>>,
+    edges: Vec<Box<dyn RunningEdge>>,
     /// The listener, and what keeps its history going.
     admin: Option<(RunningAdmin, Sender<()>)>,
     members: Arc<Membership>,

@@ -2,9 +2,9 @@
 //! asks a backend.
 
 use super::behaviour::Part;
-use crate::edge::lifecycle::{Edge, Running};
+use crate::edge::lifecycle::{Edge, RunningEdge};
 use crate::edge::response::Scratch;
-use crate::edge::tiny_http::TinyEdge;
+use crate::edge::tiny_http::TinyHttpEdge;
 use crate::edge::{self, Exchange};
 use crate::error::StartError;
 use crate::observe::Recorder;
@@ -34,13 +34,13 @@ const GLANCE: Duration = Duration::from_millis(2);
 
 /// A demo backend that has its address, and is not serving yet.
 pub struct DemoBackend {
-    edge: TinyEdge,
+    edge: TinyHttpEdge,
     part: Arc<Part>,
 }
 
 /// A demo backend at work.
 pub struct RunningBackend {
-    edge: Box<dyn Running>,
+    edge: Box<dyn RunningEdge>,
     threads: ThreadGroup,
     part: Arc<Part>,
     leaving: Arc<AtomicBool>,
@@ -52,14 +52,14 @@ impl DemoBackend {
     /// # Errors
     /// When the address cannot be bound.
     pub fn bind(address: SocketAddr, name: Option<&str>, delay: Duration) -> Result<Self, StartError> {
-        let edge = TinyEdge::bind(address, &edge::Options::default())?;
+        let edge = TinyHttpEdge::bind(address, &edge::Options::default())?;
         let part = Arc::new(Part::new(edge.local_addr(), name, delay));
         Ok(DemoBackend { edge, part })
     }
 
     /// Binds the address of one that has stopped, to go on with its part.
     pub(super) fn again(part: Arc<Part>) -> Result<Self, StartError> {
-        Ok(DemoBackend { edge: TinyEdge::bind(part.address, &edge::Options::default())?, part })
+        Ok(DemoBackend { edge: TinyHttpEdge::bind(part.address, &edge::Options::default())?, part })
     }
 
     /// The address that was bound.

@@ -6,7 +6,7 @@ use http::request;
 use std::io;
 
 /// The client's end of one request: all that an edge supplies. It moves bytes; [`response`](crate::edge::response) frames them.
-pub trait Line: Send {
+pub trait ClientStream: Send {
     /// Request body, without its framing. The first call sends `100 Continue` if the client waits
     /// for it. `Ok(0)` is the body's true end and stays so.
     ///

@@ -1,6 +1,6 @@
 //! One request that waits for its one reply. Nothing behind this seam knows which edge a request came through.
 
-use crate::edge::Line;
+use crate::edge::ClientStream;
 use crate::edge::request_head::Body;
 use crate::edge::response::{self, End, Framing, RelayError, Scratch};
 use crate::error::Refusal;
@@ -25,7 +25,7 @@ pub struct Exchange {
     pulled: u64,
     touched: bool,
     body_limit: u64,
-    line: Option<Box<dyn Line>>,
+    line: Option<Box<dyn ClientStream>>,
 }
 
 impl Exchange {
@@ -34,7 +34,7 @@ impl Exchange {
         checked: (request::Parts, Body),
         peer: SocketAddr,
         body_limit: u64,
-        line: Box<dyn Line>,
+        line: Box<dyn ClientStream>,
     ) -> Self {
         let (head, body) = checked;
         let (arrived, gathered, line) = (Instant::now(), line.gathered(), Some(line));
@@ -104,7 +104,7 @@ impl Drop for Exchange {
 }
 
 /// A reply whose head may be out: there is no 502 any more.
-struct Open(Option<Box<dyn Line>>);
+struct Open(Option<Box<dyn ClientStream>>);
 
 impl Open {
     fn finish(mut self, end: End) {

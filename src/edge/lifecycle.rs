@@ -14,14 +14,14 @@ pub trait Edge: Send {
     ///
     /// # Errors
     /// When a thread cannot be started.
-    fn start(self: Box<Self>, jobs: JobSender) -> Result<Box<dyn Running>, StartError>;
+    fn start(self: Box<Self>, jobs: JobSender) -> Result<Box<dyn RunningEdge>, StartError>;
 }
 
 /// Says how many there are at the moment.
 pub type Counter = Box<dyn Fn() -> usize + Send + Sync>;
 
 /// An edge at work.
-pub trait Running: Send {
+pub trait RunningEdge: Send {
     /// From now on, replies say `Connection: close`.
     fn announce_stop(&self);
 

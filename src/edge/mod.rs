@@ -14,14 +14,14 @@ mod socket;
 pub mod tiny_http;
 
 use crate::error::StartError;
-pub use client_stream::Line;
+pub use client_stream::ClientStream;
 pub use exchange::Exchange;
-pub use kind::Kind;
+pub use kind::EdgeKind;
 use lifecycle::Edge;
 pub use options::Options;
 use parked::ParkedEdge;
 use std::net::SocketAddr;
-use tiny_http::TinyEdge;
+use tiny_http::TinyHttpEdge;
 
 /// Binds the addresses, in order. So many workers may wait for slow clients at a time, where an edge
 /// can tell.
@@ -29,15 +29,15 @@ use tiny_http::TinyEdge;
 /// # Errors
 /// When an address cannot be bound.
 pub fn bind(
-    kind: Kind,
+    kind: EdgeKind,
     addresses: &[SocketAddr],
     options: &Options,
     permits: usize,
 ) -> Result<Vec<Box<dyn Edge>>, StartError> {
     match kind {
-        Kind::Parked => Ok(vec![Box::new(ParkedEdge::bind(addresses, options, permits)?)]),
-        Kind::TinyHttp => {
-            let edges = addresses.iter().map(|address| TinyEdge::bind(*address, options));
+        EdgeKind::Parked => Ok(vec![Box::new(ParkedEdge::bind(addresses, options, permits)?)]),
+        EdgeKind::TinyHttp => {
+            let edges = addresses.iter().map(|address| TinyHttpEdge::bind(*address, options));
             edges.map(|edge| edge.map(|edge| Box::new(edge) as Box<dyn Edge>)).collect()
         }
     }

@@ -4,7 +4,7 @@
 //! [`relay`] moves the bytes as they arrive: head and first body bytes in one write when the length
 //! is known, the head at once when it is not, so that an event stream is not held back.
 
-use super::Line;
+use super::ClientStream;
 use crate::edge::request_id;
 use crate::error::Refusal;
 use crate::forward::headers;
@@ -212,7 +212,7 @@ impl Default for Scratch {
 /// # Errors
 /// After a failure no terminator is written: the caller must cut the connection.
 pub fn relay(
-    line: &mut dyn Line,
+    line: &mut dyn ClientStream,
     reply: &response::Parts,
     framing: Framing,
     body: &mut dyn Read,
@@ -278,7 +278,7 @@ mod tests {
     #[derive(Default)]
     struct Kept(Vec<Vec<u8>>);
 
-    impl Line for Kept {
+    impl ClientStream for Kept {
         fn read(&mut self, _: &mut [u8]) -> io::Result<usize> {
             Ok(0)
         }

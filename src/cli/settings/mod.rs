@@ -240,24 +240,24 @@ pub struct Settings {
     pub trusted_proxies: Vec<String>,
 
     /// Address of the admin listener, or off [default: off; demo: 127.0.0.1:8090]
-    #[arg(long, value_name = "ADDR", help_heading = "Running")]
+    #[arg(long, value_name = "ADDR", help_heading = "RunningEdge")]
     pub admin: Option<String>,
 
     /// File with the token that the admin listener asks for; needed beyond loopback [default: none]
-    #[arg(long, value_name = "FILE", help_heading = "Running")]
+    #[arg(long, value_name = "FILE", help_heading = "RunningEdge")]
     pub admin_token_file: Option<PathBuf>,
 
     /// Log each request on standard output [default: off]
-    #[arg(long, value_name = "FORMAT", help_heading = "Running")]
+    #[arg(long, value_name = "FORMAT", help_heading = "RunningEdge")]
     pub access_log: Option<AccessLog>,
 
     /// How long new connections are still accepted after the signal to stop [default: 0s]
-    #[arg(long, value_name = "TIME", value_parser = duration, help_heading = "Running")]
+    #[arg(long, value_name = "TIME", value_parser = duration, help_heading = "RunningEdge")]
     #[serde(with = "humantime_serde")]
     pub drain_delay: Option<Duration>,
 
     /// How long requests under way may take to finish after that [default: 10s]
-    #[arg(long, value_name = "TIME", value_parser = duration, help_heading = "Running")]
+    #[arg(long, value_name = "TIME", value_parser = duration, help_heading = "RunningEdge")]
     #[serde(with = "humantime_serde")]
     pub grace: Option<Duration>,
 }

@@ -4,7 +4,7 @@ use super::choices::{AccessLog, Edge};
 use super::{Problems, Settings};
 use crate::admin::{self, Token};
 use crate::balancer::config::{Config, LISTEN};
-use crate::edge::Kind;
+use crate::edge::EdgeKind;
 use crate::edge::request_head::MOST_HEADERS;
 use crate::observe::access_log;
 use bytesize::ByteSize;
@@ -73,7 +73,7 @@ impl Settings {
     /// Checks what one edge keeps to and the other does not.
     fn validate_edge(&self, check: &mut Check, config: &mut Config) {
         if self.edge == Some(Edge::TinyHttp) {
-            config.edge_kind = Kind::TinyHttp;
+            config.edge_kind = EdgeKind::TinyHttp;
             for (name, is_set) in [
                 ("client_head_timeout", self.client_head_timeout.is_some()),
                 ("min_body_rate", self.min_body_rate.is_some()),

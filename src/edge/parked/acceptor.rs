@@ -4,7 +4,7 @@ use super::EdgeState;
 use super::connection::Connection;
 use super::per_address::PerAddressLimit;
 use super::slow_client::WAKE_INTERVAL;
-use crate::edge::Line;
+use crate::edge::ClientStream;
 use crate::error::Refusal;
 use crate::observe::Outcome;
 use crate::queue::JobSender;

@@ -4,7 +4,7 @@ use super::body::Incoming;
 use super::connection::{Connection, Phase, Upload};
 use super::slow_client::{SlowClientPolicy, TooSlow};
 use crate::edge::response::{self, End};
-use crate::edge::{Line, socket};
+use crate::edge::{ClientStream, socket};
 use crate::error::Refusal;
 use http::request;
 use std::io::{self, ErrorKind, Read, Write};
@@ -18,7 +18,7 @@ use std::time::Instant;
 /// Bytes of a chunked body that are read at a time, framing included.
 const PIECE: usize = 32 << 10;
 
-impl Line for Connection {
+impl ClientStream for Connection {
     fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
         let Upload { gathered, given, .. } = &mut self.upload;
         if *given < gathered.len() {

@@ -22,7 +22,7 @@ mod slab;
 mod slow_client;
 
 use super::Options;
-use super::lifecycle::{Counter, Edge, Running};
+use super::lifecycle::{Counter, Edge, RunningEdge};
 use super::socket::{self, Inherited};
 use crate::error::StartError;
 use crate::queue::{CongestionSignal, JobSender};
@@ -103,7 +103,7 @@ impl Edge for ParkedEdge {
         self.listeners.iter().map(|(_, local)| *local).collect()
     }
 
-    fn start(self: Box<Self>, jobs: JobSender) -> Result<Box<dyn Running>, StartError> {
+    fn start(self: Box<Self>, jobs: JobSender) -> Result<Box<dyn RunningEdge>, StartError> {
         let address = self.listeners.first().map_or(crate::balancer::config::LISTEN, |(_, local)| *local);
         let failed = |cause: io::Error| StartError::Bind { address, cause };
         let poll = Poll::new().map_err(failed)?;
@@ -174,7 +174,7 @@ struct RunningParkedEdge {
     threads: ThreadGroup,
 }
 
-impl Running for RunningParkedEdge {
+impl RunningEdge for RunningParkedEdge {
     fn announce_stop(&self) {
         self.shared.stopping.store(true, SeqCst);
     }

@@ -4,7 +4,7 @@ use super::EdgeState;
 use super::buffer_budget::TrimPolicy;
 use super::connection::{Checked, Connection, Phase, Step};
 use super::slab::{WAKE, WakeUp};
-use crate::edge::{Exchange, Line, socket};
+use crate::edge::{ClientStream, Exchange, socket};
 use crate::error::Refusal;
 use crate::observe::Outcome;
 use crate::queue::JobSender;

@@ -52,7 +52,7 @@ enum Signal {
 }
 
 impl Nerve {
-    /// A nerve, and its other end for [`Pulse::start`].
+    /// A nerve, and its other end for [`AcceptWatchdog::start`].
     pub fn new() -> (Self, Signals) {
         let (signals, received) = bounded(2);
         (Nerve { signals, requests: AtomicUsize::new(0), calm: AtomicBool::new(true) }, Signals(received))
@@ -76,7 +76,7 @@ impl Nerve {
 pub struct Signals(Receiver<Signal>);
 
 /// A running heartbeat. It ends when this is dropped.
-pub struct Pulse {
+pub struct AcceptWatchdog {
     _stop: Sender<()>,
 }
 
@@ -94,7 +94,7 @@ pub struct Patient<R> {
     pub signals: Signals,
 }
 
-impl Pulse {
+impl AcceptWatchdog {
     /// Starts the heartbeat thread.
     ///
     /// # Errors
@@ -105,7 +105,7 @@ impl Pulse {
     {
         let (_stop, stopped) = bounded(0);
         threads.start("accept-watchdog", move || patient.keep_alive(&stopped))?;
-        Ok(Pulse { _stop })
+        Ok(AcceptWatchdog { _stop })
     }
 }
 

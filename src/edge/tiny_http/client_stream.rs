@@ -1,7 +1,7 @@
 //! The client's end of one tiny_http request, and how a request is refused.
 
-use super::{Shared, upgrade};
-use crate::edge::Line;
+use super::{EdgeState, upgrade};
+use crate::edge::ClientStream;
 use crate::edge::response::{self, End};
 use crate::edge::socket::Hold;
 use crate::error::Refusal;
@@ -51,7 +51,7 @@ enum Unread {
 }
 
 /// One request's hold on its connection.
-pub struct TinyLine {
+pub struct TinyHttpStream {
     /// Until the reply begins.
     request: Option<Request>,
     /// From then on.
@@ -64,13 +64,13 @@ pub struct TinyLine {
     last: bool,
     /// Nothing that follows on this connection is believed.
     severs: bool,
-    shared: Arc<Shared>,
+    shared: Arc<EdgeState>,
     _alive: Arc<()>,
 }
 
-impl TinyLine {
+impl TinyHttpStream {
     /// Takes a request over. `alive` is kept until it has been answered.
-    pub fn new(request: Request, peer: SocketAddr, shared: &Arc<Shared>, alive: &Arc<()>) -> Self {
+    pub fn new(request: Request, peer: SocketAddr, shared: &Arc<EdgeState>, alive: &Arc<()>) -> Self {
         let says = |option| connection_says(&request, option);
         let old = *request.http_version() == HTTPVersion(1, 0);
         let unread = match (header(&request, "Transfer-Encoding"), header(&request, "Content-Length")) {
@@ -80,7 +80,7 @@ impl TinyLine {
         };
         let small = matches!(unread, Unread::Bytes(length) if length <= 1024);
         shared.open.fetch_add(1, SeqCst);
-        TinyLine {
+        TinyHttpStream {
             unread: if unread == Unread::Bytes(0) { Unread::Nothing } else { unread },
             buffered: small && header(&request, "Expect").is_none() && !is_raw(&request),
             last: says("close") || says("upgrade") || (old && !says("keep-alive")),
@@ -154,7 +154,7 @@ impl TinyLine {
     }
 }
 
-impl Line for TinyLine {
+impl ClientStream for TinyHttpStream {
     fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
         let Some(request) = &mut self.request else { return Ok(0) };
         let room = match self.unread {
@@ -216,7 +216,7 @@ impl Line for TinyLine {
     }
 }
 
-impl Drop for TinyLine {
+impl Drop for TinyHttpStream {
     fn drop(&mut self) {
         if !self.is_droppable() {
             self.lose();
@@ -234,11 +234,11 @@ impl Drop for TinyLine {
 /// Work that may have to wait for a client.
 pub enum Chore {
     /// A refusal.
-    Answer { line: Box<TinyLine>, bytes: Vec<u8>, end: End },
+    Answer { line: Box<TinyHttpStream>, bytes: Vec<u8>, end: End },
     /// The end of a connection.
-    Linger(Box<TinyLine>),
+    Linger(Box<TinyHttpStream>),
     /// A request that is not answered. What is unread of it is waited for.
-    Drop(Box<TinyLine>),
+    Drop(Box<TinyHttpStream>),
     /// The end of work.
     GoHome,
 }

@@ -1,11 +1,11 @@
 //! How the tiny_http edge is bound, started and ended.
 
-use super::accept_watchdog::{Nerve, Patient, Pulse};
+use super::accept_watchdog::{AcceptWatchdog, Nerve, Patient};
 use super::client_stream::Chore;
 use super::severed::Severed;
-use super::{Dispatch, Shared};
+use super::{Dispatch, EdgeState};
 use crate::edge::Options;
-use crate::edge::lifecycle::{Counter, Edge, Running};
+use crate::edge::lifecycle::{Counter, Edge, RunningEdge};
 use crate::edge::socket::{self, Hold, Inherited};
 use crate::error::StartError;
 use crate::queue::JobSender;
@@ -24,14 +24,14 @@ const REFUSERS: usize = 32;
 const REFUSALS: usize = 1024;
 
 /// A bound listener, not yet serving.
-pub struct TinyEdge {
+pub struct TinyHttpEdge {
     listener: TcpListener,
     local: SocketAddr,
     options: Options,
     read_timeout: Duration,
 }
 
-impl TinyEdge {
+impl TinyHttpEdge {
     /// Binds an address.
     ///
     /// # Errors
@@ -43,7 +43,7 @@ impl TinyEdge {
         let inherited = Inherited { read: Some(read_timeout), write: options.client_write_timeout };
         let listener = socket::listen(address, inherited).map_err(failed)?;
         let local = listener.local_addr().map_err(failed)?;
-        Ok(TinyEdge { listener, local, options: *options, read_timeout })
+        Ok(TinyHttpEdge { listener, local, options: *options, read_timeout })
     }
 
     /// The address that was bound.
@@ -52,12 +52,12 @@ impl TinyEdge {
     }
 }
 
-impl Edge for TinyEdge {
+impl Edge for TinyHttpEdge {
     fn local_addrs(&self) -> Vec<SocketAddr> {
         vec![self.local]
     }
 
-    fn start(self: Box<Self>, jobs: JobSender) -> Result<Box<dyn Running>, StartError> {
+    fn start(self: Box<Self>, jobs: JobSender) -> Result<Box<dyn RunningEdge>, StartError> {
         let (refusals, chores) = bounded::<Chore>(REFUSALS);
         let threads = ThreadGroup::default();
         for number in 0..REFUSERS {
@@ -71,7 +71,7 @@ impl Edge for TinyEdge {
         let nerve = Arc::new(nerve);
         let dispatch = Arc::new(Dispatch {
             listener: self.listener,
-            shared: Arc::new(Shared {
+            shared: Arc::new(EdgeState {
                 local: self.local,
                 open: AtomicUsize::new(0),
                 lost: AtomicUsize::new(0),
@@ -95,25 +95,25 @@ impl Edge for TinyEdge {
             nerve,
             signals,
         };
-        let pulse = Pulse::start(patient, &dispatch.threads)?;
-        Ok(Box::new(Serving { dispatch, pulse: Some(pulse) }))
+        let watchdog = AcceptWatchdog::start(patient, &dispatch.threads)?;
+        Ok(Box::new(RunningTinyHttpEdge { dispatch, watchdog: Some(watchdog) }))
     }
 }
 
 /// A serving edge.
-struct Serving {
+struct RunningTinyHttpEdge {
     dispatch: Arc<Dispatch>,
-    pulse: Option<Pulse>,
+    watchdog: Option<AcceptWatchdog>,
 }
 
-impl Running for Serving {
+impl RunningEdge for RunningTinyHttpEdge {
     fn announce_stop(&self) {
         self.dispatch.shared.stopping.store(true, SeqCst);
     }
 
     fn stop_accepting(&mut self) {
         self.announce_stop();
-        self.pulse = None;
+        self.watchdog = None;
         socket::stop_listening(&self.dispatch.listener);
     }
 
@@ -126,8 +126,8 @@ impl Running for Serving {
     }
 
     fn finish(self: Box<Self>, deadline: Instant) -> usize {
-        let Serving { dispatch, pulse } = *self;
-        drop(pulse);
+        let RunningTinyHttpEdge { dispatch, watchdog } = *self;
+        drop(watchdog);
         dispatch.shared.finished.store(true, SeqCst);
         for server in dispatch.servers.lock().unwrap_or_else(PoisonError::into_inner).drain(..) {
             server.unblock();

@@ -2,7 +2,7 @@
 //!
 //! tiny_http accepts, gives each connection a thread, and reads heads. `Dispatch` takes each request
 //! from it, checks it, and offers it at the queue's jobs; what workers read and write afterwards goes
-//! through a `TinyLine`. The rest answers for what tiny_http leaves open: it cannot close a connection
+//! through a `TinyHttpStream`. The rest answers for what tiny_http leaves open: it cannot close a connection
 //! and reads unread bodies into memory (`client_stream`), and stops accepting after one error (`accept_watchdog`).
 
 mod accept_watchdog;
@@ -13,16 +13,16 @@ mod upgrade;
 
 use super::request_head::{self, Body, RawHead};
 use super::socket;
-use super::{Exchange, Line};
+use super::{ClientStream, Exchange};
 use crate::error::{Refusal, StartError};
 use crate::observe::Outcome;
 use crate::queue::JobSender;
 use crate::sys::threads::ThreadGroup;
 use accept_watchdog::Nerve;
-use client_stream::{Chore, TinyLine};
+use client_stream::{Chore, TinyHttpStream};
 use crossbeam_channel::Sender;
 use http::Version;
-pub use lifecycle::TinyEdge;
+pub use lifecycle::TinyHttpEdge;
 use severed::{Severed, State};
 use std::io;
 use std::net::{SocketAddr, TcpListener};
@@ -37,7 +37,7 @@ use tiny_http::{HTTPVersion, Request, Server};
 const GLANCES: usize = 4;
 
 /// What the requests of one listener share.
-struct Shared {
+struct EdgeState {
     local: SocketAddr,
     /// Requests that wait for their reply.
     open: AtomicUsize,
@@ -52,7 +52,7 @@ struct Shared {
 /// Takes requests from tiny_http and offers them at the jobs.
 struct Dispatch {
     listener: TcpListener,
-    shared: Arc<Shared>,
+    shared: Arc<EdgeState>,
     limits: request_head::Limits,
     /// So long after its last byte, no connection of an old server is open any more.
     quiet: Duration,
@@ -130,7 +130,7 @@ impl Dispatch {
                 Body::Chunked if client_stream::is_raw(&request) => Err(Refusal::NotImplemented),
                 _ => Ok(checked),
             });
-        let line = Box::new(TinyLine::new(request, peer, &self.shared, alive));
+        let line = Box::new(TinyHttpStream::new(request, peer, &self.shared, alive));
         match self.shared.severed.state(peer, arrived) {
             State::Whole => {}
             State::Severed => return line.leave(Chore::Drop),

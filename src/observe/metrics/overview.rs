@@ -7,7 +7,7 @@ use crate::balance::candidates::candidates;
 use crate::cluster::membership::Membership;
 use crate::cluster::shown;
 use crate::cluster::snapshot::Plan;
-use crate::edge::{Kind, lifecycle::Counter};
+use crate::edge::{EdgeKind, lifecycle::Counter};
 use crate::observe::Recorder;
 use crate::observe::recent::Glimpse;
 use crate::observe::worker_status::Doing;
@@ -39,7 +39,7 @@ pub struct Overview {
     /// How many requests may wait in it.
     pub queue_capacity: usize,
     /// Which edge takes requests in.
-    pub edge: Kind,
+    pub edge: EdgeKind,
     /// Where it listens.
     pub listen: Vec<SocketAddr>,
     /// Is this the demo?
