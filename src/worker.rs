@@ -2,8 +2,8 @@
 
 use crate::backend::{Backend, InFlight};
 use crate::balance::strategies::ClientKey;
-use crate::cluster::snapshot::Plan;
-use crate::cluster::swap::View;
+use crate::cluster::snapshot::RoutingSnapshot;
+use crate::cluster::swap::CachedReader;
 use crate::edge::Exchange;
 use crate::edge::response::{RelayError, Scratch};
 use crate::error::Refusal;
@@ -27,21 +27,26 @@ pub struct Shared {
 pub struct Worker {
     number: usize,
     shared: Arc<Shared>,
-    plan: View<Plan>,
+    snapshot: CachedReader<RoutingSnapshot>,
     forwarder: Forwarder,
     scratch: Scratch,
 }
 
 impl Worker {
     /// A worker with a number and connections of its own.
-    pub fn new(number: usize, shared: Arc<Shared>, plan: View<Plan>, forwarder: Forwarder) -> Self {
-        Worker { number, shared, plan, forwarder, scratch: Scratch::default() }
+    pub fn new(
+        number: usize,
+        shared: Arc<Shared>,
+        snapshot: CachedReader<RoutingSnapshot>,
+        forwarder: Forwarder,
+    ) -> Self {
+        Worker { number, shared, snapshot, forwarder, scratch: Scratch::default() }
     }
 
     /// Serves requests until the queue is closed and empty.
     pub fn run(mut self, mut receiver: JobReceiver) {
         loop {
-            let idle = self.plan.get().forward.upstream_idle_timeout;
+            let idle = self.snapshot.get().forward.upstream_idle_timeout;
             let Some(mut exchange) = receiver.take(idle, &|| self.forwarder.close_idle()) else { return };
             // A panic costs one request.
             if catch_unwind(AssertUnwindSafe(|| self.serve(&mut exchange))).is_err() {
@@ -52,21 +57,21 @@ impl Worker {
     }
 
     fn serve(&mut self, exchange: &mut Exchange) {
-        let (shared, plan) = (Arc::clone(&self.shared), Arc::clone(self.plan.get()));
-        self.forwarder.adopt(&plan.forward);
+        let (shared, snapshot) = (Arc::clone(&self.shared), Arc::clone(self.snapshot.get()));
+        self.forwarder.adopt(&snapshot.forward);
         let mut progress = shared.recorder.begin(self.number, exchange);
         let outcome = if progress.queued > shared.queue_timeout {
             Err(Refusal::QueuedTooLong)
         } else {
-            self.forward(&plan, exchange, &mut progress)
+            self.forward(&snapshot, exchange, &mut progress)
         };
         let sent = match outcome {
             Ok((reply, in_flight)) => {
                 progress.relays();
                 self.relay(exchange, reply, in_flight.backend())
             }
-            // All of its backends are draining, and there is another plan by now: its backends may not be.
-            Err(Refusal::NoBackend) if !Arc::ptr_eq(&plan, self.plan.get()) => {
+            // All of its backends are draining, and there is another snapshot by now: its backends may not be.
+            Err(Refusal::NoBackend) if !Arc::ptr_eq(&snapshot, self.snapshot.get()) => {
                 drop(progress);
                 return self.serve(exchange);
             }
@@ -78,23 +83,23 @@ impl Worker {
     /// Tries backends until one has begun a reply.
     fn forward<'a>(
         &self,
-        plan: &'a Plan,
+        snapshot: &'a RoutingSnapshot,
         exchange: &mut Exchange,
         progress: &mut Progress<'a>,
     ) -> Result<(Reply, InFlight<'a>), Refusal> {
-        plan.budget.note_request(Instant::now());
+        snapshot.budget.note_request(Instant::now());
         let client = ClientKey { address: exchange.peer.ip() };
-        let mut tour = plan.chooser.tour(client, &exchange.head.headers, self.shared.queue_timeout);
+        let mut tour = snapshot.chooser.tour(client, &exchange.head.headers, self.shared.queue_timeout);
         let mut last: Option<Failed> = None;
-        for _ in 0..=plan.forward.retries {
+        for _ in 0..=snapshot.forward.retries {
             // The budget is asked where there is a retry to be made, and not for one that nobody makes.
-            if last.as_ref().is_some_and(|failed| !tour.goes_on() || !plan.may_retry(failed.failure)) {
+            if last.as_ref().is_some_and(|failed| !tour.goes_on() || !snapshot.may_retry(failed.failure)) {
                 break;
             }
             let Some(in_flight) = tour.next_stop()? else { break };
             let backend = in_flight.backend();
             progress.tries(backend);
-            match self.try_backend(plan, backend, exchange, progress) {
+            match self.try_backend(snapshot, backend, exchange, progress) {
                 Ok(mut reply) => {
                     tour.settle(backend, &mut reply.head.headers);
                     return Ok((reply, in_flight));
@@ -109,18 +114,18 @@ impl Worker {
     /// One backend, and a second time over a new connection if the first was stale.
     fn try_backend(
         &self,
-        plan: &Plan,
+        snapshot: &RoutingSnapshot,
         backend: &Backend,
         exchange: &mut Exchange,
         progress: &mut Progress<'_>,
     ) -> Result<Reply, (Failed, Next)> {
         loop {
             let began = Instant::now();
-            let outcome = self.forwarder.send(backend, &plan.trusted_proxies, exchange);
+            let outcome = self.forwarder.send(backend, &snapshot.trusted_proxies, exchange);
             progress.upstream = began.elapsed();
             let failed = match outcome {
                 Ok(reply) => {
-                    plan.replied(backend, began, reply.head.status);
+                    snapshot.replied(backend, began, reply.head.status);
                     return Ok(reply);
                 }
                 Err(failed) => failed,
@@ -133,7 +138,7 @@ impl Worker {
             // A stale connection leaves the pool by failing, so this comes to an end.
             if next != Next::Redial {
                 if !failed.failure.client {
-                    plan.failed(backend, failed.failure, began, &failed.cause);
+                    snapshot.failed(backend, failed.failure, began, &failed.cause);
                 }
                 return Err((failed, next));
             }

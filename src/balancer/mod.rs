@@ -58,7 +58,7 @@ impl Balancer {
     /// When a backend has no address, or an address cannot be bound.
     pub fn with_lookup(mut config: Config, lookup: Arc<dyn Lookup>) -> Result<Self, StartError> {
         let upstream = std::mem::take(&mut config.upstream);
-        let members = Membership::found(upstream, config.workers, lookup, config.reread.take())?;
+        let members = Membership::new(upstream, config.workers, lookup, config.reread.take())?;
         let waiting = (config.workers / 2).max(1); // workers that may wait for slow clients
         let edges = edge::bind(config.edge_kind, &config.listen, &config.edge, waiting)?;
         let admin = config.admin.take().map(Admin::bind).transpose()?;
@@ -115,10 +115,10 @@ impl Balancer {
         let shared = Arc::new(worker::Shared { recorder: Arc::clone(&recorder), queue_timeout });
         let mut agents = Vec::with_capacity(receivers.len());
         for (number, receiver) in receivers.into_iter().enumerate() {
-            let mut plan = members.plan().view();
-            let forwarder = Forwarder::new(&plan.get().forward, config.edge.limits.head);
+            let mut snapshot = members.snapshot().reader();
+            let forwarder = Forwarder::new(&snapshot.get().forward, config.edge.limits.head);
             agents.push(forwarder.handle());
-            let worker = Worker::new(number, Arc::clone(&shared), plan, forwarder);
+            let worker = Worker::new(number, Arc::clone(&shared), snapshot, forwarder);
             threads.start(format!("worker-{number}"), move || worker.run(receiver))?;
         }
         threads.start("queue-monitor", move || monitor.run())?;

@@ -12,7 +12,7 @@ use std::time::Instant;
 
 impl Control for Membership {
     fn backends(&self) -> Vec<Value> {
-        self.plan().get().chooser.backends.iter().map(shown).collect()
+        self.snapshot().get().chooser.backends.iter().map(shown).collect()
     }
 
     fn add(&self, url: &str, weight: u32, backup: bool) -> Result<Vec<Value>, Rejected> {
@@ -25,7 +25,7 @@ impl Control for Membership {
     }
 
     fn remove(&self, name: &str) -> Result<Value, Rejected> {
-        let Changes { removed, .. } = self.part(name)?;
+        let Changes { removed, .. } = self.remove_named(name)?;
         Ok(json!({ "removed": removed }))
     }
 

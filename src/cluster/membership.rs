@@ -1,7 +1,7 @@
 //! Who belongs to it: the backends, and how they come and go while requests are served.
 //!
-//! Every change, whoever asks for it, goes the same way: a list of who is wanted, and `settle`, which keeps those that are
-//! there, with all that is known of them, and puts a new [`Plan`] in place of the old one.
+//! Every change, whoever asks for it, goes the same way: a list of who is wanted, and `apply`, which keeps those that are
+//! there, with all that is known of them, and puts a new [`RoutingSnapshot`] in place of the old one.
 
 use super::names::{self, Lookup};
 use crate::admin::Rejected;
@@ -10,8 +10,8 @@ use crate::balance::affinity::{Homes, Key, Sticky};
 use crate::balance::rotation::SecondChoice;
 use crate::balance::selector::Chooser;
 use crate::balancer::config::{Reread, Upstream};
-use crate::cluster::snapshot::{Common, Plan};
-use crate::cluster::swap::Current;
+use crate::cluster::snapshot::{RoutingSnapshot, SharedRouting};
+use crate::cluster::swap::Swap;
 use crate::error::StartError;
 use crate::forward::retry_budget::RetryBudget;
 use crate::observe::metrics::Metrics;
@@ -22,23 +22,23 @@ use std::time::{Duration, Instant};
 
 /// The backends of a balancer.
 pub struct Membership {
-    plan: Arc<Current<Plan>>,
-    books: Mutex<Books>,
-    pub(super) common: Arc<Common>,
+    snapshot: Arc<Swap<RoutingSnapshot>>,
+    registry: Mutex<Registry>,
+    pub(super) common: Arc<SharedRouting>,
     workers: usize,
     lookup: Arc<dyn Lookup>,
-    /// Held while the configuration is read again: of two who ask, the one who reads last must settle last.
+    /// Held while the configuration is read again: of two who ask, the one who reads last must apply last.
     reread: Mutex<Option<Box<Reread>>>,
     /// For cookies, where no secret is given.
     key: Key,
     pub(super) serving: AtomicBool,
-    /// Rings when there is another plan. Without it, this is the end.
+    /// Rings when there is another snapshot. Without it, this is the end.
     bell: Mutex<Option<Sender<()>>>,
     rung: Receiver<()>,
 }
 
-/// What the plan is made from. Whoever holds the lock makes the next one.
-pub(super) struct Books {
+/// What the snapshot is made from. Whoever holds the lock makes the next one.
+pub(super) struct Registry {
     /// All but its list of backends, which `entries` has.
     pub(super) upstream: Upstream,
     budget: Arc<RetryBudget>,
@@ -69,7 +69,7 @@ impl Membership {
     ///
     /// # Errors
     /// When a name has no address.
-    pub fn found(
+    pub fn new(
         mut upstream: Upstream,
         workers: usize,
         lookup: Arc<dyn Lookup>,
@@ -77,20 +77,20 @@ impl Membership {
     ) -> Result<Self, StartError> {
         let wanted = find(std::mem::take(&mut upstream.backends), lookup.as_ref(), &[])
             .map_err(|(member, cause)| StartError::Resolve { backend: member.url.to_string(), cause })?;
-        let (common, key) = (Arc::new(Common::new()?), Key::random());
+        let (common, key) = (Arc::new(SharedRouting::new()?), Key::random());
         let budget = Arc::new(RetryBudget::new(upstream.budget, Instant::now()));
-        let mut books = Books { upstream, budget, entries: Vec::new() };
-        enter(&mut books, wanted, &common, true);
-        let plan = Arc::new(Current::new(make_plan(&books, &common, workers, &key)));
+        let mut registry = Registry { upstream, budget, entries: Vec::new() };
+        register(&mut registry, wanted, &common, true);
+        let snapshot = Arc::new(Swap::new(make_snapshot(&registry, &common, workers, &key)));
         let (bell, rung) = bounded(1);
-        let (books, bell, reread) = (Mutex::new(books), Mutex::new(Some(bell)), Mutex::new(reread));
+        let (registry, bell, reread) = (Mutex::new(registry), Mutex::new(Some(bell)), Mutex::new(reread));
         let serving = AtomicBool::new(false);
-        Ok(Membership { plan, books, common, workers, lookup, reread, key, serving, bell, rung })
+        Ok(Membership { snapshot, registry, common, workers, lookup, reread, key, serving, bell, rung })
     }
 
     /// What workers go by.
-    pub fn plan(&self) -> &Arc<Current<Plan>> {
-        &self.plan
+    pub fn snapshot(&self) -> &Arc<Swap<RoutingSnapshot>> {
+        &self.snapshot
     }
 
     /// What is counted of them, and of requests in general.
@@ -98,7 +98,7 @@ impl Membership {
         &self.common.metrics
     }
 
-    /// Waits until there is another plan, so long at most. False when there will be no other.
+    /// Waits until there is another snapshot, so long at most. False when there will be no other.
     pub fn wait_for_change(&self, patience: Duration) -> bool {
         self.rung.recv_timeout(patience) != Err(RecvTimeoutError::Disconnected)
     }
@@ -113,11 +113,11 @@ impl Membership {
         self.serving.store(serving, SeqCst);
     }
 
-    /// Puts a plan with these backends in place of the one before. Those that are there already are kept as they are; `anew`: with
-    /// the weight and the part that the list gives them.
-    fn settle(&self, books: &mut Books, wanted: Vec<Wanted>, anew: bool) -> Changes {
-        let changes = enter(books, wanted, &self.common, anew);
-        self.plan.replace(make_plan(books, &self.common, self.workers, &self.key));
+    /// Puts a snapshot with these backends in place of the one before. Those that are there already are kept as they are; `anew`: with
+    /// the weight and the remove_named that the list gives them.
+    fn apply(&self, registry: &mut Registry, wanted: Vec<Wanted>, anew: bool) -> Changes {
+        let changes = register(registry, wanted, &self.common, anew);
+        self.snapshot.replace(make_snapshot(registry, &self.common, self.workers, &self.key));
         self.common.room.look_again();
         if let Some(bell) = &*self.bell.lock().unwrap_or_else(PoisonError::into_inner) {
             let _ = bell.try_send(()); // full: it has not been heard yet, and will be
@@ -142,12 +142,12 @@ impl Membership {
         let wanted = find(members, self.lookup.as_ref(), &known).map_err(|(member, cause)| {
             vec![format!("cannot find the address of backend {}: {cause}", member.url)]
         })?;
-        let mut books = self.lock();
-        if books.upstream.budget != upstream.budget {
-            books.budget = Arc::new(RetryBudget::new(upstream.budget, Instant::now()));
+        let mut registry = self.lock();
+        if registry.upstream.budget != upstream.budget {
+            registry.budget = Arc::new(RetryBudget::new(upstream.budget, Instant::now()));
         }
-        books.upstream = upstream;
-        Ok(self.settle(&mut books, wanted, true))
+        registry.upstream = upstream;
+        Ok(self.apply(&mut registry, wanted, true))
     }
 
     /// Looks up again where the names among the backends lead. A lookup that fails changes nothing.
@@ -171,72 +171,72 @@ impl Membership {
 
     /// A name leads there now.
     fn moved(&self, member: &Member, places: Vec<Place>) {
-        let mut books = self.lock();
-        let mut wanted = books.wanted();
+        let mut registry = self.lock();
+        let mut wanted = registry.wanted();
         // It may have been removed while it was looked up.
         let Some((_, before)) = wanted.iter_mut().find(|(one, _)| one.url == member.url) else { return };
         if *before != places {
             *before = places;
-            self.settle(&mut books, wanted, false);
+            self.apply(&mut registry, wanted, false);
         }
     }
 
     /// How often names are looked up; nothing if there are none.
     pub fn resolve_interval(&self) -> Option<Duration> {
-        let books = self.lock();
-        let has_names = books.entries.iter().any(|entry| names::is_name(&entry.member.url));
-        has_names.then_some(books.upstream.resolve_interval)
+        let registry = self.lock();
+        let has_names = registry.entries.iter().any(|entry| names::is_name(&entry.member.url));
+        has_names.then_some(registry.upstream.resolve_interval)
     }
 
     pub(super) fn join(&self, member: Member) -> Result<Changes, Rejected> {
         let url = member.url.clone();
         let places = names::places(&url, self.lookup.as_ref())
             .map_err(|error| Rejected::Bad(format!("cannot find the address of backend {url}: {error}")))?;
-        let mut books = self.lock();
-        let there: Vec<_> = books.backends().map(|backend| backend.place().clone()).collect();
-        if books.entries.iter().any(|entry| entry.member.url == url)
+        let mut registry = self.lock();
+        let there: Vec<_> = registry.backends().map(|backend| backend.place().clone()).collect();
+        if registry.entries.iter().any(|entry| entry.member.url == url)
             || places.iter().all(|place| there.contains(place))
         {
             return Err(Rejected::Twice(format!("backend {url} is there already")));
         }
-        let mut wanted = books.wanted();
+        let mut wanted = registry.wanted();
         wanted.push((member, places));
-        Ok(self.settle(&mut books, wanted, false))
+        Ok(self.apply(&mut registry, wanted, false))
     }
 
-    pub(super) fn part(&self, name: &str) -> Result<Changes, Rejected> {
-        let mut books = self.lock();
-        let url = books.entry_of(name)?.member.url.clone();
-        let mut wanted = books.wanted();
+    pub(super) fn remove_named(&self, name: &str) -> Result<Changes, Rejected> {
+        let mut registry = self.lock();
+        let url = registry.entry_of(name)?.member.url.clone();
+        let mut wanted = registry.wanted();
         wanted.retain(|(member, _)| member.url != url);
         if wanted.is_empty() {
             return Err(Rejected::Bad(format!("backend {name} is the only one; add another one first")));
         }
-        Ok(self.settle(&mut books, wanted, false))
+        Ok(self.apply(&mut registry, wanted, false))
     }
 
     pub(super) fn backend(&self, name: &str) -> Result<Arc<Backend>, Rejected> {
-        let books = self.lock();
-        let found = books.backends().find(|backend| backend.authority() == name).map(Arc::clone);
-        found.ok_or_else(|| Rejected::Unknown(format!("there is no backend {name}")))
+        let registry = self.lock();
+        let new = registry.backends().find(|backend| backend.authority() == name).map(Arc::clone);
+        new.ok_or_else(|| Rejected::Unknown(format!("there is no backend {name}")))
     }
 
     /// Is there anybody to send a request to?
     pub(super) fn has_usable(&self) -> bool {
-        let (plan, now) = (self.plan.get(), Instant::now());
-        let mut backends = plan.chooser.backends.iter();
+        let (snapshot, now) = (self.snapshot.get(), Instant::now());
+        let mut backends = snapshot.chooser.backends.iter();
         backends.any(|backend| {
             !backend.is_draining() && backend.standing().usable(now) != crate::backend::Usable::No
         })
     }
 
-    pub(super) fn lock(&self) -> MutexGuard<'_, Books> {
-        // The books are changed once all that can fail is done.
-        self.books.lock().unwrap_or_else(PoisonError::into_inner)
+    pub(super) fn lock(&self) -> MutexGuard<'_, Registry> {
+        // The registry are changed once all that can fail is done.
+        self.registry.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl Books {
+impl Registry {
     fn backends(&self) -> impl Iterator<Item = &Arc<Backend>> {
         self.entries.iter().flat_map(|entry| &entry.backends)
     }
@@ -265,7 +265,7 @@ impl Books {
     }
 }
 
-/// Where members are: where they were when they were last found, if they cannot be found now.
+/// Where members are: where they were when they were last new, if they cannot be new now.
 fn find(
     members: Vec<Member>,
     lookup: &dyn Lookup,
@@ -282,9 +282,9 @@ fn find(
 }
 
 /// Writes down who is wanted: whoever is there already stays.
-fn enter(books: &mut Books, wanted: Vec<Wanted>, common: &Common, anew: bool) -> Changes {
+fn register(registry: &mut Registry, wanted: Vec<Wanted>, common: &SharedRouting, anew: bool) -> Changes {
     let mut changes = Changes::default();
-    let mut before: Vec<Arc<Backend>> = books.entries.drain(..).flat_map(|entry| entry.backends).collect();
+    let mut before: Vec<Arc<Backend>> = registry.entries.drain(..).flat_map(|entry| entry.backends).collect();
     let mut taken: Vec<Place> = Vec::new();
     for (member, places) in wanted {
         let mut backends = Vec::new();
@@ -313,16 +313,21 @@ fn enter(books: &mut Books, wanted: Vec<Wanted>, common: &Common, anew: bool) ->
             };
             backends.push(backend);
         }
-        books.entries.push(Entry { member, places, backends });
+        registry.entries.push(Entry { member, places, backends });
     }
     changes.removed = before.iter().map(|backend| backend.authority().to_string()).collect();
     changes
 }
 
-/// The plan that the books make.
-fn make_plan(books: &Books, common: &Arc<Common>, workers: usize, key: &Key) -> Plan {
-    let backends: Vec<_> = books.backends().map(Arc::clone).collect();
-    let Upstream { strategy, choice, sticky, health, forward, trusted_proxies, .. } = &books.upstream;
+/// The snapshot that the registry make.
+fn make_snapshot(
+    registry: &Registry,
+    common: &Arc<SharedRouting>,
+    workers: usize,
+    key: &Key,
+) -> RoutingSnapshot {
+    let backends: Vec<_> = registry.backends().map(Arc::clone).collect();
+    let Upstream { strategy, choice, sticky, health, forward, trusted_proxies, .. } = &registry.upstream;
     let most = choice.most_in_flight(workers, backends.len());
     let now = Instant::now();
     for backend in &backends {
@@ -341,12 +346,12 @@ fn make_plan(books: &Books, common: &Arc<Common>, workers: usize, key: &Key) -> 
         room: Arc::clone(&common.room),
         second: SecondChoice::default(),
     };
-    Plan {
+    RoutingSnapshot {
         chooser,
         forward: *forward,
         trusted_proxies: trusted_proxies.as_slice().into(),
         health: health.clone(),
-        budget: Arc::clone(&books.budget),
+        budget: Arc::clone(&registry.budget),
         common: Arc::clone(common),
     }
 }
@@ -385,13 +390,13 @@ mod tests {
         ]);
         let reread: Box<Reread> = Box::new(move || Ok(Upstream::new(later.lock().unwrap().pop().unwrap())));
         let upstream = Upstream::new(backends(&["http://app:80"]));
-        let members = Membership::found(upstream, 4, Arc::new(Once::default()), Some(reread)).unwrap();
+        let members = Membership::new(upstream, 4, Arc::new(Once::default()), Some(reread)).unwrap();
         let changes = members.reread().unwrap();
         assert_eq!((changes.kept.len(), changes.added.len()), (2, 1));
-        assert_eq!(members.plan().get().chooser.backends[0].weight(), 2);
+        assert_eq!(members.snapshot().get().chooser.backends[0].weight(), 2);
         let problems = members.reread().unwrap_err();
         assert_eq!(problems, ["cannot find the address of backend http://other:80: nobody knows"]);
-        assert_eq!(members.plan().get().chooser.backends.len(), 3, "nothing has changed");
+        assert_eq!(members.snapshot().get().chooser.backends.len(), 3, "nothing has changed");
     }
 
     #[test]
@@ -399,10 +404,10 @@ mod tests {
         // The second leads where the first does, and the third to what both have: they are still where they were.
         let urls = ["http://10.0.0.1:80", "http://app:80", "http://app.:80"];
         let members = urls.iter().map(|url| url.parse().unwrap()).collect();
-        let members = Membership::found(Upstream::new(members), 4, Arc::new(Two), None).unwrap();
-        let before = members.plan().get();
+        let members = Membership::new(Upstream::new(members), 4, Arc::new(Two), None).unwrap();
+        let before = members.snapshot().get();
         assert_eq!(before.chooser.backends.len(), 2);
         members.look_up_names();
-        assert!(Arc::ptr_eq(&before, &members.plan().get()));
+        assert!(Arc::ptr_eq(&before, &members.snapshot().get()));
     }
 }

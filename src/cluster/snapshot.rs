@@ -1,4 +1,4 @@
-//! What workers go by. A change replaces the plan as a whole: whoever has begun a request by the old one ends it by that.
+//! What workers go by. A change replaces the snapshot as a whole: whoever has begun a request by the old one ends it by that.
 
 use crate::backend::Backend;
 use crate::backend::ejection::Cause;
@@ -15,7 +15,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
 /// Everything about backends that a worker needs for a request.
-pub struct Plan {
+pub struct RoutingSnapshot {
     /// Who is next.
     pub chooser: Chooser,
     /// How backends are waited for.
@@ -26,12 +26,12 @@ pub struct Plan {
     pub health: health::Options,
     /// How many retries there may be.
     pub budget: Arc<RetryBudget>,
-    /// What stays when the plan is replaced.
-    pub common: Arc<Common>,
+    /// What stays when the snapshot is replaced.
+    pub common: Arc<SharedRouting>,
 }
 
 /// What all plans share, one after the other.
-pub struct Common {
+pub struct SharedRouting {
     /// What is counted.
     pub metrics: Arc<Metrics>,
     /// Where requests wait while all backends are full.
@@ -40,18 +40,18 @@ pub struct Common {
     ejecting: Mutex<()>,
 }
 
-impl Common {
+impl SharedRouting {
     /// Nobody waits, and nothing has been counted.
     ///
     /// # Errors
     /// When what is counted cannot be set up.
     pub fn new() -> Result<Self, prometheus::Error> {
         let metrics = Arc::new(Metrics::new()?);
-        Ok(Common { metrics, room: Arc::default(), ejecting: Mutex::default() })
+        Ok(SharedRouting { metrics, room: Arc::default(), ejecting: Mutex::default() })
     }
 }
 
-impl Plan {
+impl RoutingSnapshot {
     /// This backend has replied to a request that was begun then. A gateway that says that nobody is behind it is as good as gone.
     pub fn replied(&self, backend: &Backend, began: Instant, status: StatusCode) {
         if matches!(status, StatusCode::BAD_GATEWAY | StatusCode::GATEWAY_TIMEOUT) {

@@ -9,7 +9,7 @@
 //!
 //! [`probe`] asks once, over a connection of its own, and [`prober`] sees to it that it does so in time, which is
 //! [`next_pause`] after the check before. What is done with the last usable backend is decided by whoever takes
-//! backends out: [`plan`](crate::cluster::snapshot).
+//! backends out: [`snapshot`](crate::cluster::snapshot).
 
 pub mod probe;
 pub mod prober;

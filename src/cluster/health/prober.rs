@@ -8,7 +8,7 @@ use super::{Options, next_pause};
 use crate::backend::ejection::Cause;
 use crate::backend::{Backend, Change};
 use crate::cluster::membership::Membership;
-use crate::cluster::snapshot::Plan;
+use crate::cluster::snapshot::RoutingSnapshot;
 use crate::sys::threads::ThreadGroup;
 use std::collections::HashMap;
 use std::sync::{Arc, Weak};
@@ -52,7 +52,7 @@ impl Prober {
     /// Works until the end. Checks that are under way then are broken off, and say nothing about their backends.
     pub fn run(mut self) {
         loop {
-            let checks = self.check_who_is_due(&self.members.plan().get());
+            let checks = self.check_who_is_due(&self.members.snapshot().get());
             let names = self.look_up_names();
             let next = checks.into_iter().chain(names).min();
             let pause = next.map_or(NOTHING_TO_DO, |due| due.saturating_duration_since(Instant::now()));
@@ -64,23 +64,23 @@ impl Prober {
     }
 
     /// Begins the checks whose time has come. Returns when the next one's does.
-    fn check_who_is_due(&mut self, plan: &Arc<Plan>) -> Option<Instant> {
-        let backends: &[_] = if plan.health.on { &plan.chooser.backends } else { &[] };
+    fn check_who_is_due(&mut self, snapshot: &Arc<RoutingSnapshot>) -> Option<Instant> {
+        let backends: &[_] = if snapshot.health.on { &snapshot.chooser.backends } else { &[] };
         self.forget_all_but(backends);
         let now = Instant::now();
-        let latest = now + next_pause(plan.health.interval, 1.0); // or else a pause from before a reload may hold
+        let latest = now + next_pause(snapshot.health.interval, 1.0); // or else a pause from before a reload may hold
         for backend in backends {
             let round = self.rounds.entry(backend.id()).or_insert_with(|| {
                 // Until then it counts as usable: who has many backends does not meet them all at once.
-                Round { due: now + next_pause(plan.health.interval, fastrand::f64()), check: Weak::new() }
+                Round { due: now + next_pause(snapshot.health.interval, fastrand::f64()), check: Weak::new() }
             });
             if round.due > now {
                 round.due = round.due.min(latest);
                 continue;
             }
-            round.due = now + next_pause(plan.health.interval, fastrand::f64());
+            round.due = now + next_pause(snapshot.health.interval, fastrand::f64());
             if round.check.strong_count() == 0 {
-                round.check = begin(&self.threads, plan, backend);
+                round.check = begin(&self.threads, snapshot, backend);
             }
         }
         self.rounds.values().map(|round| round.due).min()
@@ -122,19 +122,19 @@ impl Prober {
 }
 
 /// Begins a check. Where there is no thread to be had it is left out: that is not the backend's fault.
-fn begin(threads: &ThreadGroup, plan: &Arc<Plan>, backend: &Arc<Backend>) -> Weak<Handle> {
+fn begin(threads: &ThreadGroup, snapshot: &Arc<RoutingSnapshot>, backend: &Arc<Backend>) -> Weak<Handle> {
     let handle = Arc::new(Handle::default());
     let check = Arc::downgrade(&handle);
-    let (plan, backend) = (Arc::clone(plan), Arc::clone(backend));
-    if let Err(error) = threads.start("check", move || make_check(&plan, &backend, &handle)) {
+    let (snapshot, backend) = (Arc::clone(snapshot), Arc::clone(backend));
+    if let Err(error) = threads.start("check", move || make_check(&snapshot, &backend, &handle)) {
         tracing::warn!("a check is left out: {error}");
     }
     check
 }
 
 /// Asks one backend how it is, and notes what it says.
-fn make_check(plan: &Plan, backend: &Backend, handle: &Handle) {
-    let (health, name) = (&plan.health, backend.authority());
+fn make_check(snapshot: &RoutingSnapshot, backend: &Backend, handle: &Handle) {
+    let (health, name) = (&snapshot.health, backend.authority());
     let proof = backend.standing().wants_proof();
     let kind = kind(health, proof);
     let result = probe::probe(&backend.place().addresses, name.as_str(), &kind, health.timeout, handle);
@@ -148,7 +148,7 @@ fn make_check(plan: &Plan, backend: &Backend, handle: &Handle) {
         Some(Change::Up) => tracing::info!("backend {name} is up: {saw}"),
         Some(Change::Back) => tracing::info!("backend {name} is back: {saw}"),
     }
-    plan.common.room.look_again();
+    snapshot.common.room.look_again();
 }
 
 /// What is asked. Whoever was taken out because it did not reply has to reply: a process that hangs can be

@@ -6,7 +6,7 @@ use crate::backend::Backend;
 use crate::balance::candidates::candidates;
 use crate::cluster::membership::Membership;
 use crate::cluster::shown;
-use crate::cluster::snapshot::Plan;
+use crate::cluster::snapshot::RoutingSnapshot;
 use crate::edge::{EdgeKind, lifecycle::Counter};
 use crate::observe::Recorder;
 use crate::observe::recent::Glimpse;
@@ -57,7 +57,7 @@ impl Overview {
         while closed.recv_deadline(next) == Err(RecvTimeoutError::Timeout) {
             let now = Instant::now();
             self.recorder.gather_recent();
-            self.history.look(now, &self.metrics, &self.members.plan().get().chooser.backends);
+            self.history.look(now, &self.metrics, &self.members.snapshot().get().chooser.backends);
             next = now.max(next + LOOK);
         }
     }
@@ -66,7 +66,7 @@ impl Overview {
         self.connections.as_ref().map(|count| count())
     }
 
-    fn backends(&self, plan: &Plan) -> Vec<Value> {
+    fn backends(&self, snapshot: &RoutingSnapshot) -> Vec<Value> {
         let lately = self.history.lately();
         let one = |backend: &Arc<Backend>| {
             let mut value = shown(backend);
@@ -75,12 +75,12 @@ impl Overview {
             value["lately"]["share"] = lately.share(id).into();
             value
         };
-        plan.chooser.backends.iter().map(one).collect()
+        snapshot.chooser.backends.iter().map(one).collect()
     }
 
-    fn busy(&self, plan: &Plan) -> Vec<Value> {
+    fn busy(&self, snapshot: &RoutingSnapshot) -> Vec<Value> {
         let one = |(worker, doing, time): (usize, Doing, Duration)| {
-            let mut backends = plan.chooser.backends.iter();
+            let mut backends = snapshot.chooser.backends.iter();
             let backend = backends.find(|backend| Some(backend.id()) == doing.backend);
             json!({
                 "worker": worker,
@@ -101,8 +101,8 @@ impl Overview {
 }
 
 /// Whose turn it is, where that is settled.
-fn next(plan: &Plan) -> Option<&str> {
-    let chooser = &plan.chooser;
+fn next(snapshot: &RoutingSnapshot) -> Option<&str> {
+    let chooser = &snapshot.chooser;
     let usable = candidates(&chooser.backends, &[], chooser.options.fail_open, Instant::now());
     let next = chooser.strategy.next(usable.len())?;
     Some(chooser.backends[usable.get(next)?.index].authority().as_str())
@@ -129,9 +129,9 @@ fn seconds(time: Duration) -> f64 {
 
 impl Insight for Overview {
     fn metrics(&self) -> Result<String, prometheus::Error> {
-        let plan = self.members.plan().get();
+        let snapshot = self.members.snapshot().get();
         self.metrics.text(&Moment {
-            backends: &plan.chooser.backends,
+            backends: &snapshot.chooser.backends,
             queue_depth: self.congestion.depth(),
             workers: self.workers,
             workers_busy: self.recorder.busy(),
@@ -141,7 +141,7 @@ impl Insight for Overview {
     }
 
     fn state(&self) -> Value {
-        let plan = self.members.plan().get();
+        let snapshot = self.members.snapshot().get();
         let why_not = self.members.ready().err();
         json!({
             "version": env!("CARGO_PKG_VERSION"),
@@ -151,21 +151,21 @@ impl Insight for Overview {
             "why_not": why_not,
             "edge": self.edge.name(),
             "listen": self.listen,
-            "strategy": plan.chooser.strategy.name(),
-            "next": next(&plan),
+            "strategy": snapshot.chooser.strategy.name(),
+            "next": next(&snapshot),
             "connections": self.connections(),
             "queue_depth": self.congestion.depth(),
             "queue_capacity": self.queue_capacity,
             "workers": self.workers,
             "workers_busy": self.recorder.busy(),
-            "busy": self.busy(&plan),
+            "busy": self.busy(&snapshot),
             "requests": self.requests(),
             "rejected": self.metrics.unplaced(),
             "access_log_dropped": self.recorder.dropped_lines(),
             "lately": self.history.lately().all.shown(),
             "recent": self.recorder.recent().iter().map(recent).collect::<Vec<_>>(),
             "demo": self.demo,
-            "backends": self.backends(&plan),
+            "backends": self.backends(&snapshot),
         })
     }
 
