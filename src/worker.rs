@@ -89,19 +89,21 @@ impl Worker {
     ) -> Result<(Reply, InFlight<'a>), Refusal> {
         snapshot.budget.note_request(Instant::now());
         let client = ClientKey { address: exchange.peer.ip() };
-        let mut tour = snapshot.chooser.tour(client, &exchange.head.headers, self.shared.queue_timeout);
+        let mut attempts =
+            snapshot.selector.attempts(client, &exchange.head.headers, self.shared.queue_timeout);
         let mut last: Option<Failed> = None;
         for _ in 0..=snapshot.forward.retries {
             // The budget is asked where there is a retry to be made, and not for one that nobody makes.
-            if last.as_ref().is_some_and(|failed| !tour.goes_on() || !snapshot.may_retry(failed.failure)) {
+            if last.as_ref().is_some_and(|failed| !attempts.goes_on() || !snapshot.may_retry(failed.failure))
+            {
                 break;
             }
-            let Some(in_flight) = tour.next_stop()? else { break };
+            let Some(in_flight) = attempts.next_backend()? else { break };
             let backend = in_flight.backend();
             progress.tries(backend);
             match self.try_backend(snapshot, backend, exchange, progress) {
                 Ok(mut reply) => {
-                    tour.settle(backend, &mut reply.head.headers);
+                    attempts.settle(backend, &mut reply.head.headers);
                     return Ok((reply, in_flight));
                 }
                 Err((failed, Next::Another)) => last = Some(failed),

@@ -1,6 +1,6 @@
 //! The value that is replaced while workers use it.
 
-use crate::current::{Current, View};
+use crate::current::{Swap, CachedReader};
 use crate::sys::sync::Arc;
 use crate::sys::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 use shuttle::thread;
@@ -14,7 +14,7 @@ struct Value {
 }
 
 /// Where the values are held, once that is there.
-type Home = Arc<OnceLock<Weak<Current<Value>>>>;
+type Home = Arc<OnceLock<Weak<Swap<Value>>>>;
 
 impl Drop for Value {
     fn drop(&mut self) {
@@ -30,13 +30,13 @@ fn swap(replacements: usize, views: usize, looks: usize) {
     let dropped: Arc<Vec<_>> = Arc::new((0..=replacements).map(|_| AtomicUsize::new(0)).collect());
     let home = Home::default();
     let value = |number| Value { number, dropped: Arc::clone(&dropped), home: Arc::clone(&home) };
-    let current = Arc::new(Current::new(value(0)));
+    let current = Arc::new(Swap::new(value(0)));
     home.get_or_init(|| Arc::downgrade(&current));
     // The last that is known to be there: `replace` has returned.
     let replaced = Arc::new(AtomicUsize::new(0));
     let threads: Vec<_> = (0..views)
         .map(|_| {
-            let (view, replaced) = (current.view(), Arc::clone(&replaced));
+            let (view, replaced) = (current.reader(), Arc::clone(&replaced));
             thread::spawn(move || watch(view, &replaced, looks))
         })
         .collect();
@@ -57,7 +57,7 @@ fn swap(replacements: usize, views: usize, looks: usize) {
     assert_eq!(count(), vec![1; replacements + 1]);
 }
 
-fn watch(mut view: View<Value>, replaced: &AtomicUsize, looks: usize) -> View<Value> {
+fn watch(mut view: CachedReader<Value>, replaced: &AtomicUsize, looks: usize) -> CachedReader<Value> {
     let mut seen = 0;
     for _ in 0..looks {
         let known = replaced.load(SeqCst);

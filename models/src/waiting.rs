@@ -1,6 +1,6 @@
 //! The limit of requests in flight, and the line of those who wait.
 
-use crate::current::Current;
+use crate::current::Swap;
 use crate::limit::{Slots, Waited, WaitingRoom};
 use crate::sys::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 use crate::sys::sync::{Arc, PATIENCE, SOUND_SLEEP};
@@ -290,9 +290,9 @@ fn come_through_a_swap<const WORKERS: usize>(deadline: fn() -> Instant) {
     let room = Arc::new(WaitingRoom::default());
     let [old, new] = [1, 1].map(|most| Backend::new(&room, most));
     assert!(old.slots.try_enter());
-    let current = Arc::new(Current::new(Arc::clone(&old)));
+    let current = Arc::new(Swap::new(Arc::clone(&old)));
     let workers = [(); WORKERS].map(|()| {
-        let (room, mut view) = (Arc::clone(&room), current.view());
+        let (room, mut view) = (Arc::clone(&room), current.reader());
         thread::spawn(move || {
             let mut place = room.place();
             loop {
@@ -323,8 +323,8 @@ pub fn retry_through_a_swap() {
     let room = Arc::new(WaitingRoom::default());
     let [old, new] = [1, 1].map(|most| Backend::new(&room, most));
     assert!(old.slots.try_enter());
-    let current = Arc::new(Current::new(Arc::clone(&old)));
-    let (line, mut view, replacement) = (Arc::clone(&room), current.view(), Arc::clone(&new));
+    let current = Arc::new(Swap::new(Arc::clone(&old)));
+    let (line, mut view, replacement) = (Arc::clone(&room), current.reader(), Arc::clone(&new));
     let worker = thread::spawn(move || {
         let mut place = line.place();
         let mut backend = Arc::clone(view.get());

@@ -229,16 +229,16 @@ impl Sticky {
 
 /// The tokens of all backends.
 #[derive(Clone, Debug)]
-pub struct Homes {
+pub struct Affinity {
     sticky: Sticky,
     tokens: Vec<Token>,
 }
 
-impl Homes {
+impl Affinity {
     /// Cookies that bring clients back to these backends.
     pub fn new(sticky: Sticky, backends: &[Arc<Backend>]) -> Self {
         let tokens = backends.iter().map(|backend| sticky.token(backend.authority().as_str())).collect();
-        Homes { sticky, tokens }
+        Affinity { sticky, tokens }
     }
 
     /// Which backend a request is to go to, by its cookie. None for a cookie that is nobody's: it may be forged, or its

@@ -3,7 +3,7 @@
 
 use crate::backend::limit::{self, Slots, Waited, WaitingRoom};
 use crate::backend::{Backend, InFlight};
-use crate::balance::affinity::Homes;
+use crate::balance::affinity::Affinity;
 use crate::balance::candidates::{Chance, Options, candidates, seen};
 use crate::balance::rotation::SecondChoice;
 use crate::balance::strategies::{ClientKey, Strategy};
@@ -13,13 +13,13 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 /// The backends, and who decides between them.
-pub struct Chooser {
+pub struct Selector {
     /// All of them.
     pub backends: Vec<Arc<Backend>>,
     /// Who makes the first choice.
     pub strategy: Arc<dyn Strategy>,
     /// How clients are made to stay, if they are.
-    pub homes: Option<Homes>,
+    pub affinity: Option<Affinity>,
     /// Which of the backends may be chosen.
     pub options: Options,
     /// Where requests wait while all that could serve them are full.
@@ -28,30 +28,30 @@ pub struct Chooser {
     pub second: SecondChoice,
 }
 
-impl Chooser {
+impl Selector {
     /// The order in which one request tries backends, each once at the most. It waits so long for one that is not full.
-    pub fn tour(&self, client: ClientKey, headers: &HeaderMap, patience: Duration) -> Tour<'_> {
-        let home = self.homes.as_ref().and_then(|homes| homes.home(headers));
-        Tour { chooser: self, client, home, patience, tried: Vec::new() }
+    pub fn attempts(&self, client: ClientKey, headers: &HeaderMap, patience: Duration) -> Attempts<'_> {
+        let home = self.affinity.as_ref().and_then(|affinity| affinity.home(headers));
+        Attempts { selector: self, client, home, patience, tried: Vec::new() }
     }
 }
 
 /// One request's way through the backends.
-pub struct Tour<'a> {
-    chooser: &'a Chooser,
+pub struct Attempts<'a> {
+    selector: &'a Selector,
     client: ClientKey,
     home: Option<usize>,
     patience: Duration,
     tried: Vec<usize>,
 }
 
-impl<'a> Tour<'a> {
+impl<'a> Attempts<'a> {
     /// The next backend to try, with a slot in it; nothing if none is left.
     ///
     /// # Errors
     /// When all were full for too long.
-    pub fn next_stop(&mut self) -> Result<Option<InFlight<'a>>, Refusal> {
-        let Chooser { backends, options, room, .. } = self.chooser;
+    pub fn next_backend(&mut self) -> Result<Option<InFlight<'a>>, Refusal> {
+        let Selector { backends, options, room, .. } = self.selector;
         let (began, mut place) = (Instant::now(), room.place());
         loop {
             let now = Instant::now();
@@ -75,7 +75,7 @@ impl<'a> Tour<'a> {
 
     /// Is there a backend left to try?
     pub fn goes_on(&self) -> bool {
-        let Chooser { backends, options, .. } = self.chooser;
+        let Selector { backends, options, .. } = self.selector;
         !candidates(backends, &self.tried, options.fail_open, Instant::now()).is_empty()
     }
 
@@ -85,7 +85,7 @@ impl<'a> Tour<'a> {
         let first = if self.tried.is_empty() { self.first(&left, now) } else { self.turn(&left) };
         let mut choice = left.remove(first);
         loop {
-            if let Some(entered) = self.chooser.backends[choice.index].enter(choice.most()) {
+            if let Some(entered) = self.selector.backends[choice.index].enter(choice.most()) {
                 self.tried.push(choice.index);
                 return Some(entered);
             }
@@ -100,8 +100,8 @@ impl<'a> Tour<'a> {
     fn wait(&self, chances: &[Chance], place: &mut limit::Place, deadline: Instant) -> Waited {
         // One on trial has a limit of its own, and is not waited for.
         let wanted: Vec<usize> = chances.iter().filter(|one| !one.on_trial).map(|one| one.index).collect();
-        let slots: Vec<&Slots> = wanted.iter().map(|&index| self.chooser.backends[index].slots()).collect();
-        let waited = self.chooser.room.wait(place, &slots, deadline);
+        let slots: Vec<&Slots> = wanted.iter().map(|&index| self.selector.backends[index].slots()).collect();
+        let waited = self.selector.room.wait(place, &slots, deadline);
         if let Waited::Entered(at) = waited { Waited::Entered(wanted[at]) } else { waited }
     }
 
@@ -110,20 +110,20 @@ impl<'a> Tour<'a> {
         if let Some(home) = chances.iter().position(|chance| Some(chance.index) == self.home) {
             return home;
         }
-        let usable = seen(&self.chooser.backends, chances, self.chooser.options.slow_start, now);
-        self.chooser.strategy.pick(&usable, &self.client).min(usable.len() - 1)
+        let usable = seen(&self.selector.backends, chances, self.selector.options.slow_start, now);
+        self.selector.strategy.pick(&usable, &self.client).min(usable.len() - 1)
     }
 
     /// Second choices have turns of their own.
     fn turn(&self, left: &[Chance]) -> usize {
         let indices: Vec<usize> = left.iter().map(|chance| chance.index).collect();
-        self.chooser.second.turn(&indices)
+        self.selector.second.turn(&indices)
     }
 
     /// Has the client come back to this backend, if it is to, and has not been told so yet.
     pub fn settle(&self, backend: &Backend, reply: &mut HeaderMap) {
-        if let Some(homes) = &self.chooser.homes {
-            homes.settle(self.home, backend, reply);
+        if let Some(affinity) = &self.selector.affinity {
+            affinity.settle(self.home, backend, reply);
         }
     }
 }

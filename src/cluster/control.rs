@@ -12,7 +12,7 @@ use std::time::Instant;
 
 impl Control for Membership {
     fn backends(&self) -> Vec<Value> {
-        self.snapshot().get().chooser.backends.iter().map(shown).collect()
+        self.snapshot().get().selector.backends.iter().map(shown).collect()
     }
 
     fn add(&self, url: &str, weight: u32, backup: bool) -> Result<Vec<Value>, Rejected> {

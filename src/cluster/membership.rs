@@ -6,9 +6,9 @@
 use super::names::{self, Lookup};
 use crate::admin::Rejected;
 use crate::backend::{Backend, Member, Place};
-use crate::balance::affinity::{Homes, Key, Sticky};
+use crate::balance::affinity::{Affinity, Key, Sticky};
 use crate::balance::rotation::SecondChoice;
-use crate::balance::selector::Chooser;
+use crate::balance::selector::Selector;
 use crate::balancer::config::{Reread, Upstream};
 use crate::cluster::snapshot::{RoutingSnapshot, SharedRouting};
 use crate::cluster::swap::Swap;
@@ -224,7 +224,7 @@ impl Membership {
     /// Is there anybody to send a request to?
     pub(super) fn has_usable(&self) -> bool {
         let (snapshot, now) = (self.snapshot.get(), Instant::now());
-        let mut backends = snapshot.chooser.backends.iter();
+        let mut backends = snapshot.selector.backends.iter();
         backends.any(|backend| {
             !backend.is_draining() && backend.standing().usable(now) != crate::backend::Usable::No
         })
@@ -334,20 +334,20 @@ fn make_snapshot(
         backend.slots().set_most(most);
         backend.standing().watch(health.on, now);
     }
-    let homes = sticky.as_ref().map(|options| {
+    let affinity = sticky.as_ref().map(|options| {
         let key = options.secret.as_deref().map_or_else(|| key.clone(), Key::from_secret);
-        Homes::new(Sticky::new(options.cookie.clone(), key), &backends)
+        Affinity::new(Sticky::new(options.cookie.clone(), key), &backends)
     });
-    let chooser = Chooser {
+    let selector = Selector {
         backends,
         strategy: Arc::clone(strategy),
-        homes,
+        affinity,
         options: *choice,
         room: Arc::clone(&common.room),
         second: SecondChoice::default(),
     };
     RoutingSnapshot {
-        chooser,
+        selector,
         forward: *forward,
         trusted_proxies: trusted_proxies.as_slice().into(),
         health: health.clone(),
@@ -393,10 +393,10 @@ mod tests {
         let members = Membership::new(upstream, 4, Arc::new(Once::default()), Some(reread)).unwrap();
         let changes = members.reread().unwrap();
         assert_eq!((changes.kept.len(), changes.added.len()), (2, 1));
-        assert_eq!(members.snapshot().get().chooser.backends[0].weight(), 2);
+        assert_eq!(members.snapshot().get().selector.backends[0].weight(), 2);
         let problems = members.reread().unwrap_err();
         assert_eq!(problems, ["cannot find the address of backend http://other:80: nobody knows"]);
-        assert_eq!(members.snapshot().get().chooser.backends.len(), 3, "nothing has changed");
+        assert_eq!(members.snapshot().get().selector.backends.len(), 3, "nothing has changed");
     }
 
     #[test]
@@ -406,7 +406,7 @@ mod tests {
         let members = urls.iter().map(|url| url.parse().unwrap()).collect();
         let members = Membership::new(Upstream::new(members), 4, Arc::new(Two), None).unwrap();
         let before = members.snapshot().get();
-        assert_eq!(before.chooser.backends.len(), 2);
+        assert_eq!(before.selector.backends.len(), 2);
         members.look_up_names();
         assert!(Arc::ptr_eq(&before, &members.snapshot().get()));
     }

@@ -4,7 +4,7 @@ use crate::backend::Backend;
 use crate::backend::ejection::Cause;
 use crate::backend::limit::WaitingRoom;
 use crate::balance::candidates::has_another;
-use crate::balance::selector::Chooser;
+use crate::balance::selector::Selector;
 use crate::cluster::health;
 use crate::forward::retry_budget::RetryBudget;
 use crate::forward::{self, retry::Failure};
@@ -17,7 +17,7 @@ use std::time::Instant;
 /// Everything about backends that a worker needs for a request.
 pub struct RoutingSnapshot {
     /// Who is next.
-    pub chooser: Chooser,
+    pub selector: Selector,
     /// How backends are waited for.
     pub forward: forward::Options,
     /// Proxies whose word on the client's address is believed.
@@ -85,7 +85,7 @@ impl RoutingSnapshot {
             return;
         }
         let _one_at_a_time = self.common.ejecting.lock().unwrap_or_else(PoisonError::into_inner);
-        if has_another(&self.chooser.backends, backend, now) {
+        if has_another(&self.selector.backends, backend, now) {
             // None if another worker, whose request failed at the same moment, was here first.
             let Some(time) = backend.standing().eject(why, began, now, &self.health.ejection) else { return };
             let time = time.as_secs_f64();

@@ -65,7 +65,7 @@ impl Prober {
 
     /// Begins the checks whose time has come. Returns when the next one's does.
     fn check_who_is_due(&mut self, snapshot: &Arc<RoutingSnapshot>) -> Option<Instant> {
-        let backends: &[_] = if snapshot.health.on { &snapshot.chooser.backends } else { &[] };
+        let backends: &[_] = if snapshot.health.on { &snapshot.selector.backends } else { &[] };
         self.forget_all_but(backends);
         let now = Instant::now();
         let latest = now + next_pause(snapshot.health.interval, 1.0); // or else a pause from before a reload may hold

@@ -57,7 +57,7 @@ impl Overview {
         while closed.recv_deadline(next) == Err(RecvTimeoutError::Timeout) {
             let now = Instant::now();
             self.recorder.gather_recent();
-            self.history.look(now, &self.metrics, &self.members.snapshot().get().chooser.backends);
+            self.history.look(now, &self.metrics, &self.members.snapshot().get().selector.backends);
             next = now.max(next + LOOK);
         }
     }
@@ -75,12 +75,12 @@ impl Overview {
             value["lately"]["share"] = lately.share(id).into();
             value
         };
-        snapshot.chooser.backends.iter().map(one).collect()
+        snapshot.selector.backends.iter().map(one).collect()
     }
 
     fn busy(&self, snapshot: &RoutingSnapshot) -> Vec<Value> {
         let one = |(worker, doing, time): (usize, Doing, Duration)| {
-            let mut backends = snapshot.chooser.backends.iter();
+            let mut backends = snapshot.selector.backends.iter();
             let backend = backends.find(|backend| Some(backend.id()) == doing.backend);
             json!({
                 "worker": worker,
@@ -102,10 +102,10 @@ impl Overview {
 
 /// Whose turn it is, where that is settled.
 fn next(snapshot: &RoutingSnapshot) -> Option<&str> {
-    let chooser = &snapshot.chooser;
-    let usable = candidates(&chooser.backends, &[], chooser.options.fail_open, Instant::now());
-    let next = chooser.strategy.next(usable.len())?;
-    Some(chooser.backends[usable.get(next)?.index].authority().as_str())
+    let selector = &snapshot.selector;
+    let usable = candidates(&selector.backends, &[], selector.options.fail_open, Instant::now());
+    let next = selector.strategy.next(usable.len())?;
+    Some(selector.backends[usable.get(next)?.index].authority().as_str())
 }
 
 fn recent(glimpse: &Glimpse) -> Value {
@@ -131,7 +131,7 @@ impl Insight for Overview {
     fn metrics(&self) -> Result<String, prometheus::Error> {
         let snapshot = self.members.snapshot().get();
         self.metrics.text(&Moment {
-            backends: &snapshot.chooser.backends,
+            backends: &snapshot.selector.backends,
             queue_depth: self.congestion.depth(),
             workers: self.workers,
             workers_busy: self.recorder.busy(),
@@ -151,7 +151,7 @@ impl Insight for Overview {
             "why_not": why_not,
             "edge": self.edge.name(),
             "listen": self.listen,
-            "strategy": snapshot.chooser.strategy.name(),
+            "strategy": snapshot.selector.strategy.name(),
             "next": next(&snapshot),
             "connections": self.connections(),
             "queue_depth": self.congestion.depth(),
