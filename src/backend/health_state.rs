@@ -31,18 +31,18 @@ pub enum Usable {
 
 /// How a backend does.
 #[derive(Debug)]
-pub struct Standing {
+pub struct HealthState {
     /// [`IN`], [`UNTIL_SHOWN`], or the moment from which it is on trial.
     out_until: AtomicU64,
     /// When it came back last; 0 if it never was away.
     returned: AtomicU64,
     /// The last try failed.
     failing: AtomicBool,
-    facts: Mutex<Facts>,
+    facts: Mutex<HealthFacts>,
 }
 
 #[derive(Debug)]
-struct Facts {
+struct HealthFacts {
     checks: Checks,
     ejection: Ejection,
     /// Somebody checks it: then it is back when a check says so, not when a time is over.
@@ -80,13 +80,17 @@ fn moment(at: Instant) -> u64 {
     u64::try_from(nanos).unwrap_or(UNTIL_SHOWN - 1).max(1)
 }
 
-impl Standing {
+impl HealthState {
     /// Nothing is known of it: it counts as usable, so that the first request need not wait.
     pub fn new(now: Instant) -> Self {
         LazyLock::force(&BEGINNING);
-        let facts =
-            Facts { checks: Checks::new(now), ejection: Ejection::default(), watched: false, turned: None };
-        Standing {
+        let facts = HealthFacts {
+            checks: Checks::new(now),
+            ejection: Ejection::default(),
+            watched: false,
+            turned: None,
+        };
+        HealthState {
             out_until: AtomicU64::new(IN),
             returned: AtomicU64::new(0),
             failing: AtomicBool::new(false),
@@ -230,7 +234,7 @@ impl Standing {
     }
 
     /// Writes what follows from the facts where workers look.
-    fn publish(&self, facts: &Facts, now: Instant) {
+    fn publish(&self, facts: &HealthFacts, now: Instant) {
         let until = match facts.ejection.out() {
             _ if !facts.checks.state().is_usable() => UNTIL_SHOWN,
             None => IN,
@@ -243,7 +247,7 @@ impl Standing {
         }
     }
 
-    fn lock(&self) -> MutexGuard<'_, Facts> {
+    fn lock(&self) -> MutexGuard<'_, HealthFacts> {
         // Each change is whole before anything could panic.
         self.facts.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -259,18 +263,18 @@ mod tests {
         longest: Duration::from_secs(60),
     };
 
-    /// A backend's standing, on a clock of its own.
+    /// A backend's health_state, on a clock of its own.
     struct Watch {
-        standing: Standing,
+        health_state: HealthState,
         start: Instant,
     }
 
     impl Watch {
         fn new(watched: bool) -> Self {
             let start = Instant::now();
-            let standing = Standing::new(start);
-            standing.watch(watched, start);
-            Watch { standing, start }
+            let health_state = HealthState::new(start);
+            health_state.watch(watched, start);
+            Watch { health_state, start }
         }
 
         fn at(&self, second: u64) -> Instant {
@@ -279,27 +283,27 @@ mod tests {
 
         /// A request fails at once. Is the backend to be taken out?
         fn fails(&self, cause: Cause, second: u64) -> bool {
-            self.standing.failed(cause, self.at(second), self.at(second), &OPTIONS).1
+            self.health_state.failed(cause, self.at(second), self.at(second), &OPTIONS).1
         }
 
         fn eject(&self, cause: Cause, second: u64) {
             assert!(!self.fails(cause, second));
             assert!(self.fails(cause, second));
-            self.standing.eject("on purpose", self.at(second), self.at(second), &OPTIONS);
+            self.health_state.eject("on purpose", self.at(second), self.at(second), &OPTIONS);
         }
 
         fn check(&self, good: bool, second: u64) -> Option<Change> {
             let result = if good { Ok("connected".to_owned()) } else { Err("refused".to_owned()) };
-            let proof = self.standing.wants_proof();
-            self.standing.checked(result, proof, Thresholds::default(), &OPTIONS, self.at(second))
+            let proof = self.health_state.wants_proof();
+            self.health_state.checked(result, proof, Thresholds::default(), &OPTIONS, self.at(second))
         }
 
         fn usable(&self, second: u64) -> Usable {
-            self.standing.usable(self.at(second))
+            self.health_state.usable(self.at(second))
         }
 
         fn state(&self) -> (State, String) {
-            let report = self.standing.report();
+            let report = self.health_state.report();
             (report.state, report.why)
         }
     }
@@ -321,8 +325,11 @@ mod tests {
         let watch = Watch::new(true);
         for second in 0..10 {
             assert!(!watch.fails(Cause::Reply, 2 * second));
-            assert!(watch.standing.succeeded(watch.at(2 * second + 1), watch.at(2 * second + 1)), "news");
-            assert!(!watch.standing.succeeded(watch.at(2 * second + 1), watch.at(2 * second + 1)), "no news");
+            assert!(watch.health_state.succeeded(watch.at(2 * second + 1), watch.at(2 * second + 1)), "news");
+            assert!(
+                !watch.health_state.succeeded(watch.at(2 * second + 1), watch.at(2 * second + 1)),
+                "no news"
+            );
         }
         assert_eq!(watch.usable(20), Usable::Yes);
     }
@@ -332,11 +339,11 @@ mod tests {
         let watch = Watch::new(true);
         watch.eject(Cause::Reply, 0);
         assert_eq!((watch.usable(1), watch.usable(1000)), (Usable::No, Usable::No), "time alone is no proof");
-        assert_eq!(watch.standing.wants_proof(), Some(Cause::Reply));
+        assert_eq!(watch.health_state.wants_proof(), Some(Cause::Reply));
         assert_eq!(watch.state(), (State::Down, "taken out: on purpose".to_owned()));
         assert_eq!([watch.check(true, 1), watch.check(false, 2), watch.check(true, 3)], [None; 3]);
         assert_eq!(watch.check(true, 4), Some(Change::Up));
-        assert_eq!((watch.usable(4), watch.standing.wants_proof()), (Usable::Yes, None));
+        assert_eq!((watch.usable(4), watch.health_state.wants_proof()), (Usable::Yes, None));
         watch.eject(Cause::Connect, 100);
         assert_eq!([101, 102].map(|second| watch.check(true, second)), [None, Some(Change::Back)]);
     }
@@ -348,10 +355,10 @@ mod tests {
         assert_eq!([5, 9, 10].map(|second| watch.usable(second)), [Usable::No, Usable::No, Usable::OnTrial]);
         // One request fails: out again, for twice as long.
         assert!(watch.fails(Cause::Reply, 11));
-        watch.standing.eject("again", watch.at(11), watch.at(11), &OPTIONS);
+        watch.health_state.eject("again", watch.at(11), watch.at(11), &OPTIONS);
         assert_eq!([30, 31].map(|second| watch.usable(second)), [Usable::No, Usable::OnTrial]);
         // One succeeds: it is back.
-        assert!(watch.standing.succeeded(watch.at(32), watch.at(32)));
+        assert!(watch.health_state.succeeded(watch.at(32), watch.at(32)));
         assert_eq!(watch.usable(32), Usable::Yes);
     }
 
@@ -359,10 +366,10 @@ mod tests {
     fn what_was_under_way_before_it_was_taken_out_changes_nothing() {
         let watch = Watch::new(false);
         watch.eject(Cause::Connect, 5);
-        assert!(!watch.standing.succeeded(watch.at(4), watch.at(6)), "it had been begun before");
+        assert!(!watch.health_state.succeeded(watch.at(4), watch.at(6)), "it had been begun before");
         assert_eq!(watch.usable(6), Usable::No);
         assert!(!watch.fails(Cause::Connect, 7), "it is out already");
-        assert!(watch.standing.succeeded(watch.at(8), watch.at(8)), "all were sick, and it served");
+        assert!(watch.health_state.succeeded(watch.at(8), watch.at(8)), "all were sick, and it served");
         assert_eq!(watch.usable(8), Usable::Yes);
     }
 
@@ -371,7 +378,7 @@ mod tests {
         let watch = Watch::new(true);
         (1..4).for_each(|second| _ = watch.check(false, second));
         assert_eq!(watch.usable(5), Usable::No);
-        watch.standing.watch(false, watch.at(5));
+        watch.health_state.watch(false, watch.at(5));
         assert_eq!((watch.usable(5), watch.state().0), (Usable::Yes, State::Checking));
     }
 
@@ -379,13 +386,13 @@ mod tests {
     fn a_backend_that_is_back_gets_its_share_bit_by_bit() {
         let watch = Watch::new(true);
         let slow_start = Duration::from_secs(20);
-        assert!((watch.standing.ramp(watch.at(0), slow_start) - 1.0).abs() < 1e-9, "it never was away");
+        assert!((watch.health_state.ramp(watch.at(0), slow_start) - 1.0).abs() < 1e-9, "it never was away");
         (1..4).for_each(|second| _ = watch.check(false, second));
         (4..6).for_each(|second| _ = watch.check(true, second));
-        let ramp = |second| watch.standing.ramp(watch.at(second), slow_start);
+        let ramp = |second| watch.health_state.ramp(watch.at(second), slow_start);
         for (second, share) in [(5, 0.1), (10, 0.25), (15, 0.5), (25, 1.0), (100, 1.0)] {
             assert!((ramp(second) - share).abs() < 1e-6, "{second}: {}", ramp(second));
         }
-        assert!((watch.standing.ramp(watch.at(5), Duration::ZERO) - 1.0).abs() < 1e-9, "it is off");
+        assert!((watch.health_state.ramp(watch.at(5), Duration::ZERO) - 1.0).abs() < 1e-9, "it is off");
     }
 }

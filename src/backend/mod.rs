@@ -8,7 +8,7 @@ mod member;
 
 use crate::backend::limit::{Slots, WaitingRoom};
 use crate::observe::metrics::Tally;
-pub use health_state::{Change, Report, Standing, Usable};
+pub use health_state::{Change, HealthState, Report, Usable};
 use http::uri::Authority;
 pub use member::{BackendUrl, BadBackendUrl, BadMember, MOST_WEIGHT, Member};
 use std::net::{IpAddr, SocketAddr};
@@ -21,14 +21,14 @@ static NEXT_ID: AtomicU64 = AtomicU64::new(0);
 
 /// Where a backend is.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Place {
+pub struct BackendAddress {
     /// Host and port, as they stand in a URL: what the backend is called.
     pub authority: Authority,
     /// Its addresses; never empty. A connection is tried on each in turn.
     pub addresses: Vec<SocketAddr>,
 }
 
-impl From<SocketAddr> for Place {
+impl From<SocketAddr> for BackendAddress {
     fn from(address: SocketAddr) -> Self {
         let text = match address.ip() {
             IpAddr::V4(ip) => format!("{ip}:{}", address.port()),
@@ -36,7 +36,7 @@ impl From<SocketAddr> for Place {
         };
         // Always one: digits, dots, and colons in brackets.
         let authority = text.parse().unwrap_or_else(|_| Authority::from_static("localhost"));
-        Place { authority, addresses: vec![address] }
+        BackendAddress { authority, addresses: vec![address] }
     }
 }
 
@@ -44,11 +44,11 @@ impl From<SocketAddr> for Place {
 #[derive(Debug)]
 pub struct Backend {
     id: u64,
-    place: Place,
+    place: BackendAddress,
     weight: AtomicU32,
     backup: AtomicBool,
     slots: Slots,
-    standing: Standing,
+    health_state: HealthState,
     tries: AtomicU64,
     failures: AtomicU64,
     tally: Option<Tally>,
@@ -56,14 +56,14 @@ pub struct Backend {
 
 impl Backend {
     /// A backend that nothing is known of yet, with any number of slots. Who finds them taken waits in this room.
-    pub fn new(place: Place, weight: u32, backup: bool, room: &Arc<WaitingRoom>) -> Self {
+    pub fn new(place: BackendAddress, weight: u32, backup: bool, room: &Arc<WaitingRoom>) -> Self {
         Backend {
             id: NEXT_ID.fetch_add(1, Relaxed),
             place,
             weight: AtomicU32::new(weight),
             backup: AtomicBool::new(backup),
             slots: Slots::new(Arc::clone(room), usize::MAX),
-            standing: Standing::new(Instant::now()),
+            health_state: HealthState::new(Instant::now()),
             tries: AtomicU64::new(0),
             failures: AtomicU64::new(0),
             tally: None,
@@ -86,7 +86,7 @@ impl Backend {
     }
 
     /// Where it is.
-    pub fn place(&self) -> &Place {
+    pub fn place(&self) -> &BackendAddress {
         &self.place
     }
 
@@ -117,8 +117,8 @@ impl Backend {
     }
 
     /// What is known of how it does.
-    pub fn standing(&self) -> &Standing {
-        &self.standing
+    pub fn health_state(&self) -> &HealthState {
+        &self.health_state
     }
 
     /// How many tries it has got, and how many of them failed.
@@ -145,7 +145,7 @@ impl Backend {
     pub fn drain(&self) {
         if !self.is_draining() {
             self.slots.close();
-            self.standing.turned(Instant::now());
+            self.health_state.turned(Instant::now());
             tracing::info!("backend {} is draining", self.authority());
             self.tell_if_drained();
         }
@@ -154,7 +154,7 @@ impl Backend {
     /// Lets it take requests again.
     pub fn resume(&self) {
         if self.is_draining() {
-            self.standing.turned(Instant::now());
+            self.health_state.turned(Instant::now());
             self.slots.open();
             tracing::info!("backend {} is used again", self.authority());
         }
@@ -207,7 +207,7 @@ mod tests {
     #[test]
     fn an_address_is_called_what_stands_in_a_url() {
         for (address, name) in [("127.0.0.1:80", "127.0.0.1:80"), ("[::1]:81", "[::1]:81")] {
-            let place = Place::from(address.parse::<SocketAddr>().unwrap());
+            let place = BackendAddress::from(address.parse::<SocketAddr>().unwrap());
             assert_eq!(place.authority, name);
         }
     }

@@ -57,14 +57,14 @@ pub fn candidates(backends: &[Arc<Backend>], tried: &[usize], fail_open: bool, n
         if backend.is_draining() || tried.contains(&index) {
             continue;
         }
-        let standing = backend.standing().usable(now);
-        let tier = match standing {
+        let health_state = backend.health_state().usable(now);
+        let tier = match health_state {
             Usable::No if !fail_open => continue,
             Usable::No => 2,
             _ if backend.is_backup() => 1,
             _ => 0,
         };
-        tiers[tier].push(Chance { index, on_trial: standing == Usable::OnTrial });
+        tiers[tier].push(Chance { index, on_trial: health_state == Usable::OnTrial });
     }
     let [mut best, backups, others] = tiers;
     if best.iter().all(|chance| chance.on_trial) {
@@ -88,7 +88,7 @@ pub fn seen<'a>(
 ) -> Vec<Candidate<'a>> {
     let candidate = |chance: &Chance| {
         let backend = backends[chance.index].as_ref();
-        let ramp = backend.standing().ramp(now, slow_start);
+        let ramp = backend.health_state().ramp(now, slow_start);
         Candidate { backend, weight: f64::from(backend.weight()) * ramp }
     };
     chances.iter().map(candidate).collect()
@@ -97,7 +97,7 @@ pub fn seen<'a>(
 /// Is any other than this one usable?
 pub fn has_another(backends: &[Arc<Backend>], than: &Backend, now: Instant) -> bool {
     let mut others = backends.iter().filter(|other| other.id() != than.id());
-    others.any(|other| !other.is_draining() && other.standing().usable(now) == Usable::Yes)
+    others.any(|other| !other.is_draining() && other.health_state().usable(now) == Usable::Yes)
 }
 
 #[cfg(test)]
@@ -112,8 +112,8 @@ mod tests {
             let place = SocketAddr::from(([127, 0, 0, 1], port)).into();
             let backend = Backend::new(place, 1, part.contains("backup"), &Arc::default());
             if part.contains("out") {
-                backend.standing().failed(Cause::Connect, now, now, &ejection::Options::default());
-                backend.standing().eject("on purpose", now, now, &ejection::Options::default());
+                backend.health_state().failed(Cause::Connect, now, now, &ejection::Options::default());
+                backend.health_state().eject("on purpose", now, now, &ejection::Options::default());
             }
             if part.contains("draining") {
                 backend.drain();

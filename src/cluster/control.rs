@@ -89,7 +89,7 @@ fn bad(error: impl std::fmt::Display) -> Rejected {
 
 /// One backend, as an operator sees it.
 pub(crate) fn shown(backend: &Arc<Backend>) -> Value {
-    let report = backend.standing().report();
+    let report = backend.health_state().report();
     let (tries, failures) = backend.tries();
     let (state, since, why) = match report.turned {
         Some(since) if backend.is_draining() => ("draining".to_owned(), since, "asked to drain".to_owned()),

@@ -5,7 +5,7 @@
 
 use super::names::{self, Lookup};
 use crate::admin::Rejected;
-use crate::backend::{Backend, Member, Place};
+use crate::backend::{Backend, BackendAddress, Member};
 use crate::balance::affinity::{Affinity, Key, Sticky};
 use crate::balance::rotation::SecondChoice;
 use crate::balance::selector::Selector;
@@ -49,12 +49,12 @@ pub(super) struct Registry {
 struct Entry {
     member: Member,
     /// Another member may lead to some of them as well, and have the backends.
-    places: Vec<Place>,
+    places: Vec<BackendAddress>,
     backends: Vec<Arc<Backend>>,
 }
 
 /// A member, and where it is.
-type Wanted = (Member, Vec<Place>);
+type Wanted = (Member, Vec<BackendAddress>);
 
 /// What a change has brought, by the backends' names.
 #[derive(Debug, Default)]
@@ -170,7 +170,7 @@ impl Membership {
     }
 
     /// A name leads there now.
-    fn moved(&self, member: &Member, places: Vec<Place>) {
+    fn moved(&self, member: &Member, places: Vec<BackendAddress>) {
         let mut registry = self.lock();
         let mut wanted = registry.wanted();
         // It may have been removed while it was looked up.
@@ -226,7 +226,7 @@ impl Membership {
         let (snapshot, now) = (self.snapshot.get(), Instant::now());
         let mut backends = snapshot.selector.backends.iter();
         backends.any(|backend| {
-            !backend.is_draining() && backend.standing().usable(now) != crate::backend::Usable::No
+            !backend.is_draining() && backend.health_state().usable(now) != crate::backend::Usable::No
         })
     }
 
@@ -285,7 +285,7 @@ fn find(
 fn register(registry: &mut Registry, wanted: Vec<Wanted>, common: &SharedRouting, anew: bool) -> Changes {
     let mut changes = Changes::default();
     let mut before: Vec<Arc<Backend>> = registry.entries.drain(..).flat_map(|entry| entry.backends).collect();
-    let mut taken: Vec<Place> = Vec::new();
+    let mut taken: Vec<BackendAddress> = Vec::new();
     for (member, places) in wanted {
         let mut backends = Vec::new();
         for place in places.iter().cloned() {
@@ -332,7 +332,7 @@ fn make_snapshot(
     let now = Instant::now();
     for backend in &backends {
         backend.slots().set_most(most);
-        backend.standing().watch(health.on, now);
+        backend.health_state().watch(health.on, now);
     }
     let affinity = sticky.as_ref().map(|options| {
         let key = options.secret.as_deref().map_or_else(|| key.clone(), Key::from_secret);

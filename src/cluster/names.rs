@@ -1,6 +1,6 @@
 //! Where backends are: names and their addresses.
 
-use crate::backend::{BackendUrl, Place};
+use crate::backend::{BackendAddress, BackendUrl};
 use std::io;
 use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
 
@@ -33,7 +33,7 @@ pub fn is_name(url: &BackendUrl) -> bool {
 ///
 /// # Errors
 /// When a name cannot be looked up, or has no address.
-pub fn places(url: &BackendUrl, lookup: &dyn Lookup) -> io::Result<Vec<Place>> {
+pub fn places(url: &BackendUrl, lookup: &dyn Lookup) -> io::Result<Vec<BackendAddress>> {
     if let Ok(ip) = url.host().parse() {
         return Ok(vec![SocketAddr::new(ip, url.port()).into()]);
     }
@@ -43,12 +43,12 @@ pub fn places(url: &BackendUrl, lookup: &dyn Lookup) -> io::Result<Vec<Place>> {
     }
     if !is_name(url) {
         let authority = url.authority().parse().map_err(io::Error::other)?;
-        return Ok(vec![Place { authority, addresses }]);
+        return Ok(vec![BackendAddress { authority, addresses }]);
     }
     // Resolvers turn the list, so that clients that take the first spread. Here it is not a list of firsts.
     addresses.sort();
     addresses.dedup();
-    Ok(addresses.into_iter().map(Place::from).collect())
+    Ok(addresses.into_iter().map(BackendAddress::from).collect())
 }
 
 #[cfg(test)]

@@ -57,7 +57,7 @@ impl RoutingSnapshot {
         if matches!(status, StatusCode::BAD_GATEWAY | StatusCode::GATEWAY_TIMEOUT) {
             return self.blame(backend, Cause::Reply, began, &format!("it replied {status}"));
         }
-        if backend.standing().succeeded(began, Instant::now()) {
+        if backend.health_state().succeeded(began, Instant::now()) {
             tracing::info!("backend {} answers again", backend.authority());
             self.common.room.look_again();
         }
@@ -77,7 +77,7 @@ impl RoutingSnapshot {
     fn blame(&self, backend: &Backend, cause: Cause, began: Instant, why: &str) {
         let (now, name) = (Instant::now(), backend.authority());
         backend.count_failure();
-        let (news, due) = backend.standing().failed(cause, began, now, &self.health.ejection);
+        let (news, due) = backend.health_state().failed(cause, began, now, &self.health.ejection);
         if news {
             tracing::warn!("backend {name} fails: {why}");
         }
@@ -87,7 +87,9 @@ impl RoutingSnapshot {
         let _one_at_a_time = self.common.ejecting.lock().unwrap_or_else(PoisonError::into_inner);
         if has_another(&self.selector.backends, backend, now) {
             // None if another worker, whose request failed at the same moment, was here first.
-            let Some(time) = backend.standing().eject(why, began, now, &self.health.ejection) else { return };
+            let Some(time) = backend.health_state().eject(why, began, now, &self.health.ejection) else {
+                return;
+            };
             let time = time.as_secs_f64();
             tracing::warn!(
                 "backend {name} is taken out for {time:.1} s: too many failures in a row, the last: {why}"

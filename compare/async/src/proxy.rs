@@ -11,7 +11,7 @@ use hyper::client::conn::TrySendError;
 use std::error::Error;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use turnwheel::backend::Place;
+use turnwheel::backend::BackendAddress;
 use turnwheel::edge;
 use turnwheel::edge::request_head::{self, Body, RawHead};
 use turnwheel::error::Refusal;
@@ -71,7 +71,7 @@ impl Lost {
 
 impl Proxy {
     /// Round robin over these backends.
-    pub fn new(backends: Vec<Place>, forward: Options, edge: edge::Options) -> Self {
+    pub fn new(backends: Vec<BackendAddress>, forward: Options, edge: edge::Options) -> Self {
         let upstreams = backends.into_iter().map(|place| Arc::new(Upstream::new(place, forward))).collect();
         Proxy { wheels: Wheels::default(), upstreams, forward, edge }
     }

@@ -5,12 +5,12 @@ use std::io;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
-use turnwheel::backend::Place;
+use turnwheel::backend::BackendAddress;
 use turnwheel::forward::Options;
 
 /// A backend, and the connections to it that nobody uses now.
 pub struct Upstream {
-    place: Place,
+    place: BackendAddress,
     options: Options,
     failing: AtomicBool,
     /// The one used last is at the end, and taken first: those that are not needed grow old.
@@ -19,7 +19,7 @@ pub struct Upstream {
 
 impl Upstream {
     /// No connection yet.
-    pub fn new(place: Place, options: Options) -> Self {
+    pub fn new(place: BackendAddress, options: Options) -> Self {
         Upstream { place, options, failing: AtomicBool::new(false), idle: Mutex::default() }
     }
 

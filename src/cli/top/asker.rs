@@ -25,7 +25,7 @@ pub struct Asker {
 #[derive(Clone, Debug)]
 pub enum News {
     /// How it is.
-    Facts(Box<(State, History)>),
+    HealthFacts(Box<(State, History)>),
     /// Nothing, and why.
     Silence(String),
     /// What came of an order.
@@ -95,7 +95,7 @@ impl Asker {
 
     fn look(&mut self) -> News {
         match self.ask() {
-            Ok(facts) => News::Facts(Box::new(facts)),
+            Ok(facts) => News::HealthFacts(Box::new(facts)),
             Err(problem) => News::Silence(problem.to_string()),
         }
     }
@@ -163,7 +163,7 @@ mod tests {
                 turn == Turn::Resume,
                 "{sentence}"
             );
-            assert!(matches!(heard.recv_timeout(PATIENCE), Ok(News::Facts(_))));
+            assert!(matches!(heard.recv_timeout(PATIENCE), Ok(News::HealthFacts(_))));
         }
         assert_eq!(control.asked(), ["drain [::1]:8081", "resume other/../x"]);
         assert_eq!(running.finish(Instant::now() + PATIENCE), 0);

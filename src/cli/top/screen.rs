@@ -65,9 +65,9 @@ impl Screen {
     pub fn hear(&mut self, news: News) {
         match news {
             News::Answer(sentence) => self.said = Some(sentence),
-            News::Facts(_) | News::Silence(_) if self.paused => {}
+            News::HealthFacts(_) | News::Silence(_) if self.paused => {}
             News::Silence(why) => self.away = Some(why),
-            News::Facts(facts) => {
+            News::HealthFacts(facts) => {
                 let (state, history) = *facts;
                 self.selected = self.follow(&state);
                 (self.state, self.history, self.heard, self.away) = (state, history, Instant::now(), None);
@@ -135,7 +135,7 @@ mod tests {
     }
 
     fn facts(names: &[&str]) -> News {
-        News::Facts(Box::new((state(names), History::default())))
+        News::HealthFacts(Box::new((state(names), History::default())))
     }
 
     fn press(screen: &mut Screen, code: KeyCode) -> Option<Wish> {

@@ -135,14 +135,15 @@ fn begin(threads: &ThreadGroup, snapshot: &Arc<RoutingSnapshot>, backend: &Arc<B
 /// Asks one backend how it is, and notes what it says.
 fn make_check(snapshot: &RoutingSnapshot, backend: &Backend, handle: &Handle) {
     let (health, name) = (&snapshot.health, backend.authority());
-    let proof = backend.standing().wants_proof();
+    let proof = backend.health_state().wants_proof();
     let kind = kind(health, proof);
     let result = probe::probe(&backend.place().addresses, name.as_str(), &kind, health.timeout, handle);
     if handle.has_ended() {
         return;
     }
     let saw = result.clone().unwrap_or_else(|why| why);
-    match backend.standing().checked(result, proof, health.thresholds(), &health.ejection, Instant::now()) {
+    match backend.health_state().checked(result, proof, health.thresholds(), &health.ejection, Instant::now())
+    {
         None => return,
         Some(Change::Down) => tracing::warn!("backend {name} is down: {saw}"),
         Some(Change::Up) => tracing::info!("backend {name} is up: {saw}"),

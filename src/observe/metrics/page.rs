@@ -123,7 +123,7 @@ impl Page {
                 self.retries.with_label_values(&[name]).inc_by(tally.retries());
             }
             self.in_flight.with_label_values(&[name]).set(number(backend.in_flight()));
-            let is_up = backend.standing().report().state.is_usable();
+            let is_up = backend.health_state().report().state.is_usable();
             self.up.with_label_values(&[name]).set(is_up.into());
         }
         self.queue_depth.set(number(moment.queue_depth));
