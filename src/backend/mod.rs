@@ -1,13 +1,15 @@
 //! One backend: where it is, how many requests it is serving, and whether it may get another one.
 
 pub mod checks;
+pub mod counters;
 pub mod ejection;
 mod health_state;
+pub mod latency;
 pub mod limit;
 mod member;
 
 use crate::backend::limit::{Slots, WaitingRoom};
-use crate::observe::metrics::Tally;
+use counters::BackendCounters;
 pub use health_state::{Change, HealthState, Report, Usable};
 use http::uri::Authority;
 pub use member::{BackendUrl, BadBackendUrl, BadMember, MOST_WEIGHT, Member};
@@ -51,7 +53,7 @@ pub struct Backend {
     health_state: HealthState,
     tries: AtomicU64,
     failures: AtomicU64,
-    tally: Option<Tally>,
+    counters: Option<BackendCounters>,
 }
 
 impl Backend {
@@ -66,13 +68,13 @@ impl Backend {
             health_state: HealthState::new(Instant::now()),
             tries: AtomicU64::new(0),
             failures: AtomicU64::new(0),
-            tally: None,
+            counters: None,
         }
     }
 
     /// The same backend, with what is counted of it.
-    pub fn counted(self, tally: Tally) -> Self {
-        Backend { tally: Some(tally), ..self }
+    pub fn counted(self, counters: BackendCounters) -> Self {
+        Backend { counters: Some(counters), ..self }
     }
 
     /// A number that no other backend of this process has or had.
@@ -127,8 +129,8 @@ impl Backend {
     }
 
     /// What is counted of it, if somebody counts.
-    pub fn tally(&self) -> Option<&Tally> {
-        self.tally.as_ref()
+    pub fn counters(&self) -> Option<&BackendCounters> {
+        self.counters.as_ref()
     }
 
     /// Counts a try that failed.

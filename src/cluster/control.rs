@@ -2,8 +2,8 @@
 
 use super::membership::{Changes, Membership};
 use crate::admin::{Control, Rejected, Reloaded};
+use crate::backend::counters::BackendCounters;
 use crate::backend::{Backend, BackendUrl, MOST_WEIGHT, Member};
-use crate::observe::metrics::Tally;
 use jiff::Timestamp;
 use serde_json::{Value, json};
 use std::sync::Arc;
@@ -95,7 +95,8 @@ pub(crate) fn shown(backend: &Arc<Backend>) -> Value {
         Some(since) if backend.is_draining() => ("draining".to_owned(), since, "asked to drain".to_owned()),
         _ => (report.state.to_string(), report.since, report.why),
     };
-    let (in_flight, totals) = (backend.in_flight(), backend.tally().map(Tally::totals).unwrap_or_default());
+    let (in_flight, totals) =
+        (backend.in_flight(), backend.counters().map(BackendCounters::totals).unwrap_or_default());
     let ago = Instant::now().saturating_duration_since(since);
     json!({
         "name": backend.authority().as_str(),

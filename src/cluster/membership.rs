@@ -304,9 +304,9 @@ fn register(registry: &mut Registry, wanted: Vec<Wanted>, common: &SharedRouting
                     backend
                 }
                 None => {
-                    let tally = common.metrics.tally(place.authority.as_str());
+                    let counters = common.metrics.counters(place.authority.as_str());
                     let backend = Backend::new(place, member.weight, member.backup, &common.room);
-                    let backend = Arc::new(backend.counted(tally));
+                    let backend = Arc::new(backend.counted(counters));
                     changes.added.push(Arc::clone(&backend));
                     backend
                 }

@@ -1,6 +1,6 @@
 //! A request on its way through a worker.
 
-use super::worker_status::Cell;
+use super::worker_status::WorkerStatus;
 use super::{Ended, Outcome};
 use crate::backend::Backend;
 use crate::edge::Exchange;
@@ -18,7 +18,7 @@ pub struct Progress<'a> {
     tries: u32,
     backend: Option<&'a Backend>,
     refusal: Option<Refusal>,
-    cell: AtWork<'a>,
+    status: AtWork<'a>,
 }
 
 /// What the client has been sent.
@@ -33,24 +33,24 @@ pub struct Sent {
 }
 
 impl<'a> Progress<'a> {
-    pub(super) fn new(cell: &'a Cell, queued: Duration) -> Self {
-        let (tries, upstream, cell) = (0, Duration::ZERO, AtWork(cell));
-        Progress { queued, upstream, tries, backend: None, refusal: None, cell }
+    pub(super) fn new(status: &'a WorkerStatus, queued: Duration) -> Self {
+        let (tries, upstream, status) = (0, Duration::ZERO, AtWork(status));
+        Progress { queued, upstream, tries, backend: None, refusal: None, status }
     }
 
     /// It goes to this backend now. If it went to another one before, that one has failed.
     pub fn tries(&mut self, backend: &'a Backend) {
-        if let Some(tally) = self.backend.and_then(Backend::tally) {
-            tally.count_retry();
+        if let Some(counters) = self.backend.and_then(Backend::counters) {
+            counters.count_retry();
         }
         self.tries += 1;
         self.backend = Some(backend);
-        self.cell.0.tries(backend);
+        self.status.0.tries(backend);
     }
 
     /// The client gets a backend's reply now.
     pub fn relays(&self) {
-        self.cell.0.relays();
+        self.status.0.relays();
     }
 
     /// It gets an answer of the balancer's own. Returns what that is.
@@ -81,7 +81,7 @@ impl<'a> Progress<'a> {
 
 /// A worker that is at work: idle again when dropped, on a panic too.
 #[derive(Debug)]
-struct AtWork<'a>(&'a Cell);
+struct AtWork<'a>(&'a WorkerStatus);
 
 impl Drop for AtWork<'_> {
     fn drop(&mut self) {
@@ -96,13 +96,13 @@ mod tests {
 
     #[test]
     fn a_worker_that_panics_is_at_work_no_more() {
-        let (cell, head) = (Cell::default(), Request::new(()).into_parts().0);
+        let (status, head) = (WorkerStatus::default(), Request::new(()).into_parts().0);
         let outcome = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
-            cell.begin(1, &head);
-            let _progress = Progress::new(&cell, Duration::ZERO);
-            assert!(cell.is_busy());
+            status.begin(1, &head);
+            let _progress = Progress::new(&status, Duration::ZERO);
+            assert!(status.is_busy());
             std::panic::resume_unwind(Box::new("on purpose"));
         }));
-        assert!(outcome.is_err() && !cell.is_busy());
+        assert!(outcome.is_err() && !status.is_busy());
     }
 }

@@ -20,7 +20,7 @@ const HANDED_IN: usize = 128;
 
 /// A request that has ended.
 #[derive(Clone, Debug)]
-pub struct Glimpse {
+pub struct RecentRequest {
     /// Counts up from 1, over those that were kept.
     pub number: u64,
     /// When it ended.
@@ -47,15 +47,15 @@ pub struct Recent {
     opened: Instant,
     /// When one more may be kept, in microseconds, if they come evenly. A burst may run ahead of it.
     next: AtomicU64,
-    hand_in: Sender<Glimpse>,
-    handed_in: Receiver<Glimpse>,
+    hand_in: Sender<RecentRequest>,
+    handed_in: Receiver<RecentRequest>,
     kept: Mutex<Kept>,
 }
 
 #[derive(Debug, Default)]
 struct Kept {
     number: u64,
-    glimpses: VecDeque<Glimpse>,
+    requests: VecDeque<RecentRequest>,
 }
 
 impl Default for Recent {
@@ -74,7 +74,7 @@ impl Recent {
         if next <= now + KEPT as u64 * SPACING {
             // Two who are here at once count as one: then one more is kept.
             self.next.store(next.max(now) + SPACING, Relaxed);
-            let _ = self.hand_in.try_send(Glimpse::of(outcome)); // full: nobody has looked for long
+            let _ = self.hand_in.try_send(RecentRequest::of(outcome)); // full: nobody has looked for long
         }
     }
 
@@ -84,30 +84,30 @@ impl Recent {
     }
 
     /// Those that there are, the newest last.
-    pub fn all(&self) -> Vec<Glimpse> {
-        self.gathered().glimpses.iter().cloned().collect()
+    pub fn all(&self) -> Vec<RecentRequest> {
+        self.gathered().requests.iter().cloned().collect()
     }
 
     fn gathered(&self) -> MutexGuard<'_, Kept> {
         let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
-        self.handed_in.try_iter().for_each(|glimpse| kept.keep(glimpse));
+        self.handed_in.try_iter().for_each(|request| kept.keep(request));
         kept
     }
 }
 
 impl Kept {
-    fn keep(&mut self, glimpse: Glimpse) {
+    fn keep(&mut self, request: RecentRequest) {
         self.number += 1;
-        if self.glimpses.len() == KEPT {
-            self.glimpses.pop_front();
+        if self.requests.len() == KEPT {
+            self.requests.pop_front();
         }
-        self.glimpses.push_back(Glimpse { number: self.number, ..glimpse });
+        self.requests.push_back(RecentRequest { number: self.number, ..request });
     }
 }
 
-impl Glimpse {
+impl RecentRequest {
     fn of(outcome: &Outcome<'_>) -> Self {
-        Glimpse {
+        RecentRequest {
             number: 0, // it gets one when it is kept
             ended_at: Instant::now(),
             method: outcome.head.map(|head| head.method.to_string()),

@@ -3,8 +3,8 @@
 
 use super::Ended;
 use super::Progress;
-use super::recent::{Glimpse, Recent};
-use super::worker_status::{Cell, Doing};
+use super::recent::{Recent, RecentRequest};
+use super::worker_status::{Activity, WorkerStatus};
 use crate::backend::Backend;
 use crate::edge::Exchange;
 use crate::edge::request_id;
@@ -85,14 +85,14 @@ pub struct Recorder {
     metrics: Option<Arc<Metrics>>,
     recent: Option<Recent>,
     /// One for each worker.
-    cells: Box<[Cell]>,
+    statuses: Box<[WorkerStatus]>,
 }
 
 impl Recorder {
     /// Writes them into the log, if there is one, and counts them, for so many workers.
     pub fn new(log: AccessLog, metrics: Arc<Metrics>, workers: usize) -> Self {
-        let cells = (0..workers).map(|_| Cell::default()).collect();
-        Recorder { opened: Instant::now(), log, metrics: Some(metrics), recent: None, cells }
+        let statuses = (0..workers).map(|_| WorkerStatus::default()).collect();
+        Recorder { opened: Instant::now(), log, metrics: Some(metrics), recent: None, statuses }
     }
 
     /// The same, and remembers the last ones for those who watch.
@@ -102,17 +102,17 @@ impl Recorder {
 
     /// Nobody wants to know.
     pub fn off() -> Self {
-        let (log, cells) = (AccessLog::off(), Box::default());
-        Recorder { opened: Instant::now(), log, metrics: None, recent: None, cells }
+        let (log, statuses) = (AccessLog::off(), Box::default());
+        Recorder { opened: Instant::now(), log, metrics: None, recent: None, statuses }
     }
 
     /// This worker begins with a request.
     pub fn begin(&self, worker: usize, exchange: &mut Exchange) -> Progress<'_> {
         self.name(exchange);
         let now = Instant::now();
-        let cell = &self.cells[worker];
-        cell.begin(now.saturating_duration_since(self.opened).as_micros() as u64, &exchange.head);
-        Progress::new(cell, now.saturating_duration_since(exchange.arrived))
+        let status = &self.statuses[worker];
+        status.begin(now.saturating_duration_since(self.opened).as_micros() as u64, &exchange.head);
+        Progress::new(status, now.saturating_duration_since(exchange.arrived))
     }
 
     /// Records how a request ended.
@@ -156,16 +156,17 @@ impl Recorder {
 
     /// How many workers are at work now.
     pub fn busy(&self) -> usize {
-        self.cells.iter().filter(|cell| cell.is_busy()).count()
+        self.statuses.iter().filter(|status| status.is_busy()).count()
     }
 
     /// What those are at, and for how long, by the number of the worker.
-    pub fn doings(&self) -> impl Iterator<Item = (usize, Doing, Duration)> {
+    pub fn activities(&self) -> impl Iterator<Item = (usize, Activity, Duration)> {
         let now = self.opened.elapsed();
-        let doings = self.cells.iter().enumerate().filter_map(|(number, cell)| Some((number, cell.look()?)));
-        doings.map(move |(number, doing)| {
-            let since = Duration::from_micros(doing.since);
-            (number, doing, now.saturating_sub(since))
+        let activities =
+            self.statuses.iter().enumerate().filter_map(|(number, status)| Some((number, status.look()?)));
+        activities.map(move |(number, activity)| {
+            let since = Duration::from_micros(activity.since);
+            (number, activity, now.saturating_sub(since))
         })
     }
 
@@ -175,7 +176,7 @@ impl Recorder {
     }
 
     /// The requests that ended last, the newest last; none if nobody was to watch.
-    pub fn recent(&self) -> Vec<Glimpse> {
+    pub fn recent(&self) -> Vec<RecentRequest> {
         self.recent.as_ref().map(Recent::all).unwrap_or_default()
     }
 

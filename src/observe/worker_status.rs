@@ -44,7 +44,7 @@ impl Phase {
 
 /// What a worker is at.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Doing {
+pub struct Activity {
     /// The method, cut if it is a long one.
     pub method: String,
     /// The path, cut if it is a long one. Without the query: that is where clients write what nobody should see.
@@ -60,7 +60,7 @@ pub struct Doing {
 /// One worker's. It has cache lines to itself, so that no worker writes where another one does.
 #[derive(Debug, Default)]
 #[repr(align(128))]
-pub struct Cell {
+pub struct WorkerStatus {
     version: AtomicU64,
     /// When it began, and nothing while it is idle.
     since: AtomicU64,
@@ -70,7 +70,7 @@ pub struct Cell {
     words: [AtomicU64; WORDS],
 }
 
-impl Cell {
+impl WorkerStatus {
     /// The worker begins with a request, so many microseconds after the recorder did.
     pub fn begin(&self, since: u64, head: &request::Parts) {
         let mut text = [0; METHOD + 1 + PATH];
@@ -110,20 +110,20 @@ impl Cell {
     }
 
     /// What it is at; nothing if it is idle, or begins something else all the time.
-    pub fn look(&self) -> Option<Doing> {
+    pub fn look(&self) -> Option<Activity> {
         for _ in 0..TRIES {
             let before = self.version.load(Acquire);
-            let doing = self.read();
+            let activity = self.read();
             fence(Acquire);
             if before.is_multiple_of(2) && self.version.load(Relaxed) == before {
-                return doing;
+                return activity;
             }
         }
         None
     }
 
     /// As it stands, be it half written.
-    fn read(&self) -> Option<Doing> {
+    fn read(&self) -> Option<Activity> {
         let mut text = [0; METHOD + 1 + PATH];
         for (bytes, word) in text.as_chunks_mut().0.iter_mut().zip(&self.words) {
             *bytes = word.load(Relaxed).to_ne_bytes();
@@ -131,7 +131,7 @@ impl Cell {
         let phase = Phase::ALL[usize::from(self.phase.load(Relaxed)).min(Phase::ALL.len() - 1)];
         let (backend, since) = (self.backend.load(Relaxed).checked_sub(1), self.since.load(Relaxed));
         let (method, path) = (text_of(&text[..METHOD]), text_of(&text[METHOD + 1..]));
-        (since > 0).then_some(Doing { method, path, backend, phase, since })
+        (since > 0).then_some(Activity { method, path, backend, phase, since })
     }
 }
 
@@ -157,53 +157,54 @@ mod tests {
 
     #[test]
     fn a_worker_is_idle_until_it_begins_and_when_it_is_done() {
-        let (cell, backend) = (Cell::default(), crate::balance::strategies::tests::backends(1).remove(0));
-        assert_eq!((cell.is_busy(), cell.look()), (false, None));
-        cell.begin(7, &head("GET", "/a/b?token=secret"));
-        let doing = cell.look().unwrap();
-        assert!(cell.is_busy());
-        assert_eq!((&*doing.method, &*doing.path, doing.since), ("GET", "/a/b", 7));
-        assert_eq!((doing.backend, doing.phase), (None, Phase::Choosing));
-        cell.tries(&backend);
-        let doing = cell.look().unwrap();
-        assert_eq!((doing.backend, doing.phase), (Some(backend.id()), Phase::Waiting));
-        cell.relays();
-        assert_eq!(cell.look().unwrap().phase, Phase::Relaying);
-        cell.end();
-        assert_eq!((cell.is_busy(), cell.look()), (false, None));
-        cell.begin(0, &head("POST", "/"));
-        let doing = cell.look().unwrap();
-        assert_eq!((&*doing.path, doing.backend, doing.phase), ("/", None, Phase::Choosing));
+        let (status, backend) =
+            (WorkerStatus::default(), crate::balance::strategies::tests::backends(1).remove(0));
+        assert_eq!((status.is_busy(), status.look()), (false, None));
+        status.begin(7, &head("GET", "/a/b?token=secret"));
+        let activity = status.look().unwrap();
+        assert!(status.is_busy());
+        assert_eq!((&*activity.method, &*activity.path, activity.since), ("GET", "/a/b", 7));
+        assert_eq!((activity.backend, activity.phase), (None, Phase::Choosing));
+        status.tries(&backend);
+        let activity = status.look().unwrap();
+        assert_eq!((activity.backend, activity.phase), (Some(backend.id()), Phase::Waiting));
+        status.relays();
+        assert_eq!(status.look().unwrap().phase, Phase::Relaying);
+        status.end();
+        assert_eq!((status.is_busy(), status.look()), (false, None));
+        status.begin(0, &head("POST", "/"));
+        let activity = status.look().unwrap();
+        assert_eq!((&*activity.path, activity.backend, activity.phase), ("/", None, Phase::Choosing));
     }
 
     #[test]
     fn what_is_long_is_cut() {
-        let cell = Cell::default();
-        cell.begin(1, &head("VERSION-CONTROL-AND-MORE", &format!("/{}", "x".repeat(200))));
-        let doing = cell.look().unwrap();
-        assert_eq!((&*doing.method, doing.path.len()), ("VERSION-CONTROL", PATH));
+        let status = WorkerStatus::default();
+        status.begin(1, &head("VERSION-CONTROL-AND-MORE", &format!("/{}", "x".repeat(200))));
+        let activity = status.look().unwrap();
+        assert_eq!((&*activity.method, activity.path.len()), ("VERSION-CONTROL", PATH));
     }
 
     #[test]
     fn nobody_reads_half_of_one_request_and_half_of_another() {
-        let (cell, done) = (Cell::default(), AtomicBool::new(false));
+        let (status, done) = (WorkerStatus::default(), AtomicBool::new(false));
         let requests: Vec<_> = ["a", "b", "c"]
             .map(|letter| head(&letter.repeat(METHOD), &format!("/{}", letter.repeat(PATH - 1))))
             .into();
         std::thread::scope(|scope| {
             scope.spawn(|| {
                 for turn in 0..200_000 {
-                    cell.begin(turn % 3 + 1, &requests[turn as usize % 3]);
+                    status.begin(turn % 3 + 1, &requests[turn as usize % 3]);
                 }
                 done.store(true, SeqCst);
             });
             let mut seen = 0;
             while !done.load(SeqCst) || seen == 0 {
-                let Some(doing) = cell.look() else { continue };
+                let Some(activity) = status.look() else { continue };
                 seen += 1;
-                let letter = ["a", "b", "c"][doing.since as usize - 1];
-                assert_eq!(doing.method, letter.repeat(METHOD));
-                assert_eq!(doing.path, format!("/{}", letter.repeat(PATH - 1)));
+                let letter = ["a", "b", "c"][activity.since as usize - 1];
+                assert_eq!(activity.method, letter.repeat(METHOD));
+                assert_eq!(activity.path, format!("/{}", letter.repeat(PATH - 1)));
             }
         });
     }

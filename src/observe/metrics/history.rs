@@ -3,9 +3,9 @@
 //! Nothing of this is recorded by workers. Once a second somebody looks at what has been counted, and keeps what is new.
 
 use super::Metrics;
-use super::latency::Times;
-use super::tally::Totals;
 use crate::backend::Backend;
+use crate::backend::counters::Totals;
+use crate::backend::latency::Times;
 use serde_json::{Value, json};
 use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -163,7 +163,7 @@ impl History {
     /// Looks at what has been counted, and keeps what is new.
     pub fn look(&self, now: Instant, metrics: &Metrics, backends: &[Arc<Backend>]) {
         let totals = metrics.totals();
-        let by_backend = backends.iter().filter_map(|backend| Some((backend, backend.tally()?.totals())));
+        let by_backend = backends.iter().filter_map(|backend| Some((backend, backend.counters()?.totals())));
         self.lock().keep(now, totals, by_backend.collect());
     }
 
@@ -221,7 +221,7 @@ mod tests {
 
     /// So many requests in all, of which some were errors, each of which took 10 ms.
     fn totals(requests: u64, errors: u64) -> Totals {
-        let latency = super::super::latency::Latency::default();
+        let latency = crate::backend::latency::Latency::default();
         (0..requests).for_each(|_| latency.note(Duration::from_millis(10)));
         Totals { requests, errors, times: latency.times() }
     }

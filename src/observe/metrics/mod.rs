@@ -1,7 +1,7 @@
 //! What is counted, and how Prometheus is told.
 //!
 //! **Counting is cheap.** What a worker counts is found without a lock and without looking for a name: a backend has its numbers
-//! with it ([`Tally`]), a status is an index, and a time is some atomic additions to a histogram.
+//! with it ([`BackendCounters`]), a status is an index, and a time is some atomic additions to a histogram.
 //!
 //! **What has happened lately** is kept apart, for those who watch ([`History`]): once a second somebody looks at what has been
 //! counted. Times are counted a second time for that, more finely (`latency`).
@@ -14,25 +14,22 @@
 //! series of a backend.
 
 mod history;
-mod latency;
 mod overview;
 mod page;
-mod tally;
 
 use crate::backend::Backend;
+use crate::backend::counters::{BackendCounters, StatusCounts, Totals};
+use crate::backend::latency::Latency;
 use crate::error::Refusal;
 use crate::observe::Outcome;
 pub use history::History;
 use http::StatusCode;
-use latency::Latency;
 pub use overview::Overview;
 pub use page::Moment;
 use page::{Page, registered};
 use prometheus::{Error, Histogram, HistogramOpts, IntCounter, IntCounterVec, Opts, Registry};
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Mutex, MutexGuard, PoisonError};
-pub use tally::Tally;
-use tally::{Statuses, Totals};
 
 /// The bounds of histograms, in seconds: from what a backend on the same machine takes to the longest that one is waited for by
 /// default. They are fine below a second, where it matters to whoever waits.
@@ -49,7 +46,7 @@ const FAILED: usize = 3;
 pub struct Metrics {
     registry: Registry,
     /// Requests that no backend was chosen for.
-    unplaced: Statuses,
+    unplaced: StatusCounts,
     classes: [AtomicU64; CLASSES.len()],
     duration: Histogram,
     latency: Latency,
@@ -84,15 +81,15 @@ impl Metrics {
     }
 
     /// What is to be counted of a backend that is called so.
-    pub fn tally(&self, backend: &str) -> Tally {
-        Tally::new(self.lock().histogram_of_its_own(backend))
+    pub fn counters(&self, backend: &str) -> BackendCounters {
+        BackendCounters::new(self.lock().histogram_of_its_own(backend))
     }
 
     /// Counts a request.
     pub fn record(&self, outcome: &Outcome<'_>) {
-        match outcome.backend.map(Backend::tally) {
+        match outcome.backend.map(Backend::counters) {
             None => self.unplaced.count(outcome.status),
-            Some(Some(tally)) => tally.count(outcome.status, outcome.upstream),
+            Some(Some(counters)) => counters.count(outcome.status, outcome.upstream),
             Some(None) => {} // it was made by somebody who does not count
         }
         self.classes[class(outcome.status)].fetch_add(1, Relaxed);
@@ -162,7 +159,7 @@ mod tests {
     fn backend(metrics: &Metrics) -> Arc<Backend> {
         let place = std::net::SocketAddr::from(([127, 0, 0, 1], 1)).into();
         let backend = Backend::new(place, 1, false, &Arc::default());
-        Arc::new(backend.counted(metrics.tally("127.0.0.1:1")))
+        Arc::new(backend.counted(metrics.counters("127.0.0.1:1")))
     }
 
     fn ended(backend: Option<&Backend>, status: u16, refusal: Option<Refusal>) -> Outcome<'_> {

@@ -9,8 +9,8 @@ use crate::cluster::shown;
 use crate::cluster::snapshot::RoutingSnapshot;
 use crate::edge::{EdgeKind, lifecycle::Counter};
 use crate::observe::Recorder;
-use crate::observe::recent::Glimpse;
-use crate::observe::worker_status::Doing;
+use crate::observe::recent::RecentRequest;
+use crate::observe::worker_status::Activity;
 use crate::queue::CongestionSignal;
 use crossbeam_channel::{Receiver, RecvTimeoutError};
 use jiff::Timestamp;
@@ -79,19 +79,19 @@ impl Overview {
     }
 
     fn busy(&self, snapshot: &RoutingSnapshot) -> Vec<Value> {
-        let one = |(worker, doing, time): (usize, Doing, Duration)| {
+        let one = |(worker, activity, time): (usize, Activity, Duration)| {
             let mut backends = snapshot.selector.backends.iter();
-            let backend = backends.find(|backend| Some(backend.id()) == doing.backend);
+            let backend = backends.find(|backend| Some(backend.id()) == activity.backend);
             json!({
                 "worker": worker,
-                "method": doing.method,
-                "path": doing.path,
+                "method": activity.method,
+                "path": activity.path,
                 "backend": backend.map(|backend| backend.authority().as_str()),
-                "phase": doing.phase.word(),
+                "phase": activity.phase.word(),
                 "for_seconds": seconds(time),
             })
         };
-        self.recorder.doings().map(one).collect()
+        self.recorder.activities().map(one).collect()
     }
 
     fn requests(&self) -> Value {
@@ -108,17 +108,17 @@ fn next(snapshot: &RoutingSnapshot) -> Option<&str> {
     Some(selector.backends[usable.get(next)?.index].authority().as_str())
 }
 
-fn recent(glimpse: &Glimpse) -> Value {
+fn recent(request: &RecentRequest) -> Value {
     json!({
-        "number": glimpse.number,
-        "ago_seconds": seconds(glimpse.ended_at.elapsed()),
-        "method": glimpse.method,
-        "path": glimpse.path,
-        "backend": glimpse.backend,
-        "status": glimpse.status,
-        "ended": glimpse.ended.word(),
-        "seconds": glimpse.seconds,
-        "tries": glimpse.tries,
+        "number": request.number,
+        "ago_seconds": seconds(request.ended_at.elapsed()),
+        "method": request.method,
+        "path": request.path,
+        "backend": request.backend,
+        "status": request.status,
+        "ended": request.ended.word(),
+        "seconds": request.seconds,
+        "tries": request.tries,
     })
 }
 

@@ -1,8 +1,8 @@
 //! The page that Prometheus reads: what is known at one moment, put beside what has been counted.
 
-use super::tally::Statuses;
 use super::times;
 use crate::backend::Backend;
+use crate::backend::counters::StatusCounts;
 use prometheus::core::{Collector, Metric};
 use prometheus::{
     Error, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry, TextEncoder,
@@ -101,7 +101,7 @@ impl Page {
     pub fn text(
         &self,
         registry: &Registry,
-        unplaced: &Statuses,
+        unplaced: &StatusCounts,
         moment: &Moment<'_>,
     ) -> Result<String, Error> {
         self.fill(unplaced, moment);
@@ -111,16 +111,16 @@ impl Page {
         TextEncoder::new().encode_to_string(&families)
     }
 
-    fn fill(&self, unplaced: &Statuses, moment: &Moment<'_>) {
+    fn fill(&self, unplaced: &StatusCounts, moment: &Moment<'_>) {
         self.requests.reset();
         self.retries.reset();
         [&self.in_flight, &self.up, &self.connections].iter().for_each(|gauges| gauges.reset());
         self.count_requests("none", unplaced);
         for backend in moment.backends {
             let name = backend.authority().as_str();
-            if let Some(tally) = backend.tally() {
-                self.count_requests(name, tally.statuses());
-                self.retries.with_label_values(&[name]).inc_by(tally.retries());
+            if let Some(counters) = backend.counters() {
+                self.count_requests(name, counters.statuses());
+                self.retries.with_label_values(&[name]).inc_by(counters.retries());
             }
             self.in_flight.with_label_values(&[name]).set(number(backend.in_flight()));
             let is_up = backend.health_state().report().state.is_usable();
@@ -136,7 +136,7 @@ impl Page {
         }
     }
 
-    fn count_requests(&self, backend: &str, statuses: &Statuses) {
+    fn count_requests(&self, backend: &str, statuses: &StatusCounts) {
         for (status, count) in statuses.counted() {
             self.requests.with_label_values(&[backend, &status.to_string()]).inc_by(count);
         }
@@ -145,8 +145,8 @@ impl Page {
     /// What the backends have of [`Self::histogram_of_its_own`], as one family. Nothing if there is none: it could not be written.
     fn upstream(&self, backends: &[Arc<Backend>]) -> Option<MetricFamily> {
         let mut family = self.upstream.collect().pop()?;
-        let tallies = backends.iter().filter_map(|backend| backend.tally());
-        family.mut_metric().extend(tallies.map(|tally| tally.upstream().metric()));
+        let tallies = backends.iter().filter_map(|backend| backend.counters());
+        family.mut_metric().extend(tallies.map(|counters| counters.upstream().metric()));
         (!family.get_metric().is_empty()).then_some(family)
     }
 }

@@ -12,15 +12,15 @@ const STATUSES: usize = 900;
 
 /// How many requests have ended with each status: a status is an index, so there is nothing to look for.
 #[derive(Debug)]
-pub struct Statuses(Box<[AtomicU64]>);
+pub struct StatusCounts(Box<[AtomicU64]>);
 
-impl Default for Statuses {
+impl Default for StatusCounts {
     fn default() -> Self {
-        Statuses((0..STATUSES).map(|_| AtomicU64::new(0)).collect())
+        StatusCounts((0..STATUSES).map(|_| AtomicU64::new(0)).collect())
     }
 }
 
-impl Statuses {
+impl StatusCounts {
     /// One more with this one.
     pub fn count(&self, status: StatusCode) {
         let index = usize::from(status.as_u16().saturating_sub(LOWEST));
@@ -47,18 +47,18 @@ pub struct Totals {
 
 /// What is counted of one backend. It has it with it, and takes it along when it leaves.
 #[derive(Debug)]
-pub struct Tally {
-    statuses: Statuses,
+pub struct BackendCounters {
+    statuses: StatusCounts,
     retries: AtomicU64,
     upstream: Histogram,
     latency: Latency,
 }
 
-impl Tally {
+impl BackendCounters {
     /// Nothing has been counted, and times go into this histogram.
-    pub(super) fn new(upstream: Histogram) -> Self {
-        Tally {
-            statuses: Statuses::default(),
+    pub(crate) fn new(upstream: Histogram) -> Self {
+        BackendCounters {
+            statuses: StatusCounts::default(),
             retries: AtomicU64::new(0),
             upstream,
             latency: Latency::default(),
@@ -88,7 +88,7 @@ impl Tally {
     }
 
     /// How many requests have ended with each status.
-    pub(super) fn statuses(&self) -> &Statuses {
+    pub(crate) fn statuses(&self) -> &StatusCounts {
         &self.statuses
     }
 
@@ -98,7 +98,7 @@ impl Tally {
     }
 
     /// How long tries took.
-    pub(super) fn upstream(&self) -> &Histogram {
+    pub(crate) fn upstream(&self) -> &Histogram {
         &self.upstream
     }
 }
