@@ -15,7 +15,7 @@ const LONGEST: usize = 500;
 
 /// Asks one admin listener, over connections that are kept.
 #[derive(Debug)]
-pub struct Operator {
+pub struct AdminClient {
     admin: SocketAddr,
     token: Option<Token>,
     patience: Duration,
@@ -67,13 +67,13 @@ pub enum Problem {
     },
 }
 
-impl Operator {
+impl AdminClient {
     /// One who waits so long for each answer.
     pub fn new(admin: SocketAddr, token: Option<Token>, patience: Duration) -> Self {
-        // Whatever proxy the environment names, it is not between an operator and this machine.
+        // Whatever proxy the environment names, it is not between an client and this machine.
         let config = Agent::config_builder().proxy(None).http_status_as_error(false).max_redirects(0);
         let agent = Agent::new_with_config(config.timeout_global(Some(patience)).build());
-        Operator { admin, token, patience, agent }
+        AdminClient { admin, token, patience, agent }
     }
 
     /// Asks how something is.
@@ -165,24 +165,24 @@ mod tests {
     use super::*;
     use serde_json::json;
 
-    fn operator() -> Operator {
-        Operator::new(crate::admin::LISTEN, None, Duration::from_secs(1))
+    fn client() -> AdminClient {
+        AdminClient::new(crate::admin::LISTEN, None, Duration::from_secs(1))
     }
 
     #[test]
     fn what_is_not_json_or_not_an_object_comes_from_a_stranger() {
         for (status, body) in [(200, "null"), (404, "\"text\""), (200, "[]"), (500, "{}"), (401, "null")] {
             let status = StatusCode::from_u16(status).unwrap();
-            let problem = operator().judge(status, serde_json::from_str(body).unwrap()).unwrap_err();
+            let problem = client().judge(status, serde_json::from_str(body).unwrap()).unwrap_err();
             assert!(problem.to_string().ends_with("and not as an admin listener would"), "{problem}");
         }
-        assert_eq!(operator().judge(StatusCode::CREATED, json!({ "a": 1 })), Ok(json!({ "a": 1 })));
+        assert_eq!(client().judge(StatusCode::CREATED, json!({ "a": 1 })), Ok(json!({ "a": 1 })));
     }
 
     #[test]
     fn a_refusal_is_given_in_its_own_words_and_harmless() {
         let body = json!({ "error": "no\u{1b}[2J", "problems": ["one\n", 2, "two"] });
-        let problem = operator().judge(StatusCode::FORBIDDEN, body).unwrap_err();
+        let problem = client().judge(StatusCode::FORBIDDEN, body).unwrap_err();
         assert!(problem.to_string().ends_with("refuses: no·[2J"), "{problem}");
         let Problem::Refused { problems, .. } = problem else { panic!("{problem}") };
         assert_eq!(problems, ["one·", "two"]);

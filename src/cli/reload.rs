@@ -1,7 +1,7 @@
 //! The command `turnwheel reload`: asks a running balancer to read its configuration again.
 
 use crate::admin::Token;
-use crate::cli::client::{Operator, Problem};
+use crate::cli::client::{AdminClient, Problem};
 use crate::cli::settings::Problems;
 use http::StatusCode;
 use serde_json::Value;
@@ -35,12 +35,12 @@ impl fmt::Display for Counts {
 /// # Errors
 /// When it is not there, or with every reason why the configuration stays as it was.
 pub fn ask(admin: SocketAddr, token: Option<Token>) -> Result<Counts, Problems> {
-    let operator = Operator::new(admin, token, PATIENCE);
-    let answer = operator.post("/api/reload").map_err(|problem| match problem {
+    let client = AdminClient::new(admin, token, PATIENCE);
+    let answer = client.post("/api/reload").map_err(|problem| match problem {
         Problem::Refused { problems, .. } if !problems.is_empty() => Problems(problems),
         problem => Problems(vec![problem.to_string()]),
     })?;
-    counts(&answer).ok_or_else(|| Problems(vec![operator.stranger(StatusCode::OK).to_string()]))
+    counts(&answer).ok_or_else(|| Problems(vec![client.stranger(StatusCode::OK).to_string()]))
 }
 
 /// What has changed, if the answer is that of a reload.

@@ -3,7 +3,7 @@
 use super::model::{History, State};
 use super::words::UNKNOWN;
 use crate::admin::Token;
-use crate::cli::client::{Operator, Problem, clean};
+use crate::cli::client::{AdminClient, Problem, clean};
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender};
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -17,7 +17,7 @@ const SHORTEST: Duration = Duration::from_millis(50);
 /// Asks one balancer.
 #[derive(Debug)]
 pub struct Asker {
-    operator: Operator,
+    client: AdminClient,
     history: History,
 }
 
@@ -63,7 +63,7 @@ impl Turn {
 impl Asker {
     /// One who asks at this address.
     pub fn new(admin: SocketAddr, token: Option<Token>) -> Self {
-        Asker { operator: Operator::new(admin, token, PATIENCE), history: History::default() }
+        Asker { client: AdminClient::new(admin, token, PATIENCE), history: History::default() }
     }
 
     /// How is it? Where it keeps no history, or cannot say it now, there is none.
@@ -71,8 +71,8 @@ impl Asker {
     /// # Errors
     /// When nobody says.
     pub fn ask(&mut self) -> Result<(State, History), Problem> {
-        let state = State::read(&self.operator.get("/api/state")?);
-        match self.operator.get(&self.history.path()) {
+        let state = State::read(&self.client.get("/api/state")?);
+        match self.client.get(&self.history.path()) {
             Ok(answer) => self.history.take(&answer),
             Err(_) => self.history = History::default(),
         }
@@ -104,7 +104,7 @@ impl Asker {
     fn pass_on(&self, order: &Order) -> String {
         let Order { turn, backend } = order;
         let path = format!("/api/backends/{}/{}", encoded(backend), turn.verb());
-        match self.operator.post(&path) {
+        match self.client.post(&path) {
             Ok(answer) => {
                 let state = answer["state"].as_str().map_or_else(|| UNKNOWN.to_owned(), clean);
                 format!("asked to {} {backend}; it is: {state}", turn.verb())
