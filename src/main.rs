@@ -162,7 +162,7 @@ fn demo(ports: &[u16], delay: Duration, mut settings: Settings) -> Result<()> {
         Some(address) => tracing::info!("watch it at http://{address}/"),
         None => {}
     }
-    let outcome = balancer.with_props(Arc::clone(&demo) as _).run(&stop);
+    let outcome = balancer.with_demo_controls(Arc::clone(&demo) as _).run(&stop);
     demo.stop();
     Ok(outcome?)
 }

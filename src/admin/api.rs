@@ -1,7 +1,7 @@
 //! Which request asks for what, and how the answer is written. The balancer is behind [`Control`] and [`Insight`],
-//! and the demo behind [`Props`].
+//! and the demo behind [`DemoControls`].
 
-use super::control::{Control, Insight, Props, Rejected};
+use super::control::{Control, DemoControls, Insight, Rejected};
 use super::demo_controls;
 use super::fields::Fields;
 use super::page;
@@ -27,7 +27,7 @@ enum Action {
     Resume,
     Weigh,
     Reload,
-    Props,
+    DemoControls,
     ChangeTraffic,
     ChangeBackend,
 }
@@ -41,7 +41,7 @@ pub struct Balancer<'a> {
     pub control: &'a dyn Control,
     pub insight: &'a dyn Insight,
     /// Only the demo has any.
-    pub props: Option<&'a dyn Props>,
+    pub demo_controls: Option<&'a dyn DemoControls>,
 }
 
 /// What a target says beside the action.
@@ -80,7 +80,7 @@ fn find(path: &str) -> Option<(Methods, String)> {
         "/api/history" => &[("GET", Action::History)],
         "/api/reload" => &[("POST", Action::Reload)],
         "/api/backends" => &[("GET", Action::List), ("POST", Action::Add)],
-        "/api/demo" => &[("GET", Action::Props)],
+        "/api/demo" => &[("GET", Action::DemoControls)],
         "/api/demo/traffic" => &[("POST", Action::ChangeTraffic), ("PUT", Action::ChangeTraffic)],
         _ if page::find(path).is_some() => return Some((&[("GET", Action::Page)], path.to_owned())),
         _ => return find_backend(path).or_else(|| find_demo_backend(path)),
@@ -136,7 +136,7 @@ fn perform(
     about: About<'_>,
     body: &mut dyn Read,
 ) -> Result<Reply, Reply> {
-    let (Balancer { control, insight, props }, About { name, query }) = (balancer, about);
+    let (Balancer { control, insight, demo_controls }, About { name, query }) = (balancer, about);
     match action {
         Action::Page => page::find(name).map(Reply::asset).ok_or_else(|| nothing_at(name)),
         Action::Live => Ok(Reply::ok(json!({ "status": "ok" }))),
@@ -157,9 +157,9 @@ fn perform(
         Action::Drain => bare(body, || control.drain(name).map(Reply::ok)),
         Action::Resume => bare(body, || control.resume(name).map(Reply::ok)),
         Action::Reload => bare(body, || Ok(reload(control))),
-        Action::Props => demo_controls::show(props),
-        Action::ChangeTraffic => demo_controls::change_traffic(props, body),
-        Action::ChangeBackend => demo_controls::change_backend(props, name, body),
+        Action::DemoControls => demo_controls::show(demo_controls),
+        Action::ChangeTraffic => demo_controls::change_traffic(demo_controls, body),
+        Action::ChangeBackend => demo_controls::change_backend(demo_controls, name, body),
     }
 }
 
@@ -227,7 +227,7 @@ mod tests {
 
     fn ask(control: &Fake, request: &str, body: &str) -> (u16, String) {
         let (method, path) = request.split_once(' ').unwrap();
-        let balancer = Balancer { control, insight: control, props: None };
+        let balancer = Balancer { control, insight: control, demo_controls: None };
         let reply = answer(balancer, &method.parse().unwrap(), &path.parse().unwrap(), &mut body.as_bytes());
         (reply.status.as_u16(), reply.text)
     }
@@ -349,7 +349,7 @@ mod tests {
         ] {
             let (method, path) = request.split_once(' ').unwrap();
             let control = Fake::default();
-            let balancer = Balancer { control: &control, insight: &control, props: None };
+            let balancer = Balancer { control: &control, insight: &control, demo_controls: None };
             let reply = answer(balancer, &method.parse().unwrap(), &path.parse().unwrap(), &mut &b""[..]);
             assert_eq!(reply.status, 405, "{request}");
             assert_eq!(reply.headers, [(ALLOW, HeaderValue::from_static(allowed))], "{request}");
@@ -359,7 +359,7 @@ mod tests {
     #[test]
     fn metrics_are_text_and_what_keeps_them_from_being_written_is_said() {
         let ask = |control: Fake| {
-            let balancer = Balancer { control: &control, insight: &control, props: None };
+            let balancer = Balancer { control: &control, insight: &control, demo_controls: None };
             answer(balancer, &Method::GET, &Uri::from_static("/metrics"), &mut &b""[..])
         };
         let reply = ask(Fake::default());

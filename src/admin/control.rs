@@ -68,8 +68,8 @@ pub trait Insight: Send + Sync {
     fn history(&self, after: u64) -> Value;
 }
 
-/// The props of a lesson: what the demo's backends and its traffic can be told. Only the demo has any.
-pub trait Props: Send + Sync {
+/// The demo_controls of a lesson: what the demo's backends and its traffic can be told. Only the demo has any.
+pub trait DemoControls: Send + Sync {
     /// How things are, as one object. Each change answers with the same.
     fn show(&self) -> Value;
 
@@ -228,7 +228,7 @@ pub(crate) mod fake {
         }
     }
 
-    impl Props for Fake {
+    impl DemoControls for Fake {
         fn show(&self) -> Value {
             json!({ "traffic": {}, "backends": [] })
         }

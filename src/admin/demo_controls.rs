@@ -1,6 +1,6 @@
-//! What can be asked of the demo's props, and the limits to it.
+//! What can be asked of the demo's demo_controls, and the limits to it.
 
-use super::control::{BackendChange, Props, TrafficChange};
+use super::control::{BackendChange, DemoControls, TrafficChange};
 use super::fields::Fields;
 use super::reply::Reply;
 use http::StatusCode;
@@ -21,25 +21,29 @@ const DELAY_MS: RangeInclusive<u32> = 0..=60_000;
 const ERROR_PERCENT: RangeInclusive<u32> = 0..=100;
 
 /// Says how things are.
-pub fn show(props: Option<&dyn Props>) -> Result<Reply, Reply> {
-    Ok(Reply::ok(there(props)?.show()))
+pub fn show(demo_controls: Option<&dyn DemoControls>) -> Result<Reply, Reply> {
+    Ok(Reply::ok(there(demo_controls)?.show()))
 }
 
 /// Changes the traffic as the body says.
-pub fn change_traffic(props: Option<&dyn Props>, body: &mut dyn Read) -> Result<Reply, Reply> {
-    let props = there(props)?;
+pub fn change_traffic(demo_controls: Option<&dyn DemoControls>, body: &mut dyn Read) -> Result<Reply, Reply> {
+    let demo_controls = there(demo_controls)?;
     let mut fields = Fields::read(body)?;
     let change = TrafficChange {
         rate: fields.number_within("rate", RATE)?,
         clients: fields.number_within("clients", CLIENTS)?,
     };
     fields.are_all_known()?;
-    props.change_traffic(change).map(Reply::ok).map_err(Reply::from)
+    demo_controls.change_traffic(change).map(Reply::ok).map_err(Reply::from)
 }
 
 /// Changes a backend as the body says.
-pub fn change_backend(props: Option<&dyn Props>, name: &str, body: &mut dyn Read) -> Result<Reply, Reply> {
-    let props = there(props)?;
+pub fn change_backend(
+    demo_controls: Option<&dyn DemoControls>,
+    name: &str,
+    body: &mut dyn Read,
+) -> Result<Reply, Reply> {
+    let demo_controls = there(demo_controls)?;
     let mut fields = Fields::read(body)?;
     let delay = fields.number_within("delay_ms", DELAY_MS)?;
     let change = BackendChange {
@@ -48,12 +52,12 @@ pub fn change_backend(props: Option<&dyn Props>, name: &str, body: &mut dyn Read
         running: fields.flag("running")?,
     };
     fields.are_all_known()?;
-    props.change_backend(name, change).map(Reply::ok).map_err(Reply::from)
+    demo_controls.change_backend(name, change).map(Reply::ok).map_err(Reply::from)
 }
 
-fn there(props: Option<&dyn Props>) -> Result<&dyn Props, Reply> {
+fn there(demo_controls: Option<&dyn DemoControls>) -> Result<&dyn DemoControls, Reply> {
     let nothing = "this is no demo: only `turnwheel demo` has backends and traffic of its own";
-    props.ok_or_else(|| Reply::error(StatusCode::NOT_FOUND, nothing))
+    demo_controls.ok_or_else(|| Reply::error(StatusCode::NOT_FOUND, nothing))
 }
 
 #[cfg(test)]
@@ -65,10 +69,11 @@ mod tests {
     const TRAFFIC: &str = "POST /api/demo/traffic";
     const BACKEND: &str = "POST /api/demo/backends/127.0.0.1:8081";
 
-    fn ask(props: Option<&Fake>, request: &str, body: &str) -> (u16, String) {
+    fn ask(demo_controls: Option<&Fake>, request: &str, body: &str) -> (u16, String) {
         let (method, path) = request.split_once(' ').unwrap();
-        let (control, props) = (Fake::default(), props.map(|props| props as &dyn Props));
-        let balancer = Balancer { control: &control, insight: &control, props };
+        let (control, demo_controls) =
+            (Fake::default(), demo_controls.map(|demo_controls| demo_controls as &dyn DemoControls));
+        let balancer = Balancer { control: &control, insight: &control, demo_controls };
         let reply =
             api::answer(balancer, &method.parse().unwrap(), &path.parse().unwrap(), &mut body.as_bytes());
         (reply.status.as_u16(), reply.text)
@@ -77,10 +82,10 @@ mod tests {
     /// One request, its status, words that the answer has, and what the demo was asked to do.
     #[track_caller]
     fn asks(request: &str, body: &str, status: u16, words: &str, asked: &[&str]) {
-        let props = Fake::default();
-        let (got, text) = ask(Some(&props), request, body);
+        let demo_controls = Fake::default();
+        let (got, text) = ask(Some(&demo_controls), request, body);
         assert!(got == status && text.contains(words), "{request} {body}: {got} {text}");
-        assert_eq!(props.asked(), asked, "{request} {body}");
+        assert_eq!(demo_controls.asked(), asked, "{request} {body}");
     }
 
     #[test]

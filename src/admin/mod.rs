@@ -1,7 +1,7 @@
 //! Beside the path: a listener of its own for whoever runs the balancer.
 //!
 //! It is the balancer's own edge and queue, with two workers behind it who ask [`Control`] and [`Insight`] (and, in
-//! the demo, [`Props`]) in place of a backend. So an operator gets through while the workers of the traffic are busy,
+//! the demo, [`DemoControls`]) in place of a backend. So an operator gets through while the workers of the traffic are busy,
 //! and what a client may do there is as limited as anywhere. [`guard`] says who is served, `api` what there is,
 //! and `page` has what a browser shows of it.
 
@@ -22,7 +22,7 @@ use crate::error::StartError;
 use crate::observe::Recorder;
 use crate::queue::{self, JobReceiver};
 use crate::sys::threads::ThreadGroup;
-pub use control::{BackendChange, Control, Insight, Props, Rejected, Reloaded, TrafficChange};
+pub use control::{BackendChange, Control, DemoControls, Insight, Rejected, Reloaded, TrafficChange};
 use http::header::WWW_AUTHENTICATE;
 use http::{HeaderValue, StatusCode};
 use reply::Reply;
@@ -111,7 +111,7 @@ impl Admin {
         self.address
     }
 
-    /// Starts serving. Only the demo has props.
+    /// Starts serving. Only the demo has demo_controls.
     ///
     /// # Errors
     /// When a thread cannot be started.
@@ -119,16 +119,16 @@ impl Admin {
         self,
         control: Arc<dyn Control>,
         insight: Arc<dyn Insight>,
-        props: Option<Arc<dyn Props>>,
+        demo_controls: Option<Arc<dyn DemoControls>>,
     ) -> Result<RunningAdmin, StartError> {
         let Admin { edge, address, token } = self;
         let threads = ThreadGroup::default();
         let options = queue::Options { capacity: MOST_CONNECTIONS, ..Default::default() };
         let (jobs, receivers, monitor) = queue::open(ANSWERERS, options, Arc::new(Recorder::off()));
-        let desk = Arc::new(Desk { control, insight, props, address, token });
+        let handler = Arc::new(Handler { control, insight, demo_controls, address, token });
         for (number, receiver) in receivers.into_iter().enumerate() {
-            let desk = Arc::clone(&desk);
-            threads.start(format!("admin-{number}"), move || desk.answer_all(receiver))?;
+            let handler = Arc::clone(&handler);
+            threads.start(format!("admin-{number}"), move || handler.answer_all(receiver))?;
         }
         threads.start("admin-queue-monitor", move || monitor.run())?;
         Ok(RunningAdmin { edge: Box::new(edge).start(jobs)?, threads })
@@ -148,15 +148,15 @@ impl RunningAdmin {
 }
 
 /// What the workers share.
-struct Desk {
+struct Handler {
     control: Arc<dyn Control>,
     insight: Arc<dyn Insight>,
-    props: Option<Arc<dyn Props>>,
+    demo_controls: Option<Arc<dyn DemoControls>>,
     address: SocketAddr,
     token: Option<Token>,
 }
 
-impl Desk {
+impl Handler {
     /// Answers requests until the queue is closed and empty.
     fn answer_all(&self, mut receiver: JobReceiver) {
         let mut scratch = Scratch::default();
@@ -177,8 +177,9 @@ impl Desk {
         let (method, target) = (head.method.clone(), head.uri.clone());
         match guard::check(&method, target.path(), &head.headers, self.address, self.token.as_ref()) {
             Ok(()) => {
-                let props = self.props.as_deref();
-                let balancer = api::Balancer { control: &*self.control, insight: &*self.insight, props };
+                let demo_controls = self.demo_controls.as_deref();
+                let balancer =
+                    api::Balancer { control: &*self.control, insight: &*self.insight, demo_controls };
                 api::answer(balancer, &method, &target, exchange)
             }
             Err(refused) => refusal(refused),

@@ -2,7 +2,7 @@
 
 pub mod config;
 
-use crate::admin::{Admin, Props, RunningAdmin};
+use crate::admin::{Admin, DemoControls, RunningAdmin};
 use crate::balancer::config::Config;
 use crate::cluster::health::prober::Prober;
 use crate::cluster::membership::Membership;
@@ -40,7 +40,7 @@ pub struct Balancer {
     edges: Vec<Box<dyn Edge>>,
     admin: Option<Admin>,
     members: Arc<Membership>,
-    props: Option<Arc<dyn Props>>,
+    demo_controls: Option<Arc<dyn DemoControls>>,
 }
 
 impl Balancer {
@@ -62,14 +62,14 @@ impl Balancer {
         let waiting = (config.workers / 2).max(1); // workers that may wait for slow clients
         let edges = edge::bind(config.edge_kind, &config.listen, &config.edge, waiting)?;
         let admin = config.admin.take().map(Admin::bind).transpose()?;
-        Ok(Balancer { config, edges, admin, members: Arc::new(members), props: None })
+        Ok(Balancer { config, edges, admin, members: Arc::new(members), demo_controls: None })
     }
 
-    /// The same with props: the admin listener hands them to whoever asks, and they are cleared away before the
+    /// The same with demo_controls: the admin listener hands them to whoever asks, and they are cleared away before the
     /// balancer stops. Only the demo has any.
     #[must_use]
-    pub fn with_props(self, props: Arc<dyn Props>) -> Self {
-        Balancer { props: Some(props), ..self }
+    pub fn with_demo_controls(self, demo_controls: Arc<dyn DemoControls>) -> Self {
+        Balancer { demo_controls: Some(demo_controls), ..self }
     }
 
     /// The addresses that were bound, in the order of the configuration.
@@ -102,7 +102,7 @@ impl Balancer {
 
     fn start(self) -> Result<Serving, StartError> {
         let listen = self.local_addrs();
-        let Balancer { mut config, edges, admin, members, props } = self;
+        let Balancer { mut config, edges, admin, members, demo_controls } = self;
         let threads = ThreadGroup::default();
         let log = match config.access_log.take() {
             Some((format, sink)) => AccessLog::to(format, sink, &threads)?,
@@ -125,7 +125,8 @@ impl Balancer {
         let checks = Arc::new(ThreadGroup::default());
         let prober = Prober::new(Arc::clone(&members), Arc::clone(&checks));
         threads.start("health", move || prober.run())?;
-        let mut serving = Serving { edges: Vec::new(), admin: None, members, props, agents, threads, checks };
+        let mut serving =
+            Serving { edges: Vec::new(), admin: None, members, demo_controls, agents, threads, checks };
         for edge in edges {
             serving.edges.push(edge.start(jobs.clone())?);
         }
@@ -144,7 +145,7 @@ struct Serving {
     /// The listener, and what keeps its history going.
     admin: Option<(RunningAdmin, Sender<()>)>,
     members: Arc<Membership>,
-    props: Option<Arc<dyn Props>>,
+    demo_controls: Option<Arc<dyn DemoControls>>,
     agents: Vec<forward::Handle>,
     threads: ThreadGroup,
     checks: Arc<ThreadGroup>,
@@ -170,7 +171,7 @@ impl Serving {
             queue_capacity: config.queue.capacity,
             edge: config.edge_kind,
             listen,
-            demo: self.props.is_some(),
+            demo: self.demo_controls.is_some(),
             connections: self.edges.iter().find_map(|edge| edge.connections()),
             members: Arc::clone(&self.members),
         }
@@ -181,7 +182,7 @@ impl Serving {
         let (overview, (open, closed)) = (Arc::new(overview), bounded(0));
         let historian = Arc::clone(&overview);
         self.threads.start("history", move || historian.keep_history(&closed))?;
-        let running = admin.start(Arc::clone(&self.members) as _, overview, self.props.clone())?;
+        let running = admin.start(Arc::clone(&self.members) as _, overview, self.demo_controls.clone())?;
         self.admin = Some((running, open));
         Ok(())
     }
@@ -192,8 +193,8 @@ impl Serving {
         self.members.set_serving(false);
         self.edges.iter().for_each(|edge| edge.announce_stop());
         tracing::info!("stopping: finishing the requests under way");
-        if let Some(props) = &self.props {
-            props.clear(); // first: then there is an end to the requests
+        if let Some(demo_controls) = &self.demo_controls {
+            demo_controls.clear(); // first: then there is an end to the requests
         }
         thread::sleep(delay);
         self.edges.iter_mut().for_each(|edge| edge.stop_accepting());

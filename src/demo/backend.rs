@@ -1,7 +1,7 @@
 //! One demo backend: the tiny_http edge and a queue, with somebody behind them who answers in place of a worker who
 //! asks a backend.
 
-use super::behaviour::Part;
+use super::behaviour::Behaviour;
 use crate::edge::lifecycle::{Edge, RunningEdge};
 use crate::edge::response::Scratch;
 use crate::edge::tiny_http::TinyHttpEdge;
@@ -35,14 +35,14 @@ const GLANCE: Duration = Duration::from_millis(2);
 /// A demo backend that has its address, and is not serving yet.
 pub struct DemoBackend {
     edge: TinyHttpEdge,
-    part: Arc<Part>,
+    behaviour: Arc<Behaviour>,
 }
 
 /// A demo backend at work.
 pub struct RunningBackend {
     edge: Box<dyn RunningEdge>,
     threads: ThreadGroup,
-    part: Arc<Part>,
+    behaviour: Arc<Behaviour>,
     leaving: Arc<AtomicBool>,
 }
 
@@ -53,23 +53,23 @@ impl DemoBackend {
     /// When the address cannot be bound.
     pub fn bind(address: SocketAddr, name: Option<&str>, delay: Duration) -> Result<Self, StartError> {
         let edge = TinyHttpEdge::bind(address, &edge::Options::default())?;
-        let part = Arc::new(Part::new(edge.local_addr(), name, delay));
-        Ok(DemoBackend { edge, part })
+        let behaviour = Arc::new(Behaviour::new(edge.local_addr(), name, delay));
+        Ok(DemoBackend { edge, behaviour })
     }
 
-    /// Binds the address of one that has stopped, to go on with its part.
-    pub(super) fn again(part: Arc<Part>) -> Result<Self, StartError> {
-        Ok(DemoBackend { edge: TinyHttpEdge::bind(part.address, &edge::Options::default())?, part })
+    /// Binds the address of one that has stopped, to go on with its behaviour.
+    pub(super) fn again(behaviour: Arc<Behaviour>) -> Result<Self, StartError> {
+        Ok(DemoBackend { edge: TinyHttpEdge::bind(behaviour.address, &edge::Options::default())?, behaviour })
     }
 
     /// The address that was bound.
     pub fn local_addr(&self) -> SocketAddr {
-        self.part.address
+        self.behaviour.address
     }
 
-    /// The part that it plays.
-    pub(super) fn part(&self) -> &Arc<Part> {
-        &self.part
+    /// The behaviour that it plays.
+    pub(super) fn behaviour(&self) -> &Arc<Behaviour> {
+        &self.behaviour
     }
 
     /// Starts serving.
@@ -77,28 +77,28 @@ impl DemoBackend {
     /// # Errors
     /// When a thread cannot be started.
     pub fn start(self) -> Result<RunningBackend, StartError> {
-        let DemoBackend { edge, part } = self;
+        let DemoBackend { edge, behaviour } = self;
         let (threads, leaving) = (ThreadGroup::default(), Arc::new(AtomicBool::new(false)));
         let (jobs, receivers, monitor) =
             queue::open(ANSWERERS, queue::Options::default(), Arc::new(Recorder::off()));
         for (number, receiver) in receivers.into_iter().enumerate() {
-            let (part, leaving) = (Arc::clone(&part), Arc::clone(&leaving));
-            threads.start(format!("answer-{number}"), move || answer_all(receiver, &part, &leaving))?;
+            let (behaviour, leaving) = (Arc::clone(&behaviour), Arc::clone(&leaving));
+            threads.start(format!("answer-{number}"), move || answer_all(receiver, &behaviour, &leaving))?;
         }
         threads.start("queue-monitor", move || monitor.run())?;
         let edge = Box::new(edge).start(jobs)?;
-        part.set_runs(true);
-        Ok(RunningBackend { edge, threads, part, leaving })
+        behaviour.set_runs(true);
+        Ok(RunningBackend { edge, threads, behaviour, leaving })
     }
 }
 
 impl RunningBackend {
     /// Accepts nothing more, answers at once what it was still thinking about, and ends.
     pub fn stop(mut self) {
-        self.part.set_runs(false);
+        self.behaviour.set_runs(false);
         self.edge.stop_accepting();
         self.leaving.store(true, SeqCst);
-        self.part.wake();
+        self.behaviour.wake();
         let deadline = Instant::now() + GRACE;
         while !self.edge.is_idle() && Instant::now() < deadline {
             thread::sleep(GLANCE);
@@ -109,19 +109,19 @@ impl RunningBackend {
     }
 }
 
-fn answer_all(mut receiver: JobReceiver, part: &Part, leaving: &AtomicBool) {
+fn answer_all(mut receiver: JobReceiver, behaviour: &Behaviour, leaving: &AtomicBool) {
     let mut scratch = Scratch::default();
     while let Some(mut exchange) = receiver.take(Duration::MAX, &|| ()) {
-        part.think(leaving);
+        behaviour.think(leaving);
         // A client that goes away in the middle is its own business.
-        let _ = answer(&mut exchange, part, &mut scratch);
+        let _ = answer(&mut exchange, behaviour, &mut scratch);
     }
 }
 
 /// Reads the request to its end and greets; or fails, if that is what is next.
-fn answer(exchange: &mut Exchange, part: &Part, scratch: &mut Scratch) -> io::Result<()> {
+fn answer(exchange: &mut Exchange, behaviour: &Behaviour, scratch: &mut Scratch) -> io::Result<()> {
     io::copy(exchange, &mut io::sink())?;
-    let (well, text) = part.next_reply();
+    let (well, text) = behaviour.next_reply();
     let (mut head, ()) = Response::new(()).into_parts();
     if !well {
         head.status = StatusCode::INTERNAL_SERVER_ERROR;

@@ -1,4 +1,4 @@
-//! The part that a demo backend plays: what stays while it stops and starts again, and what can be changed
+//! The behaviour that a demo backend plays: what stays while it stops and starts again, and what can be changed
 //! while it runs.
 
 use serde_json::{Value, json};
@@ -8,7 +8,7 @@ use std::sync::{Condvar, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 /// Who a demo backend is, and how it behaves. Whoever answers reads it with each request.
-pub struct Part {
+pub struct Behaviour {
     /// Where it is.
     pub address: SocketAddr,
     greeting: String,
@@ -23,11 +23,11 @@ pub struct Part {
     mind: Mutex<()>,
 }
 
-impl Part {
+impl Behaviour {
     /// A backend at this address that is called so, or by its port as `:8081`, and makes no errors.
     pub fn new(address: SocketAddr, name: Option<&str>, delay: Duration) -> Self {
         let name = name.map_or_else(|| format!(":{}", address.port()), str::to_owned);
-        Part {
+        Behaviour {
             address,
             greeting: format!("Hello from backend server on {name}\n"),
             apology: format!("An error on purpose from backend server on {name}\n"),
@@ -132,8 +132,8 @@ mod tests {
 
     const LONG: Duration = Duration::from_secs(3600);
 
-    fn part(delay: Duration) -> Arc<Part> {
-        Arc::new(Part::new("127.0.0.1:8081".parse().unwrap(), None, delay))
+    fn behaviour(delay: Duration) -> Arc<Behaviour> {
+        Arc::new(Behaviour::new("127.0.0.1:8081".parse().unwrap(), None, delay))
     }
 
     fn errors(percent: u32, numbers: std::ops::Range<u64>) -> Vec<u64> {
@@ -165,45 +165,45 @@ mod tests {
 
     #[test]
     fn it_says_who_it_is_either_way() {
-        let part = part(Duration::ZERO);
-        assert_eq!(part.next_reply(), (true, "Hello from backend server on :8081\n"));
-        part.set_error_percent(100);
-        assert_eq!(part.next_reply(), (false, "An error on purpose from backend server on :8081\n"));
+        let behaviour = behaviour(Duration::ZERO);
+        assert_eq!(behaviour.next_reply(), (true, "Hello from backend server on :8081\n"));
+        behaviour.set_error_percent(100);
+        assert_eq!(behaviour.next_reply(), (false, "An error on purpose from backend server on :8081\n"));
     }
 
     #[test]
     fn a_shorter_delay_holds_for_what_is_being_thought_about() {
-        let part = part(LONG);
+        let behaviour = behaviour(LONG);
         let thinker = {
-            let part = Arc::clone(&part);
-            thread::spawn(move || part.think(&AtomicBool::new(false)))
+            let behaviour = Arc::clone(&behaviour);
+            thread::spawn(move || behaviour.think(&AtomicBool::new(false)))
         };
-        part.set_delay(Duration::from_secs(1800));
+        behaviour.set_delay(Duration::from_secs(1800));
         assert!(!thinker.is_finished());
-        part.set_delay(Duration::ZERO);
+        behaviour.set_delay(Duration::ZERO);
         thinker.join().unwrap();
     }
 
     #[test]
     fn whoever_leaves_thinks_no_longer_and_keeps_the_delay() {
-        let (part, leaving) = (part(LONG), Arc::new(AtomicBool::new(false)));
+        let (behaviour, leaving) = (behaviour(LONG), Arc::new(AtomicBool::new(false)));
         let thinkers: Vec<_> = (0..8)
             .map(|_| {
-                let (part, leaving) = (Arc::clone(&part), Arc::clone(&leaving));
-                thread::spawn(move || part.think(&leaving))
+                let (behaviour, leaving) = (Arc::clone(&behaviour), Arc::clone(&leaving));
+                thread::spawn(move || behaviour.think(&leaving))
             })
             .collect();
         leaving.store(true, SeqCst);
-        part.wake();
+        behaviour.wake();
         thinkers.into_iter().for_each(|thinker| thinker.join().unwrap());
-        assert_eq!(part.delay(), LONG);
+        assert_eq!(behaviour.delay(), LONG);
     }
 
     #[test]
     fn it_thinks_for_as_long_as_it_is_told() {
-        let part = part(Duration::from_millis(20));
+        let behaviour = behaviour(Duration::from_millis(20));
         let began = Instant::now();
-        part.think(&AtomicBool::new(false));
+        behaviour.think(&AtomicBool::new(false));
         assert!(began.elapsed() >= Duration::from_millis(20));
     }
 }

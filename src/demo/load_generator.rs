@@ -56,14 +56,14 @@ impl Traffic {
         }
     }
 
-    /// Lets the crowd go, if there is one, and has another one in its place, unless the rate is 0. What is left out
+    /// Lets the generator go, if there is one, and has another one in its place, unless the rate is 0. What is left out
     /// stays as it is.
     ///
     /// # Errors
     /// When a thread cannot be started. Then there is no traffic.
     pub fn change(
         &self,
-        crowd: &mut Option<Crowd>,
+        generator: &mut Option<LoadGenerator>,
         rate: Option<u32>,
         clients: Option<u32>,
     ) -> Result<(), StartError> {
@@ -72,20 +72,20 @@ impl Traffic {
         if (rate, clients) == before {
             return Ok(());
         }
-        self.end(crowd);
+        self.end(generator);
         self.clients.store(clients, Relaxed);
         if rate > 0 {
-            *crowd = Some(Crowd::start(&self.url, rate, clients, &self.tally)?);
+            *generator = Some(LoadGenerator::start(&self.url, rate, clients, &self.tally)?);
         }
         self.rate.store(rate, Relaxed);
         Ok(())
     }
 
-    /// Lets the crowd go, if there is one.
-    pub fn end(&self, crowd: &mut Option<Crowd>) {
+    /// Lets the generator go, if there is one.
+    pub fn end(&self, generator: &mut Option<LoadGenerator>) {
         self.rate.store(0, Relaxed);
-        if let Some(crowd) = crowd.take() {
-            crowd.end();
+        if let Some(generator) = generator.take() {
+            generator.end();
         }
     }
 
@@ -103,33 +103,34 @@ impl Traffic {
 }
 
 /// Clients at work.
-pub struct Crowd {
+pub struct LoadGenerator {
     agent: Agent,
     stop: Sender<()>,
     threads: ThreadGroup,
 }
 
-impl Crowd {
+impl LoadGenerator {
     fn start(url: &Arc<str>, rate: u32, clients: u32, tally: &Arc<Tally>) -> Result<Self, StartError> {
         let (stop, stopped) = bounded(0);
-        let crowd = Crowd { agent: agent(clients as usize), stop, threads: ThreadGroup::default() };
+        let generator =
+            LoadGenerator { agent: agent(clients as usize), stop, threads: ThreadGroup::default() };
         let timetable = Arc::new(Timetable::of(rate));
         for number in 0..clients {
             let client = Client {
-                agent: crowd.agent.clone(),
+                agent: generator.agent.clone(),
                 url: Arc::clone(url),
                 timetable: Arc::clone(&timetable),
                 stopped: stopped.clone(),
                 tally: Arc::clone(tally),
             };
-            crowd.threads.start(format!("traffic-{number}"), move || client.run())?;
+            generator.threads.start(format!("traffic-{number}"), move || client.run())?;
         }
-        Ok(crowd)
+        Ok(generator)
     }
 
     /// Has the clients finish what they have begun, or breaks it off. Nothing more is sent after this.
     pub fn end(self) {
-        let Crowd { agent, stop, threads } = self;
+        let LoadGenerator { agent, stop, threads } = self;
         drop(stop);
         if threads.join(Instant::now() + GRACE) > 0 {
             agent.shutdown();
@@ -146,7 +147,7 @@ fn agent(clients: usize) -> Agent {
     Agent::new_with_config(config.max_idle_age(IDLE).timeout_global(Some(PATIENCE)).build())
 }
 
-/// One of the crowd.
+/// One of the generator.
 struct Client {
     agent: Agent,
     url: Arc<str>,

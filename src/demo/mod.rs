@@ -1,15 +1,15 @@
 //! The demo: backends that say who they are, and clients that ask. Who follows the lesson can have the backends
-//! slow, failing or gone, and traffic, through the admin listener: see [`Props`].
+//! slow, failing or gone, and traffic, through the admin listener: see [`DemoControls`].
 
 mod backend;
 mod behaviour;
 mod load_generator;
 
-use crate::admin::{BackendChange, Props, Rejected, TrafficChange};
+use crate::admin::{BackendChange, DemoControls, Rejected, TrafficChange};
 use crate::error::StartError;
 pub use backend::{DemoBackend, RunningBackend};
-use behaviour::Part;
-use load_generator::{Crowd, Traffic};
+use behaviour::Behaviour;
+use load_generator::{LoadGenerator, Traffic};
 use serde_json::{Value, json};
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -22,16 +22,16 @@ pub struct Demo {
 
 /// The demo at work. What there is to be seen of it is read without waiting for whoever changes it.
 pub struct RunningDemo {
-    parts: Vec<Arc<Part>>,
+    parts: Vec<Arc<Behaviour>>,
     traffic: Traffic,
-    machinery: Mutex<Machinery>,
+    machinery: Mutex<DemoState>,
 }
 
 /// What is started and ended: by one at a time.
-struct Machinery {
+struct DemoState {
     /// In the order of the parts.
     backends: Vec<Option<RunningBackend>>,
-    crowd: Option<Crowd>,
+    generator: Option<LoadGenerator>,
     /// Nothing more is changed.
     over: bool,
 }
@@ -56,10 +56,10 @@ impl Demo {
     /// # Errors
     /// When a thread cannot be started.
     pub fn start(self, balancer: SocketAddr) -> Result<RunningDemo, StartError> {
-        let parts = self.backends.iter().map(|backend| Arc::clone(backend.part())).collect();
+        let parts = self.backends.iter().map(|backend| Arc::clone(backend.behaviour())).collect();
         let started = self.backends.into_iter().map(|backend| backend.start().map(Some));
         let backends = started.collect::<Result<_, _>>()?;
-        let machinery = Mutex::new(Machinery { backends, crowd: None, over: false });
+        let machinery = Mutex::new(DemoState { backends, generator: None, over: false });
         Ok(RunningDemo { parts, traffic: Traffic::to(balancer), machinery })
     }
 }
@@ -72,12 +72,12 @@ impl RunningDemo {
         running.into_iter().for_each(RunningBackend::stop);
     }
 
-    fn machinery(&self) -> MutexGuard<'_, Machinery> {
+    fn machinery(&self) -> MutexGuard<'_, DemoState> {
         self.machinery.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The same for whoever changes something.
-    fn machinery_in_use(&self) -> Result<MutexGuard<'_, Machinery>, Rejected> {
+    fn machinery_in_use(&self) -> Result<MutexGuard<'_, DemoState>, Rejected> {
         let machinery = self.machinery();
         match machinery.over {
             true => Err(Rejected::NotNow("the demo is stopping".into())),
@@ -86,34 +86,34 @@ impl RunningDemo {
     }
 }
 
-impl Props for RunningDemo {
+impl DemoControls for RunningDemo {
     fn show(&self) -> Value {
-        let backends: Vec<_> = self.parts.iter().map(|part| part.show()).collect();
+        let backends: Vec<_> = self.parts.iter().map(|behaviour| behaviour.show()).collect();
         json!({ "traffic": self.traffic.show(), "backends": backends })
     }
 
     fn change_traffic(&self, change: TrafficChange) -> Result<Value, Rejected> {
         let mut machinery = self.machinery_in_use()?;
-        self.traffic.change(&mut machinery.crowd, change.rate, change.clients).map_err(not_now)?;
+        self.traffic.change(&mut machinery.generator, change.rate, change.clients).map_err(not_now)?;
         Ok(self.show())
     }
 
     fn change_backend(&self, name: &str, change: BackendChange) -> Result<Value, Rejected> {
-        let found = self.parts.iter().position(|part| part.address.to_string() == name);
+        let found = self.parts.iter().position(|behaviour| behaviour.address.to_string() == name);
         let Some(number) = found else {
             return Err(Rejected::Unknown(format!("there is no demo backend {name}")));
         };
-        let part = &self.parts[number];
+        let behaviour = &self.parts[number];
         let mut machinery = self.machinery_in_use()?;
         // What may fail comes first: then nothing has changed.
         if let Some(running) = change.running {
-            run(&mut machinery.backends[number], part, running).map_err(not_now)?;
+            run(&mut machinery.backends[number], behaviour, running).map_err(not_now)?;
         }
         if let Some(delay) = change.delay {
-            part.set_delay(delay);
+            behaviour.set_delay(delay);
         }
         if let Some(percent) = change.error_percent {
-            part.set_error_percent(percent);
+            behaviour.set_error_percent(percent);
         }
         Ok(self.show())
     }
@@ -121,15 +121,19 @@ impl Props for RunningDemo {
     fn clear(&self) {
         let mut machinery = self.machinery();
         machinery.over = true;
-        self.traffic.end(&mut machinery.crowd);
-        self.parts.iter().for_each(|part| part.set_delay(Duration::ZERO));
+        self.traffic.end(&mut machinery.generator);
+        self.parts.iter().for_each(|behaviour| behaviour.set_delay(Duration::ZERO));
     }
 }
 
 /// Has a backend run, or not. One that does so already is left alone.
-fn run(backend: &mut Option<RunningBackend>, part: &Arc<Part>, running: bool) -> Result<(), StartError> {
+fn run(
+    backend: &mut Option<RunningBackend>,
+    behaviour: &Arc<Behaviour>,
+    running: bool,
+) -> Result<(), StartError> {
     match (backend.take(), running) {
-        (None, true) => *backend = Some(DemoBackend::again(Arc::clone(part))?.start()?),
+        (None, true) => *backend = Some(DemoBackend::again(Arc::clone(behaviour))?.start()?),
         (Some(stopping), false) => stopping.stop(),
         (as_it_was, _) => *backend = as_it_was,
     }
