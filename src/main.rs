@@ -168,7 +168,7 @@ fn demo(ports: &[u16], delay: Duration, mut settings: Settings) -> Result<()> {
 }
 
 /// The demo's balancer, with an admin listener if these settings name none.
-fn bind(settings: Settings, admin: Option<admin::Options>) -> Result<Result<Balancer, StartError>> {
+fn bind(settings: Settings, admin: Option<admin::AdminOptions>) -> Result<Result<Balancer, StartError>> {
     let mut config = settings.validate()?;
     config.admin = config.admin.or(admin);
     fit_descriptors(&mut config);
@@ -178,7 +178,7 @@ fn bind(settings: Settings, admin: Option<admin::Options>) -> Result<Result<Bala
 /// The same with one that nobody has asked for, so a port that somebody else has does not keep the demo from
 /// starting.
 fn bind_with_admin(settings: Settings) -> Result<Balancer> {
-    let by_default = admin::Options { listen: admin::LISTEN, token: None };
+    let by_default = admin::AdminOptions { listen: admin::LISTEN, token: None };
     match bind(settings.clone(), Some(by_default))? {
         Err(StartError::Bind { address, cause }) if address == admin::LISTEN => {
             tracing::warn!(

@@ -53,7 +53,7 @@ const GLANCE: Duration = Duration::from_millis(2);
 
 /// Where the listener is, and for whom.
 #[derive(Clone, Debug)]
-pub struct Options {
+pub struct AdminOptions {
     /// Where it listens. Port 0 lets the kernel choose.
     pub listen: SocketAddr,
     /// What operators have to show. Beyond loopback there must be one.
@@ -73,7 +73,7 @@ pub struct RunningAdmin {
     threads: ThreadGroup,
 }
 
-impl Options {
+impl AdminOptions {
     /// May it be reached only from here, or is there a token?
     ///
     /// # Errors
@@ -91,10 +91,10 @@ impl Admin {
     ///
     /// # Errors
     /// When it cannot be bound, or others could reach it and there is no token.
-    pub fn bind(options: Options) -> Result<Self, StartError> {
+    pub fn bind(options: AdminOptions) -> Result<Self, StartError> {
         options.check()?;
-        let Options { listen, token } = options;
-        let clients = edge::Options {
+        let AdminOptions { listen, token } = options;
+        let clients = edge::EdgeOptions {
             limits: edge::request_head::Limits { body: LARGEST_BODY, ..Default::default() },
             max_connections: MOST_CONNECTIONS,
             idle_timeout: IDLE,
@@ -123,7 +123,7 @@ impl Admin {
     ) -> Result<RunningAdmin, StartError> {
         let Admin { edge, address, token } = self;
         let threads = ThreadGroup::default();
-        let options = queue::Options { capacity: MOST_CONNECTIONS, ..Default::default() };
+        let options = queue::QueueOptions { capacity: MOST_CONNECTIONS, ..Default::default() };
         let (jobs, receivers, monitor) = queue::open(ANSWERERS, options, Arc::new(Recorder::off()));
         let handler = Arc::new(Handler { control, insight, demo_controls, address, token });
         for (number, receiver) in receivers.into_iter().enumerate() {
@@ -209,7 +209,7 @@ mod tests {
 
     fn admin(token: Option<&str>, control: Fake) -> (SocketAddr, RunningAdmin, Arc<Fake>) {
         let token = token.map(|text| Token::from_text(text).unwrap());
-        let admin = Admin::bind(Options { listen: "127.0.0.1:0".parse().unwrap(), token }).unwrap();
+        let admin = Admin::bind(AdminOptions { listen: "127.0.0.1:0".parse().unwrap(), token }).unwrap();
         let (address, control) = (admin.local_addr(), Arc::new(control));
         let running = admin.start(Arc::clone(&control) as _, Arc::clone(&control) as _, None).unwrap();
         (address, running, control)
@@ -271,9 +271,11 @@ mod tests {
         let listed = client.ask("GET /api/backends?all", "");
         assert_eq!(listed.status, 200, "{}", listed.head);
         assert_eq!(listed.body, "{\"backends\":[{\"name\":\"127.0.0.1:8081\",\"weight\":1}]}\n");
-        for line in
-            ["Content-Type: application/json", "Cache-Control: no-store", "X-Content-Type-Options: nosniff"]
-        {
+        for line in [
+            "Content-Type: application/json",
+            "Cache-Control: no-store",
+            "X-Content-Type-AdminOptions: nosniff",
+        ] {
             assert!(listed.head.contains(&format!("{line}\r\n")), "{}", listed.head);
         }
         let head = client.ask("HEAD /api/backends", "");
@@ -350,7 +352,7 @@ mod tests {
             base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
         for line in [
             "Content-Type: text/html; charset=utf-8",
-            "X-Content-Type-Options: nosniff",
+            "X-Content-Type-AdminOptions: nosniff",
             "Referrer-Policy: no-referrer",
             &format!("Content-Security-Policy: {own}"),
         ] {
@@ -404,12 +406,13 @@ mod tests {
     #[test]
     fn beyond_loopback_there_must_be_a_token() {
         for listen in ["0.0.0.0:0", "[::]:0", "192.0.2.1:0", "[::ffff:0.0.0.0]:0"] {
-            let error = Admin::bind(Options { listen: listen.parse().unwrap(), token: None }).err().unwrap();
+            let error =
+                Admin::bind(AdminOptions { listen: listen.parse().unwrap(), token: None }).err().unwrap();
             let sentence = error.to_string();
             assert!(sentence.contains("set admin_token_file or listen on 127.0.0.1"), "{sentence}");
         }
         let token = Some(Token::from_text(SECRET).unwrap());
-        let admin = Admin::bind(Options { listen: "0.0.0.0:0".parse().unwrap(), token }).unwrap();
+        let admin = Admin::bind(AdminOptions { listen: "0.0.0.0:0".parse().unwrap(), token }).unwrap();
         assert_ne!(admin.local_addr().port(), 0);
     }
 }

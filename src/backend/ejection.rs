@@ -8,7 +8,7 @@ const A_YEAR: Duration = Duration::from_secs(365 * 24 * 60 * 60);
 
 /// When a backend is taken out, and for how long.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Options {
+pub struct EjectionOptions {
     /// How many requests in a row must fail. 3: one can be chance, and of two the second may be its repetition. 0
     /// turns ejection off.
     pub max_fails: u32,
@@ -19,13 +19,17 @@ pub struct Options {
     pub longest: Duration,
 }
 
-impl Default for Options {
+impl Default for EjectionOptions {
     fn default() -> Self {
-        Options { max_fails: 3, fail_timeout: Duration::from_secs(10), longest: Duration::from_secs(300) }
+        EjectionOptions {
+            max_fails: 3,
+            fail_timeout: Duration::from_secs(10),
+            longest: Duration::from_secs(300),
+        }
     }
 }
 
-impl Options {
+impl EjectionOptions {
     /// `fail_timeout`, doubled so many times. The first few doublings reach any limit that makes sense, so it does
     /// not matter that the factor ends somewhere.
     fn doubled(&self, times: u32) -> Duration {
@@ -108,7 +112,7 @@ impl Ejection {
     /// who knows the other backends; if it may not, the next failure asks again.
     ///
     /// While it is out, nothing is counted: those are requests that were under way before.
-    pub fn failed(&mut self, cause: Cause, began: Instant, now: Instant, options: &Options) -> bool {
+    pub fn failed(&mut self, cause: Cause, began: Instant, now: Instant, options: &EjectionOptions) -> bool {
         if options.max_fails == 0 || self.out.is_some() || self.is_past(began) {
             return false;
         }
@@ -127,14 +131,14 @@ impl Ejection {
 
     /// The time that requests have waited does not count: where they come one at a time, and a reply may take longer
     /// than this timeout, a backend that hangs would never be found.
-    fn is_first_too_old(&self, now: Instant, options: &Options) -> bool {
+    fn is_first_too_old(&self, now: Instant, options: &EjectionOptions) -> bool {
         let waited = self.failures.iter().skip(1).map(|failure| failure.took).sum();
         let limit = options.fail_timeout.saturating_add(waited);
         self.failures.front().is_some_and(|first| now.saturating_duration_since(first.at) > limit)
     }
 
     /// Takes it out. If it is out already, nothing changes: two workers may have found the same.
-    pub fn eject(&mut self, why: &str, now: Instant, options: &Options) {
+    pub fn eject(&mut self, why: &str, now: Instant, options: &EjectionOptions) {
         if self.out.is_some() {
             return;
         }
@@ -165,7 +169,7 @@ impl Ejection {
     /// Takes down how a return probe went, while it is out. True if it is back: `rise` probes in a row have gone
     /// well (zero is taken for one) and it has been out for long enough, which is no time at all for the first
     /// ejection in a row, and half of the full time for each further one.
-    pub fn probed(&mut self, ok: bool, rise: u32, now: Instant, options: &Options) -> bool {
+    pub fn probed(&mut self, ok: bool, rise: u32, now: Instant, options: &EjectionOptions) -> bool {
         let Some(out) = &self.out else { return false };
         self.good_probes = if ok { self.good_probes.saturating_add(1) } else { 0 };
         let long_enough =
@@ -191,8 +195,11 @@ mod tests {
     use super::*;
     use Cause::{Connect, Reply};
 
-    const OPTIONS: Options =
-        Options { max_fails: 3, fail_timeout: Duration::from_secs(10), longest: Duration::from_secs(60) };
+    const OPTIONS: EjectionOptions = EjectionOptions {
+        max_fails: 3,
+        fail_timeout: Duration::from_secs(10),
+        longest: Duration::from_secs(60),
+    };
 
     /// A backend, and a clock that stands at so many seconds.
     struct Watch {
@@ -274,11 +281,11 @@ mod tests {
 
     #[test]
     fn no_failures_to_go_by_means_never() {
-        let off = Options { max_fails: 0, ..OPTIONS };
+        let off = EjectionOptions { max_fails: 0, ..OPTIONS };
         let mut ejection = Ejection::default();
         let now = Instant::now();
         assert!((0..100).all(|_| !ejection.failed(Reply, now, now, &off)));
-        let once = Options { max_fails: 1, ..OPTIONS };
+        let once = EjectionOptions { max_fails: 1, ..OPTIONS };
         assert!(ejection.failed(Reply, now, now, &once));
     }
 
@@ -410,7 +417,7 @@ mod tests {
         let least = [0, 1, 2, 3, 4, 5, u32::MAX].map(|n| OPTIONS.least_time(Cause::Reply, n).as_secs());
         assert_eq!(least, [0, 0, 0, 10, 20, 40, 60]);
         assert_eq!(OPTIONS.least_time(Cause::Connect, 9), Duration::ZERO);
-        let endless = Options { fail_timeout: Duration::MAX, longest: Duration::MAX, ..OPTIONS };
+        let endless = EjectionOptions { fail_timeout: Duration::MAX, longest: Duration::MAX, ..OPTIONS };
         let (mut ejection, now) = (Ejection::default(), Instant::now());
         ejection.eject("why", now, &endless);
         assert_eq!(ejection.out().map(|out| out.until), Some(now + A_YEAR));

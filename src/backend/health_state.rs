@@ -133,7 +133,7 @@ impl HealthState {
         result: Result<String, String>,
         asked_for: Option<Cause>,
         thresholds: Thresholds,
-        options: &ejection::Options,
+        options: &ejection::EjectionOptions,
         now: Instant,
     ) -> Option<Change> {
         let mut facts = self.lock();
@@ -178,7 +178,7 @@ impl HealthState {
         cause: Cause,
         began: Instant,
         now: Instant,
-        options: &ejection::Options,
+        options: &ejection::EjectionOptions,
     ) -> (bool, bool) {
         let mut facts = self.lock();
         let news = !self.failing.swap(true, Relaxed);
@@ -197,7 +197,7 @@ impl HealthState {
         why: &str,
         began: Instant,
         now: Instant,
-        options: &ejection::Options,
+        options: &ejection::EjectionOptions,
     ) -> Option<Duration> {
         let mut facts = self.lock();
         match facts.ejection.out() {
@@ -257,7 +257,7 @@ impl HealthState {
 mod tests {
     use super::*;
 
-    const OPTIONS: ejection::Options = ejection::Options {
+    const OPTIONS: ejection::EjectionOptions = ejection::EjectionOptions {
         max_fails: 2,
         fail_timeout: Duration::from_secs(10),
         longest: Duration::from_secs(60),

@@ -152,7 +152,7 @@ impl fmt::Display for Token {
 
 /// How clients are made to stay.
 #[derive(Clone, PartialEq, Eq)]
-pub struct Options {
+pub struct AffinityOptions {
     /// What the cookie is called.
     pub cookie: CookieName,
     /// What its values are made with, so that several balancers agree. Nothing: what is made at the start.

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 /// Which backends may be chosen.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Options {
+pub struct SelectionOptions {
     /// Where no backend is usable: are all of them tried, or is the request refused? Tried.
     pub fail_open: bool,
     /// In which time a backend that has returned gets its full share again. 0.
@@ -17,13 +17,13 @@ pub struct Options {
     pub max_in_flight: Option<usize>,
 }
 
-impl Default for Options {
+impl Default for SelectionOptions {
     fn default() -> Self {
-        Options { fail_open: true, slow_start: Duration::ZERO, max_in_flight: None }
+        SelectionOptions { fail_open: true, slow_start: Duration::ZERO, max_in_flight: None }
     }
 }
 
-impl Options {
+impl SelectionOptions {
     /// How many requests one of so many backends may be serving at a time: one that hangs must not have
     /// all the workers.
     pub fn most_in_flight(&self, workers: usize, backends: usize) -> usize {
@@ -112,8 +112,13 @@ mod tests {
             let place = SocketAddr::from(([127, 0, 0, 1], port)).into();
             let backend = Backend::new(place, 1, part.contains("backup"), &Arc::default());
             if part.contains("out") {
-                backend.health_state().failed(Cause::Connect, now, now, &ejection::Options::default());
-                backend.health_state().eject("on purpose", now, now, &ejection::Options::default());
+                backend.health_state().failed(
+                    Cause::Connect,
+                    now,
+                    now,
+                    &ejection::EjectionOptions::default(),
+                );
+                backend.health_state().eject("on purpose", now, now, &ejection::EjectionOptions::default());
             }
             if part.contains("draining") {
                 backend.drain();
@@ -163,10 +168,10 @@ mod tests {
 
     #[test]
     fn one_of_several_may_have_three_quarters_of_the_workers() {
-        let options = Options::default();
+        let options = SelectionOptions::default();
         let most = |workers, backends| options.most_in_flight(workers, backends);
         assert_eq!([most(64, 2), most(64, 1), most(8, 3), most(1, 2)], [48, 64, 6, 1]);
-        assert_eq!(Options { max_in_flight: Some(5), ..options }.most_in_flight(64, 2), 5);
+        assert_eq!(SelectionOptions { max_in_flight: Some(5), ..options }.most_in_flight(64, 2), 5);
     }
 
     #[test]

@@ -4,7 +4,7 @@
 use crate::backend::limit::{self, Slots, Waited, WaitingRoom};
 use crate::backend::{Backend, InFlight};
 use crate::balance::affinity::Affinity;
-use crate::balance::candidates::{Chance, Options, candidates, seen};
+use crate::balance::candidates::{Chance, SelectionOptions, candidates, seen};
 use crate::balance::rotation::SecondChoice;
 use crate::balance::strategies::{ClientKey, Strategy};
 use crate::error::Refusal;
@@ -21,7 +21,7 @@ pub struct Selector {
     /// How clients are made to stay, if they are.
     pub affinity: Option<Affinity>,
     /// Which of the backends may be chosen.
-    pub options: Options,
+    pub options: SelectionOptions,
     /// Where requests wait while all that could serve them are full.
     pub room: Arc<WaitingRoom>,
     /// Whose turn it is where a try has failed.

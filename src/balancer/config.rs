@@ -23,17 +23,17 @@ pub struct Config {
     /// Worker threads. 64.
     pub workers: usize,
     /// The queue in front of them.
-    pub queue: queue::Options,
+    pub queue: queue::QueueOptions,
     /// Which edge takes requests in. The parked one.
     pub edge_kind: EdgeKind,
     /// What clients may do.
-    pub edge: edge::Options,
+    pub edge: edge::EdgeOptions,
     /// What concerns backends.
     pub upstream: Upstream,
     /// Where another `upstream` comes from when somebody asks for a reload. Nowhere.
     pub reread: Option<Box<Reread>>,
     /// The listener for those who look after the balancer. None.
-    pub admin: Option<admin::Options>,
+    pub admin: Option<admin::AdminOptions>,
     /// The access log's format, and where it goes. Off.
     pub access_log: Option<(Format, Box<dyn Write + Send>)>,
     /// How long new connections are still accepted after the signal to stop. 0.
@@ -52,15 +52,15 @@ pub struct Upstream {
     /// Who chooses among them. Round robin.
     pub strategy: Arc<dyn Strategy>,
     /// Which of them may be chosen.
-    pub choice: candidates::Options,
+    pub choice: candidates::SelectionOptions,
     /// Does a client stay with the backend that it had? No.
-    pub sticky: Option<affinity::Options>,
+    pub sticky: Option<affinity::AffinityOptions>,
     /// How backends are watched.
-    pub health: health::Options,
+    pub health: health::HealthOptions,
     /// How long they are waited for, and how often another one is tried.
-    pub forward: forward::Options,
+    pub forward: forward::ForwardOptions,
     /// How many retries are allowed in all.
-    pub budget: retry_budget::Options,
+    pub budget: retry_budget::RetryBudgetOptions,
     /// How often the addresses behind a name are looked up again. 30 s.
     pub resolve_interval: Duration,
     /// Proxies whose word on the client's address is believed. None.
@@ -81,9 +81,9 @@ impl Config {
         Config {
             listen: vec![LISTEN],
             workers: 64,
-            queue: queue::Options::default(),
+            queue: queue::QueueOptions::default(),
             edge_kind: EdgeKind::Parked,
-            edge: edge::Options::default(),
+            edge: edge::EdgeOptions::default(),
             upstream,
             reread: None,
             admin: None,
@@ -107,11 +107,11 @@ impl Upstream {
         Upstream {
             backends,
             strategy: Arc::new(Rotation::default()),
-            choice: candidates::Options::default(),
+            choice: candidates::SelectionOptions::default(),
             sticky: None,
-            health: health::Options::default(),
-            forward: forward::Options::default(),
-            budget: retry_budget::Options::default(),
+            health: health::HealthOptions::default(),
+            forward: forward::ForwardOptions::default(),
+            budget: retry_budget::RetryBudgetOptions::default(),
             resolve_interval: Duration::from_secs(30),
             trusted_proxies: Vec::new(),
         }

@@ -53,7 +53,7 @@ fn counts(answer: &Value) -> Option<Counts> {
 mod tests {
     use super::*;
     use crate::admin::fake::Fake;
-    use crate::admin::{Admin, Options};
+    use crate::admin::{Admin, AdminOptions};
     use std::sync::Arc;
     use std::time::Instant;
 
@@ -63,7 +63,7 @@ mod tests {
     fn answer(control: Fake, secret: Option<&str>, shown: Option<&str>) -> Result<Counts, String> {
         let token = |text: Option<&str>| text.map(|text| Token::from_text(text).unwrap());
         let listen = "127.0.0.1:0".parse().unwrap();
-        let admin = Admin::bind(Options { listen, token: token(secret) }).unwrap();
+        let admin = Admin::bind(AdminOptions { listen, token: token(secret) }).unwrap();
         let address = admin.local_addr();
         let running = admin.start(Arc::new(control), Arc::new(Fake::default()), None).unwrap();
         let outcome = ask(address, token(shown)).map_err(|problems| problems.to_string());

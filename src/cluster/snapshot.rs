@@ -19,11 +19,11 @@ pub struct RoutingSnapshot {
     /// Who is next.
     pub selector: Selector,
     /// How backends are waited for.
-    pub forward: forward::Options,
+    pub forward: forward::ForwardOptions,
     /// Proxies whose word on the client's address is believed.
     pub trusted_proxies: Arc<[IpNet]>,
     /// How backends are watched.
-    pub health: health::Options,
+    pub health: health::HealthOptions,
     /// How many retries there may be.
     pub budget: Arc<RetryBudget>,
     /// What stays when the snapshot is replaced.

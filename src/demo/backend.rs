@@ -52,14 +52,17 @@ impl DemoBackend {
     /// # Errors
     /// When the address cannot be bound.
     pub fn bind(address: SocketAddr, name: Option<&str>, delay: Duration) -> Result<Self, StartError> {
-        let edge = TinyHttpEdge::bind(address, &edge::Options::default())?;
+        let edge = TinyHttpEdge::bind(address, &edge::EdgeOptions::default())?;
         let behaviour = Arc::new(Behaviour::new(edge.local_addr(), name, delay));
         Ok(DemoBackend { edge, behaviour })
     }
 
     /// Binds the address of one that has stopped, to go on with its behaviour.
     pub(super) fn again(behaviour: Arc<Behaviour>) -> Result<Self, StartError> {
-        Ok(DemoBackend { edge: TinyHttpEdge::bind(behaviour.address, &edge::Options::default())?, behaviour })
+        Ok(DemoBackend {
+            edge: TinyHttpEdge::bind(behaviour.address, &edge::EdgeOptions::default())?,
+            behaviour,
+        })
     }
 
     /// The address that was bound.
@@ -80,7 +83,7 @@ impl DemoBackend {
         let DemoBackend { edge, behaviour } = self;
         let (threads, leaving) = (ThreadGroup::default(), Arc::new(AtomicBool::new(false)));
         let (jobs, receivers, monitor) =
-            queue::open(ANSWERERS, queue::Options::default(), Arc::new(Recorder::off()));
+            queue::open(ANSWERERS, queue::QueueOptions::default(), Arc::new(Recorder::off()));
         for (number, receiver) in receivers.into_iter().enumerate() {
             let (behaviour, leaving) = (Arc::clone(&behaviour), Arc::clone(&leaving));
             threads.start(format!("answer-{number}"), move || answer_all(receiver, &behaviour, &leaving))?;

@@ -18,7 +18,7 @@ pub use client_stream::ClientStream;
 pub use exchange::Exchange;
 pub use kind::EdgeKind;
 use lifecycle::Edge;
-pub use options::Options;
+pub use options::EdgeOptions;
 use parked::ParkedEdge;
 use std::net::SocketAddr;
 use tiny_http::TinyHttpEdge;
@@ -31,7 +31,7 @@ use tiny_http::TinyHttpEdge;
 pub fn bind(
     kind: EdgeKind,
     addresses: &[SocketAddr],
-    options: &Options,
+    options: &EdgeOptions,
     permits: usize,
 ) -> Result<Vec<Box<dyn Edge>>, StartError> {
     match kind {

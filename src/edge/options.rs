@@ -4,7 +4,7 @@ use std::time::Duration;
 
 /// What an edge allows its clients.
 #[derive(Clone, Copy, Debug)]
-pub struct Options {
+pub struct EdgeOptions {
     /// What a request may hold.
     pub limits: Limits,
     /// How long a client may take for a whole head, from its first byte. 10 s.
@@ -26,9 +26,9 @@ pub struct Options {
     pub max_requests_per_connection: u64,
 }
 
-impl Default for Options {
+impl Default for EdgeOptions {
     fn default() -> Self {
-        Options {
+        EdgeOptions {
             limits: Limits::default(),
             client_head_timeout: Duration::from_secs(10),
             client_body_timeout: Duration::from_secs(30),

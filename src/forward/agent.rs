@@ -1,6 +1,6 @@
 //! A worker's ureq agent: how it is set up, and how its idle connections are closed.
 
-use super::Options;
+use super::ForwardOptions;
 use super::connector::{self, Trace, TracingConnector};
 use http::Uri;
 use std::net::SocketAddr;
@@ -19,7 +19,7 @@ pub struct Recipe {
 
 impl Recipe {
     /// `longest_line` is the longest request target that may come, in bytes.
-    pub fn new(options: &Options, target: Arc<Target>, longest_line: u64, trace: Arc<Trace>) -> Self {
+    pub fn new(options: &ForwardOptions, target: Arc<Target>, longest_line: u64, trace: Arc<Trace>) -> Self {
         let connector = TracingConnector {
             trace,
             connect_timeout: options.connect_timeout,

@@ -22,7 +22,7 @@ use http::header::{CONTENT_LENGTH, TRANSFER_ENCODING};
 use http::uri::{PathAndQuery, Scheme};
 use http::{Request, StatusCode, Uri, Version, response};
 use ipnet::IpNet;
-pub use options::Options;
+pub use options::ForwardOptions;
 use retry::Failure;
 use std::io::{self, Read};
 use std::sync::Arc;
@@ -52,7 +52,7 @@ pub struct Failed {
 
 /// Sends requests to backends. One for each worker.
 pub struct Forwarder {
-    options: Options,
+    options: ForwardOptions,
     longest_line: u64,
     recipe: Recipe,
     agent: Handle,
@@ -63,7 +63,7 @@ pub struct Forwarder {
 impl Forwarder {
     /// A forwarder with no connection open. `longest_line` is the longest request target that may
     /// come, in bytes.
-    pub fn new(options: &Options, longest_line: u64) -> Self {
+    pub fn new(options: &ForwardOptions, longest_line: u64) -> Self {
         let (trace, target) = (Arc::new(Trace::default()), Arc::new(Target::default()));
         let recipe = Recipe::new(options, Arc::clone(&target), longest_line, Arc::clone(&trace));
         let agent = Handle::new(recipe.agent());
@@ -71,7 +71,7 @@ impl Forwarder {
     }
 
     /// Goes by these options from now on. If they are others, that takes new connections.
-    pub fn adopt(&mut self, options: &Options) {
+    pub fn adopt(&mut self, options: &ForwardOptions) {
         if self.options != *options {
             self.options = *options;
             let (trace, target) = (Arc::clone(&self.trace), Arc::clone(&self.target));

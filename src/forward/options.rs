@@ -4,7 +4,7 @@ use std::time::Duration;
 
 /// How long backends are waited for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Options {
+pub struct ForwardOptions {
     /// For one connection attempt. 2 s.
     pub connect_timeout: Duration,
     /// From the end of the request to the end of the reply's head. 30 s.
@@ -19,9 +19,9 @@ pub struct Options {
     pub retries: u32,
 }
 
-impl Default for Options {
+impl Default for ForwardOptions {
     fn default() -> Self {
-        Options {
+        ForwardOptions {
             connect_timeout: Duration::from_secs(2),
             reply_head_timeout: Duration::from_secs(30),
             upstream_timeout: Duration::from_secs(30),

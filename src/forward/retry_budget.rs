@@ -14,7 +14,7 @@ pub const WINDOW: u32 = 10;
 
 /// How many retries there may be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Options {
+pub struct RetryBudgetOptions {
     /// Retries, in per cent of the requests of the last [`WINDOW`]. 20: the load never grows by more than a
     /// fifth, and that much room a fleet has that can lose one of six.
     pub percent: u32,
@@ -23,13 +23,13 @@ pub struct Options {
     pub floor: u32,
 }
 
-impl Default for Options {
+impl Default for RetryBudgetOptions {
     fn default() -> Self {
-        Options { percent: 20, floor: 10 }
+        RetryBudgetOptions { percent: 20, floor: 10 }
     }
 }
 
-impl Options {
+impl RetryBudgetOptions {
     /// Retries that may fall into a window with so many requests.
     fn allowed(self, requests: u64) -> u64 {
         let part = u64::from(self.percent).saturating_mul(requests) / 100;
@@ -37,7 +37,7 @@ impl Options {
     }
 }
 
-/// Counts requests and retries, and says whether one more retry is within the [`Options`].
+/// Counts requests and retries, and says whether one more retry is within the [`RetryBudgetOptions`].
 ///
 /// The window is the second that runs now and those before it, [`WINDOW`] in all; seconds are counted from
 /// the budget's start. The floor counts as `floor × WINDOW` retries in a window, at the start too, when
@@ -50,10 +50,10 @@ impl Options {
 ///
 /// ```
 /// use std::time::Instant;
-/// use turnwheel::forward::retry_budget::{Options, RetryBudget};
+/// use turnwheel::forward::retry_budget::{RetryBudgetOptions, RetryBudget};
 ///
 /// let now = Instant::now();
-/// let budget = RetryBudget::new(Options { percent: 50, floor: 0 }, now);
+/// let budget = RetryBudget::new(RetryBudgetOptions { percent: 50, floor: 0 }, now);
 /// budget.note_request(now);
 /// budget.note_request(now);
 /// assert!(budget.may_retry(now));
@@ -61,7 +61,7 @@ impl Options {
 /// ```
 #[derive(Debug)]
 pub struct RetryBudget {
-    options: Options,
+    options: RetryBudgetOptions,
     start: Instant,
     requests: Seconds,
     /// Locked for the time between counting what was granted and granting one more: two who count at once
@@ -78,7 +78,7 @@ struct Granted {
 
 impl RetryBudget {
     /// A budget in whose window nothing has happened yet.
-    pub fn new(options: Options, now: Instant) -> Self {
+    pub fn new(options: RetryBudgetOptions, now: Instant) -> Self {
         RetryBudget { options, start: now, requests: Seconds::default(), granted: Mutex::default() }
     }
 
@@ -89,7 +89,7 @@ impl RetryBudget {
 
     /// May there be one more retry? Who gets a yes has it counted, and goes on to retry.
     ///
-    /// However many threads ask, no more is granted than [`Options`] allow for the requests that had been
+    /// However many threads ask, no more is granted than [`RetryBudgetOptions`] allow for the requests that had been
     /// counted by then.
     pub fn may_retry(&self, now: Instant) -> bool {
         // Each word of it is written whole, so it is valid after a panic too.
@@ -166,11 +166,11 @@ mod tests {
     use std::sync::atomic::AtomicUsize;
     use std::time::Duration;
 
-    const DEFAULT: Options = Options { percent: 20, floor: 10 };
-    const NO_FLOOR: Options = Options { percent: 20, floor: 0 };
+    const DEFAULT: RetryBudgetOptions = RetryBudgetOptions { percent: 20, floor: 10 };
+    const NO_FLOOR: RetryBudgetOptions = RetryBudgetOptions { percent: 20, floor: 0 };
 
     /// A budget, and its clock in milliseconds since the start.
-    fn budget(options: Options) -> (RetryBudget, impl Fn(u64) -> Instant) {
+    fn budget(options: RetryBudgetOptions) -> (RetryBudget, impl Fn(u64) -> Instant) {
         let start = Instant::now();
         (RetryBudget::new(options, start), move |millis| start + Duration::from_millis(millis))
     }
@@ -186,7 +186,7 @@ mod tests {
 
     #[test]
     fn the_defaults() {
-        assert_eq!(Options::default(), DEFAULT);
+        assert_eq!(RetryBudgetOptions::default(), DEFAULT);
     }
 
     #[test]
@@ -202,7 +202,11 @@ mod tests {
             (200, 0, 7, 14),
             (u32::MAX, u32::MAX, u64::MAX, u64::MAX / 100),
         ] {
-            assert_eq!(Options { percent, floor }.allowed(requests), allowed, "{percent} {floor} {requests}");
+            assert_eq!(
+                RetryBudgetOptions { percent, floor }.allowed(requests),
+                allowed,
+                "{percent} {floor} {requests}"
+            );
         }
     }
 
@@ -328,7 +332,7 @@ mod tests {
             percent in 0u32..150, floor in 0u32..3,
             steps in proptest::collection::vec((0u64..4_000, 0usize..40, 0usize..40), 1..30),
         ) {
-            let (budget, at) = budget(Options { percent, floor });
+            let (budget, at) = budget(RetryBudgetOptions { percent, floor });
             let (mut requests, mut retries, mut millis) = (Vec::new(), Vec::new(), 0);
             for (pause, noted, asked) in steps {
                 millis += pause;

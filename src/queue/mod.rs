@@ -19,7 +19,7 @@ use crate::error::Refusal;
 use crate::observe::Recorder;
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, TrySendError, bounded};
 pub use monitor::{CongestionSignal, QueueMonitor};
-pub use options::Options;
+pub use options::QueueOptions;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::*};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
@@ -88,7 +88,7 @@ impl QueueState {
 /// Opens a queue for so many workers, with a receiver for each.
 pub fn open(
     workers: usize,
-    options: Options,
+    options: QueueOptions,
     recorder: Arc<Recorder>,
 ) -> (JobSender, Vec<JobReceiver>, QueueMonitor) {
     let (sender, jobs) = bounded(options.capacity);

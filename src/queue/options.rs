@@ -4,15 +4,15 @@ use std::time::Duration;
 
 /// What the queue holds.
 #[derive(Clone, Copy, Debug)]
-pub struct Options {
+pub struct QueueOptions {
     /// Requests that may wait for a worker; a further one is refused. 1024.
     pub capacity: usize,
     /// How long one may wait before it is refused. 10 s.
     pub timeout: Duration,
 }
 
-impl Default for Options {
+impl Default for QueueOptions {
     fn default() -> Self {
-        Options { capacity: 1024, timeout: Duration::from_secs(10) }
+        QueueOptions { capacity: 1024, timeout: Duration::from_secs(10) }
     }
 }

@@ -94,7 +94,7 @@ impl Inside {
 
     fn run(mut config: Config, names: &Arc<Names>) -> Self {
         config.listen = vec!["127.0.0.1:0".parse().unwrap()];
-        config.admin = Some(admin::Options { listen: config.listen[0], token: None });
+        config.admin = Some(admin::AdminOptions { listen: config.listen[0], token: None });
         let balancer = Balancer::with_lookup(config, Arc::clone(names) as Arc<dyn Lookup>).unwrap();
         let (handle, stop) = shutdown::pair();
         let (addr, admin) = (balancer.local_addr().unwrap(), balancer.admin_addr().unwrap());

@@ -60,12 +60,12 @@ fn runtime(settings: &Serve) -> std::io::Result<runtime::Runtime> {
 }
 
 async fn serve(settings: Serve) -> Result<()> {
-    let edge = edge::Options::default();
-    let forward = forward::Options {
+    let edge = edge::EdgeOptions::default();
+    let forward = forward::ForwardOptions {
         connect_timeout: settings.connect_timeout,
         reply_head_timeout: settings.reply_head_timeout,
         retries: settings.retries,
-        ..forward::Options::default()
+        ..forward::ForwardOptions::default()
     };
     let backends = settings.backends.iter().map(|url| names::places(url, &System));
     let backends = backends.collect::<Result<Vec<_>, _>>()?.concat();

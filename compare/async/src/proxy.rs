@@ -16,7 +16,7 @@ use turnwheel::edge;
 use turnwheel::edge::request_head::{self, Body, RawHead};
 use turnwheel::error::Refusal;
 use turnwheel::forward::retry::{self, Failure, Next};
-use turnwheel::forward::{Failed, Options};
+use turnwheel::forward::{Failed, ForwardOptions};
 use turnwheel::forward::headers::{self, Origin};
 use turnwheel::balance::rotation::{Rotation, SecondChoice};
 
@@ -24,8 +24,8 @@ use turnwheel::balance::rotation::{Rotation, SecondChoice};
 pub struct Proxy {
     wheels: Wheels,
     upstreams: Vec<Arc<Upstream>>,
-    forward: Options,
-    edge: edge::Options,
+    forward: ForwardOptions,
+    edge: edge::EdgeOptions,
 }
 
 /// Whose turn it is: turnwheel's own two wheels.
@@ -71,7 +71,7 @@ impl Lost {
 
 impl Proxy {
     /// Round robin over these backends.
-    pub fn new(backends: Vec<BackendAddress>, forward: Options, edge: edge::Options) -> Self {
+    pub fn new(backends: Vec<BackendAddress>, forward: ForwardOptions, edge: edge::EdgeOptions) -> Self {
         let upstreams = backends.into_iter().map(|place| Arc::new(Upstream::new(place, forward))).collect();
         Proxy { wheels: Wheels::default(), upstreams, forward, edge }
     }

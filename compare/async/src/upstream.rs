@@ -6,12 +6,12 @@ use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 use turnwheel::backend::BackendAddress;
-use turnwheel::forward::Options;
+use turnwheel::forward::ForwardOptions;
 
 /// A backend, and the connections to it that nobody uses now.
 pub struct Upstream {
     place: BackendAddress,
-    options: Options,
+    options: ForwardOptions,
     failing: AtomicBool,
     /// The one used last is at the end, and taken first: those that are not needed grow old.
     idle: Mutex<Vec<(Instant, Link)>>,
@@ -19,7 +19,7 @@ pub struct Upstream {
 
 impl Upstream {
     /// No connection yet.
-    pub fn new(place: BackendAddress, options: Options) -> Self {
+    pub fn new(place: BackendAddress, options: ForwardOptions) -> Self {
         Upstream { place, options, failing: AtomicBool::new(false), idle: Mutex::default() }
     }
 

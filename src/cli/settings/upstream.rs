@@ -128,7 +128,7 @@ impl Settings {
         health.ejection.max_fails = self.max_fails.unwrap_or(health.ejection.max_fails);
     }
 
-    fn validate_sticky(&self, check: &mut Check) -> Option<affinity::Options> {
+    fn validate_sticky(&self, check: &mut Check) -> Option<affinity::AffinityOptions> {
         let secret =
             self.sticky_secret_file.as_ref().and_then(|path| check.secret("sticky_secret_file", path));
         let Some(name) = &self.sticky else {
@@ -138,7 +138,7 @@ impl Settings {
             return None;
         };
         match name.parse::<CookieName>() {
-            Ok(cookie) => Some(affinity::Options { cookie, secret: secret.map(String::into_bytes) }),
+            Ok(cookie) => Some(affinity::AffinityOptions { cookie, secret: secret.map(String::into_bytes) }),
             Err(error) => {
                 check.0.push(format!("sticky: {error}"));
                 None

@@ -97,7 +97,7 @@ impl Settings {
             self.max_requests_per_connection.unwrap_or(edge.max_requests_per_connection);
     }
 
-    fn validate_admin(&self, check: &mut Check) -> Option<admin::Options> {
+    fn validate_admin(&self, check: &mut Check) -> Option<admin::AdminOptions> {
         let token = self.admin_token_file.as_ref().and_then(|path| {
             Token::from_file(path).map_err(|error| check.0.push(format!("admin_token_file: {error}"))).ok()
         });
@@ -111,7 +111,7 @@ impl Settings {
                 }
             },
         };
-        let options = admin::Options { listen, token };
+        let options = admin::AdminOptions { listen, token };
         // Where the file is there but of no use, that has been said.
         if self.admin_token_file.is_none()
             && let Err(error) = options.check()

@@ -126,7 +126,7 @@ fn encoded(name: &str) -> String {
 mod tests {
     use super::*;
     use crate::admin::fake::Fake;
-    use crate::admin::{Admin, Options};
+    use crate::admin::{Admin, AdminOptions};
     use crossbeam_channel::unbounded;
     use std::sync::Arc;
     use std::thread;
@@ -142,7 +142,7 @@ mod tests {
     #[test]
     fn orders_are_answered_and_the_facts_come_again() {
         let listen = "127.0.0.1:0".parse().unwrap();
-        let admin = Admin::bind(Options { listen, token: None }).unwrap();
+        let admin = Admin::bind(AdminOptions { listen, token: None }).unwrap();
         let address = admin.local_addr();
         let control = Arc::new(Fake::default());
         let running = admin.start(Arc::clone(&control) as _, Arc::clone(&control) as _, None).unwrap();

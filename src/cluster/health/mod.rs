@@ -26,7 +26,7 @@ const JITTER: f64 = 0.1;
 
 /// How backends are looked after.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Options {
+pub struct HealthOptions {
     /// Are backends checked at all? They are. What requests meet counts in either case.
     pub on: bool,
     /// What is asked for: a path, with its query. `None` is enough of a check if a connection can be opened.
@@ -42,13 +42,13 @@ pub struct Options {
     /// How many checks in a row must fail before a backend is down. 3.
     pub fall: u32,
     /// When requests that fail take a backend out.
-    pub ejection: ejection::Options,
+    pub ejection: ejection::EjectionOptions,
 }
 
-impl Default for Options {
+impl Default for HealthOptions {
     fn default() -> Self {
         let Thresholds { rise, fall } = Thresholds::default();
-        Options {
+        HealthOptions {
             on: true,
             path: None,
             statuses: Statuses::default(),
@@ -56,12 +56,12 @@ impl Default for Options {
             timeout: Duration::from_secs(2),
             rise,
             fall,
-            ejection: ejection::Options::default(),
+            ejection: ejection::EjectionOptions::default(),
         }
     }
 }
 
-impl Options {
+impl HealthOptions {
     /// How many results in a row change a backend's state.
     pub fn thresholds(&self) -> Thresholds {
         Thresholds { rise: self.rise, fall: self.fall }
@@ -105,7 +105,7 @@ mod tests {
 
     #[test]
     fn the_defaults_are_those_that_are_written_down() {
-        let options = Options::default();
+        let options = HealthOptions::default();
         assert!(options.on && options.path.is_none());
         assert_eq!(options.statuses.to_string(), "200-399");
         assert_eq!((options.interval, options.timeout), (Duration::from_secs(5), Duration::from_secs(2)));

@@ -4,7 +4,7 @@
 //! one backend that stalls delays nobody else's check, and however many there are, one thread is all that stays.
 
 use super::probe::{self, Handle, Kind};
-use super::{Options, next_pause};
+use super::{HealthOptions, next_pause};
 use crate::backend::ejection::Cause;
 use crate::backend::{Backend, Change};
 use crate::cluster::membership::Membership;
@@ -154,7 +154,7 @@ fn make_check(snapshot: &RoutingSnapshot, backend: &Backend, handle: &Handle) {
 
 /// What is asked. Whoever was taken out because it did not reply has to reply: a process that hangs can be
 /// connected to all the while.
-fn kind(health: &Options, out: Option<Cause>) -> Kind {
+fn kind(health: &HealthOptions, out: Option<Cause>) -> Kind {
     match (&health.path, out) {
         (Some(path), _) => Kind::Get { path: path.clone(), statuses: health.statuses.clone() },
         (None, Some(Cause::Reply)) => Kind::AnyReply { path: "/".to_owned() },

@@ -21,7 +21,7 @@ mod semaphore;
 mod slab;
 mod slow_client;
 
-use super::Options;
+use super::EdgeOptions;
 use super::lifecycle::{Counter, Edge, RunningEdge};
 use super::socket::{self, Inherited};
 use crate::error::StartError;
@@ -48,7 +48,7 @@ const TURNED_AWAY: usize = 64;
 /// The edge's listeners, not yet serving.
 pub struct ParkedEdge {
     listeners: Vec<(TcpListener, SocketAddr)>,
-    options: Options,
+    options: EdgeOptions,
     permits: usize,
 }
 
@@ -58,7 +58,7 @@ impl ParkedEdge {
     ///
     /// # Errors
     /// When an address cannot be bound.
-    pub fn bind(addresses: &[SocketAddr], options: &Options, permits: usize) -> Result<Self, StartError> {
+    pub fn bind(addresses: &[SocketAddr], options: &EdgeOptions, permits: usize) -> Result<Self, StartError> {
         let inherited = Inherited { read: None, write: WAKE_INTERVAL };
         let bind = |address: &SocketAddr| {
             let failed = |cause| StartError::Bind { address: *address, cause };
@@ -71,7 +71,7 @@ impl ParkedEdge {
     }
 
     fn shared(&self, slab: ConnectionSlab, congestion: CongestionSignal) -> EdgeState {
-        let Options { client_body_timeout, client_write_timeout, min_body_rate: rate, .. } = self.options;
+        let EdgeOptions { client_body_timeout, client_write_timeout, min_body_rate: rate, .. } = self.options;
         EdgeState {
             options: self.options,
             slab,
@@ -92,7 +92,7 @@ impl ParkedEdge {
 
     /// A quarter of the shortest time that is watched.
     fn tick(&self) -> Duration {
-        let Options { client_head_timeout, client_body_timeout, idle_timeout, .. } = self.options;
+        let EdgeOptions { client_head_timeout, client_body_timeout, idle_timeout, .. } = self.options;
         let shortest = client_head_timeout.min(client_body_timeout).min(idle_timeout);
         (shortest / 4).clamp(Duration::from_millis(5), Duration::from_millis(250))
     }
@@ -140,7 +140,7 @@ impl Edge for ParkedEdge {
 
 /// What the edge's threads and its connections share.
 struct EdgeState {
-    options: Options,
+    options: EdgeOptions,
     slab: ConnectionSlab,
     /// Connections that may still be opened.
     connections: Semaphore,

@@ -4,7 +4,7 @@ use super::accept_watchdog::{AcceptWatchdog, Nerve, Patient};
 use super::client_stream::Chore;
 use super::severed::Severed;
 use super::{Dispatch, EdgeState};
-use crate::edge::Options;
+use crate::edge::EdgeOptions;
 use crate::edge::lifecycle::{Counter, Edge, RunningEdge};
 use crate::edge::socket::{self, Hold, Inherited};
 use crate::error::StartError;
@@ -27,7 +27,7 @@ const REFUSALS: usize = 1024;
 pub struct TinyHttpEdge {
     listener: TcpListener,
     local: SocketAddr,
-    options: Options,
+    options: EdgeOptions,
     read_timeout: Duration,
 }
 
@@ -36,7 +36,7 @@ impl TinyHttpEdge {
     ///
     /// # Errors
     /// When the address cannot be bound.
-    pub fn bind(address: SocketAddr, options: &Options) -> Result<Self, StartError> {
+    pub fn bind(address: SocketAddr, options: &EdgeOptions) -> Result<Self, StartError> {
         let failed = |cause| StartError::Bind { address, cause };
         // One timeout for every read: tiny_http's connections know no other.
         let read_timeout = options.client_body_timeout.min(options.idle_timeout);
