@@ -1,11 +1,12 @@
 //! Which request asks for what, and how the answer is written. The balancer is behind [`Control`] and [`Insight`],
 //! and the demo behind [`DemoControls`].
 
-use super::control::{Control, DemoControls, Insight, Rejected};
+use super::control::{Control, DemoControls, Insight};
 use super::demo_controls;
 use super::fields::Fields;
 use super::page;
 use super::reply::Reply;
+use crate::cluster::change::ChangeError;
 use http::header::ALLOW;
 use http::{HeaderValue, Method, StatusCode, Uri};
 use serde_json::json;
@@ -164,7 +165,7 @@ fn perform(
 }
 
 /// Acts without being told more. An empty body will do, but one that asks for something is not ignored.
-fn bare(body: &mut dyn Read, act: impl FnOnce() -> Result<Reply, Rejected>) -> Result<Reply, Reply> {
+fn bare(body: &mut dyn Read, act: impl FnOnce() -> Result<Reply, ChangeError>) -> Result<Reply, Reply> {
     Fields::read(body)?.are_all_known()?;
     act().map_err(Reply::from)
 }

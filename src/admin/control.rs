@@ -1,6 +1,6 @@
 //! What the admin listener may ask of the balancer, and nothing else of the balancer does it know.
 
-use http::StatusCode;
+use crate::cluster::change::ChangeError;
 use serde_json::Value;
 use std::time::Duration;
 
@@ -14,31 +14,31 @@ pub trait Control: Send + Sync {
     ///
     /// # Errors
     /// When the URL cannot be used, or is there already.
-    fn add(&self, url: &str, weight: u32, backup: bool) -> Result<Vec<Value>, Rejected>;
+    fn add(&self, url: &str, weight: u32, backup: bool) -> Result<Vec<Value>, ChangeError>;
 
     /// Takes a backend out for good, and returns it as it was.
     ///
     /// # Errors
     /// When there is none of that name, or it cannot be spared.
-    fn remove(&self, name: &str) -> Result<Value, Rejected>;
+    fn remove(&self, name: &str) -> Result<Value, ChangeError>;
 
     /// Sends a backend no further requests; those that it has are finished.
     ///
     /// # Errors
     /// When there is none of that name.
-    fn drain(&self, name: &str) -> Result<Value, Rejected>;
+    fn drain(&self, name: &str) -> Result<Value, ChangeError>;
 
     /// Sends a backend requests again.
     ///
     /// # Errors
     /// When there is none of that name.
-    fn resume(&self, name: &str) -> Result<Value, Rejected>;
+    fn resume(&self, name: &str) -> Result<Value, ChangeError>;
 
     /// Changes how large a share of the requests a backend gets.
     ///
     /// # Errors
     /// When there is none of that name, or the weight is none.
-    fn set_weight(&self, name: &str, weight: u32) -> Result<Value, Rejected>;
+    fn set_weight(&self, name: &str, weight: u32) -> Result<Value, ChangeError>;
 
     /// Reads the configuration again and does what it says now.
     ///
@@ -77,13 +77,13 @@ pub trait DemoControls: Send + Sync {
     ///
     /// # Errors
     /// When it cannot be done now.
-    fn change_traffic(&self, change: TrafficChange) -> Result<Value, Rejected>;
+    fn change_traffic(&self, change: TrafficChange) -> Result<Value, ChangeError>;
 
     /// Changes how a backend behaves, or stops or starts it.
     ///
     /// # Errors
     /// When there is none of that name, or its port is taken by now. Then nothing has changed.
-    fn change_backend(&self, name: &str, change: BackendChange) -> Result<Value, Rejected>;
+    fn change_backend(&self, name: &str, change: BackendChange) -> Result<Value, ChangeError>;
 
     /// The balancer is stopping: the traffic ends and nobody thinks any longer, so that there is an end to what is
     /// under way. Nothing is changed after this.
@@ -121,34 +121,6 @@ pub struct Reloaded {
     pub kept: Vec<String>,
 }
 
-/// Why a change was not made: one sentence for the operator.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum Rejected {
-    /// There is no such backend. 404.
-    #[error("{0}")]
-    Unknown(String),
-    /// There is such a backend already. 409.
-    #[error("{0}")]
-    Twice(String),
-    /// It was understood, and makes no sense. 422.
-    #[error("{0}")]
-    Bad(String),
-    /// It makes sense, and cannot be done as things are. 409.
-    #[error("{0}")]
-    NotNow(String),
-}
-
-impl Rejected {
-    /// The status code of the answer.
-    pub fn status(&self) -> StatusCode {
-        match self {
-            Rejected::Unknown(_) => StatusCode::NOT_FOUND,
-            Rejected::Twice(_) | Rejected::NotNow(_) => StatusCode::CONFLICT,
-            Rejected::Bad(_) => StatusCode::UNPROCESSABLE_ENTITY,
-        }
-    }
-}
-
 /// A balancer that is none, for the tests of whoever talks to one.
 #[cfg(test)]
 pub(crate) mod fake {
@@ -174,11 +146,11 @@ pub(crate) mod fake {
             std::mem::take(&mut *self.asked.lock().unwrap())
         }
 
-        fn known(&self, verb: &str, name: &str) -> Result<Value, Rejected> {
+        fn known(&self, verb: &str, name: &str) -> Result<Value, ChangeError> {
             self.note(format!("{verb} {name}"));
             match name {
                 "127.0.0.1:8081" | "[::1]:8081" => Ok(json!({ "name": name })),
-                _ => Err(Rejected::Unknown(format!("there is no backend {name}"))),
+                _ => Err(ChangeError::Unknown(format!("there is no backend {name}"))),
             }
         }
     }
@@ -188,29 +160,29 @@ pub(crate) mod fake {
             vec![json!({ "name": "127.0.0.1:8081", "weight": 1 })]
         }
 
-        fn add(&self, url: &str, weight: u32, backup: bool) -> Result<Vec<Value>, Rejected> {
+        fn add(&self, url: &str, weight: u32, backup: bool) -> Result<Vec<Value>, ChangeError> {
             self.note(format!("add {url} {weight} {backup}"));
             match url {
-                "http://twice" => Err(Rejected::Twice("it is there already".into())),
-                "nonsense" => Err(Rejected::Bad("this is no URL".into())),
+                "http://twice" => Err(ChangeError::Duplicate("it is there already".into())),
+                "nonsense" => Err(ChangeError::Invalid("this is no URL".into())),
                 "http://panic" => panic!("on purpose"),
                 _ => Ok(vec![json!({ "name": url })]),
             }
         }
 
-        fn remove(&self, name: &str) -> Result<Value, Rejected> {
+        fn remove(&self, name: &str) -> Result<Value, ChangeError> {
             self.known("remove", name)
         }
 
-        fn drain(&self, name: &str) -> Result<Value, Rejected> {
+        fn drain(&self, name: &str) -> Result<Value, ChangeError> {
             self.known("drain", name)
         }
 
-        fn resume(&self, name: &str) -> Result<Value, Rejected> {
+        fn resume(&self, name: &str) -> Result<Value, ChangeError> {
             self.known("resume", name)
         }
 
-        fn set_weight(&self, name: &str, weight: u32) -> Result<Value, Rejected> {
+        fn set_weight(&self, name: &str, weight: u32) -> Result<Value, ChangeError> {
             self.known(&format!("weight {weight}"), name)
         }
 
@@ -233,15 +205,18 @@ pub(crate) mod fake {
             json!({ "traffic": {}, "backends": [] })
         }
 
-        fn change_traffic(&self, TrafficChange { rate, clients }: TrafficChange) -> Result<Value, Rejected> {
+        fn change_traffic(
+            &self,
+            TrafficChange { rate, clients }: TrafficChange,
+        ) -> Result<Value, ChangeError> {
             self.note(format!("traffic {rate:?} {clients:?}"));
             Ok(self.show())
         }
 
-        fn change_backend(&self, name: &str, change: BackendChange) -> Result<Value, Rejected> {
+        fn change_backend(&self, name: &str, change: BackendChange) -> Result<Value, ChangeError> {
             let BackendChange { delay, error_percent, running } = change;
             if name == "taken:1" {
-                return Err(Rejected::NotNow("somebody else is there".into()));
+                return Err(ChangeError::NotNow("somebody else is there".into()));
             }
             self.known(&format!("play {delay:?} {error_percent:?} {running:?}"), name)?;
             Ok(self.show())

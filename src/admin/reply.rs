@@ -1,7 +1,7 @@
 //! One answer of the admin listener: a status and JSON, or metrics, or a file of the live page.
 
-use super::control::Rejected;
 use super::page::{self, Asset};
+use crate::cluster::change::ChangeError;
 use crate::edge::Exchange;
 use crate::edge::response::Scratch;
 use http::header::{CACHE_CONTROL, CONTENT_TYPE, X_CONTENT_TYPE_OPTIONS};
@@ -67,8 +67,17 @@ impl Reply {
 }
 
 /// A change that was not made.
-impl From<Rejected> for Reply {
-    fn from(rejected: Rejected) -> Self {
-        Reply::error(rejected.status(), rejected.to_string())
+impl From<ChangeError> for Reply {
+    fn from(rejected: ChangeError) -> Self {
+        Reply::error(status_of(&rejected), rejected.to_string())
+    }
+}
+
+/// Returns the status code of the answer to a change that is not made.
+fn status_of(error: &ChangeError) -> StatusCode {
+    match error {
+        ChangeError::Unknown(_) => StatusCode::NOT_FOUND,
+        ChangeError::Duplicate(_) | ChangeError::NotNow(_) => StatusCode::CONFLICT,
+        ChangeError::Invalid(_) => StatusCode::UNPROCESSABLE_ENTITY,
     }
 }

@@ -2,7 +2,7 @@
 
 pub mod config;
 
-use crate::admin::{Admin, DemoControls, RunningAdmin};
+use crate::admin::{Admin, DemoControls, Overview, RunningAdmin};
 use crate::balancer::config::Config;
 use crate::cluster::health::prober::Prober;
 use crate::cluster::membership::Membership;
@@ -13,7 +13,7 @@ use crate::error::StartError;
 use crate::forward::{self, Forwarder};
 use crate::observe::Recorder;
 use crate::observe::access_log::AccessLog;
-use crate::observe::metrics::{History, Overview};
+use crate::observe::metrics::History;
 use crate::queue::{self, CongestionSignal};
 use crate::sys::shutdown::Stop;
 use crate::sys::threads::ThreadGroup;

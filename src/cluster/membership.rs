@@ -4,12 +4,12 @@
 //! there, with all that is known of them, and puts a new [`RoutingSnapshot`] in place of the old one.
 
 use super::names::{self, Lookup};
-use crate::admin::Rejected;
-use crate::backend::{Backend, BackendAddress, Member};
+use crate::backend::{Backend, BackendAddress, MOST_WEIGHT, Member};
 use crate::balance::affinity::{Affinity, Key, Sticky};
 use crate::balance::rotation::SecondChoice;
 use crate::balance::selector::Selector;
 use crate::balancer::config::{Reread, Upstream};
+use crate::cluster::change::{ChangeError, Changes};
 use crate::cluster::snapshot::{RoutingSnapshot, SharedRouting};
 use crate::cluster::swap::Swap;
 use crate::error::StartError;
@@ -24,23 +24,23 @@ use std::time::{Duration, Instant};
 pub struct Membership {
     snapshot: Arc<Swap<RoutingSnapshot>>,
     registry: Mutex<Registry>,
-    pub(super) common: Arc<SharedRouting>,
+    common: Arc<SharedRouting>,
     workers: usize,
     lookup: Arc<dyn Lookup>,
     /// Held while the configuration is read again: of two who ask, the one who reads last must apply last.
     reread: Mutex<Option<Box<Reread>>>,
     /// For cookies, where no secret is given.
     key: Key,
-    pub(super) serving: AtomicBool,
+    serving: AtomicBool,
     /// Rings when there is another snapshot. Without it, this is the end.
     bell: Mutex<Option<Sender<()>>>,
     rung: Receiver<()>,
 }
 
 /// What the snapshot is made from. Whoever holds the lock makes the next one.
-pub(super) struct Registry {
+struct Registry {
     /// All but its list of backends, which `entries` has.
-    pub(super) upstream: Upstream,
+    upstream: Upstream,
     budget: Arc<RetryBudget>,
     entries: Vec<Entry>,
 }
@@ -55,14 +55,6 @@ struct Entry {
 
 /// A member, and where it is.
 type Wanted = (Member, Vec<BackendAddress>);
-
-/// What a change has brought, by the backends' names.
-#[derive(Debug, Default)]
-pub(super) struct Changes {
-    pub(super) added: Vec<Arc<Backend>>,
-    pub(super) removed: Vec<String>,
-    pub(super) kept: Vec<String>,
-}
 
 impl Membership {
     /// Looks up where the backends are. For so many workers.
@@ -132,7 +124,10 @@ impl Membership {
     }
 
     /// Reads the configuration again and goes by it.
-    pub(super) fn reread(&self) -> Result<Changes, Vec<String>> {
+    ///
+    /// # Errors
+    /// With every reason why not, a sentence each; then nothing has changed.
+    pub fn reload(&self) -> Result<Changes, Vec<String>> {
         let reread = self.reread.lock().unwrap_or_else(PoisonError::into_inner);
         let Some(read) = &*reread else {
             return Err(vec!["there is no configuration file to read again".to_owned()]);
@@ -188,41 +183,113 @@ impl Membership {
         has_names.then_some(registry.upstream.resolve_interval)
     }
 
-    pub(super) fn join(&self, member: Member) -> Result<Changes, Rejected> {
+    /// Adds a member, and the backends that it stands for.
+    ///
+    /// # Errors
+    /// When its name has no address, it is there already, or it has a weight that the strategy does not use.
+    pub fn add(&self, member: Member) -> Result<Changes, ChangeError> {
+        if member.weight != 1 {
+            self.check_weights()?;
+        }
         let url = member.url.clone();
-        let places = names::places(&url, self.lookup.as_ref())
-            .map_err(|error| Rejected::Bad(format!("cannot find the address of backend {url}: {error}")))?;
+        let places = names::places(&url, self.lookup.as_ref()).map_err(|error| {
+            ChangeError::Invalid(format!("cannot find the address of backend {url}: {error}"))
+        })?;
         let mut registry = self.lock();
         let there: Vec<_> = registry.backends().map(|backend| backend.place().clone()).collect();
         if registry.entries.iter().any(|entry| entry.member.url == url)
             || places.iter().all(|place| there.contains(place))
         {
-            return Err(Rejected::Twice(format!("backend {url} is there already")));
+            return Err(ChangeError::Duplicate(format!("backend {url} is there already")));
         }
         let mut wanted = registry.wanted();
         wanted.push((member, places));
         Ok(self.apply(&mut registry, wanted, false))
     }
 
-    pub(super) fn remove_named(&self, name: &str) -> Result<Changes, Rejected> {
+    /// Removes the member with this name, and its backends.
+    ///
+    /// # Errors
+    /// When there is none of that name, or it is the only one.
+    pub fn remove(&self, name: &str) -> Result<Changes, ChangeError> {
         let mut registry = self.lock();
         let url = registry.entry_of(name)?.member.url.clone();
         let mut wanted = registry.wanted();
         wanted.retain(|(member, _)| member.url != url);
         if wanted.is_empty() {
-            return Err(Rejected::Bad(format!("backend {name} is the only one; add another one first")));
+            return Err(ChangeError::Invalid(format!(
+                "backend {name} is the only one; add another one first"
+            )));
         }
         Ok(self.apply(&mut registry, wanted, false))
     }
 
-    pub(super) fn backend(&self, name: &str) -> Result<Arc<Backend>, Rejected> {
+    /// Sends a backend no further requests; it finishes those that it has.
+    ///
+    /// # Errors
+    /// When there is none of that name.
+    pub fn drain(&self, name: &str) -> Result<Arc<Backend>, ChangeError> {
+        let backend = self.backend(name)?;
+        backend.drain();
+        self.common.room.look_again();
+        Ok(backend)
+    }
+
+    /// Sends a backend requests again.
+    ///
+    /// # Errors
+    /// When there is none of that name.
+    pub fn resume(&self, name: &str) -> Result<Arc<Backend>, ChangeError> {
+        let backend = self.backend(name)?;
+        backend.resume();
+        self.common.room.look_again();
+        Ok(backend)
+    }
+
+    /// Changes a backend's weight.
+    ///
+    /// # Errors
+    /// When there is none of that name, the strategy does not use weights, or the weight is out of its range.
+    pub fn set_weight(&self, name: &str, weight: u32) -> Result<Arc<Backend>, ChangeError> {
+        let backend = self.backend(name)?;
+        self.check_weights()?;
+        if !(1..=MOST_WEIGHT).contains(&weight) {
+            return Err(ChangeError::Invalid(format!(
+                "the weight is {weight}; it must be from 1 to {MOST_WEIGHT}"
+            )));
+        }
+        backend.set_part(weight, backend.is_backup());
+        Ok(backend)
+    }
+
+    fn check_weights(&self) -> Result<(), ChangeError> {
+        if self.lock().upstream.strategy.uses_weights() {
+            return Ok(());
+        }
+        let text =
+            "round-robin gives each backend the same; choose weighted-round-robin in the configuration first";
+        Err(ChangeError::Invalid(text.to_owned()))
+    }
+
+    /// Checks whether a request would be served now.
+    ///
+    /// # Errors
+    /// With the reason why not, in a few words.
+    pub fn ready(&self) -> Result<(), &'static str> {
+        if !self.serving.load(SeqCst) {
+            return Err("it is starting or stopping");
+        }
+        if self.has_usable() { Ok(()) } else { Err("no backend is usable") }
+    }
+
+    fn backend(&self, name: &str) -> Result<Arc<Backend>, ChangeError> {
         let registry = self.lock();
         let new = registry.backends().find(|backend| backend.authority() == name).map(Arc::clone);
-        new.ok_or_else(|| Rejected::Unknown(format!("there is no backend {name}")))
+        new.ok_or_else(|| ChangeError::Unknown(format!("there is no backend {name}")))
     }
 
     /// Is there anybody to send a request to?
-    pub(super) fn has_usable(&self) -> bool {
+    fn has_usable(&self) -> bool {
         let (snapshot, now) = (self.snapshot.get(), Instant::now());
         let mut backends = snapshot.selector.backends.iter();
         backends.any(|backend| {
@@ -230,7 +297,7 @@ impl Membership {
         })
     }
 
-    pub(super) fn lock(&self) -> MutexGuard<'_, Registry> {
+    fn lock(&self) -> MutexGuard<'_, Registry> {
         // The registry are changed once all that can fail is done.
         self.registry.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -247,17 +314,17 @@ impl Registry {
     }
 
     /// The member with this name, or with a backend of this name that is all it stands for.
-    fn entry_of(&self, name: &str) -> Result<&Entry, Rejected> {
+    fn entry_of(&self, name: &str) -> Result<&Entry, ChangeError> {
         let is_it = |entry: &&Entry| {
             entry.member.url.authority() == name
                 || entry.backends.iter().any(|backend| backend.authority() == name)
         };
         let entry = self.entries.iter().find(is_it);
-        let entry = entry.ok_or_else(|| Rejected::Unknown(format!("there is no backend {name}")))?;
+        let entry = entry.ok_or_else(|| ChangeError::Unknown(format!("there is no backend {name}")))?;
         let url = &entry.member.url;
         if url.authority() != name && names::is_name(url) {
             let of = url.authority();
-            return Err(Rejected::Bad(format!(
+            return Err(ChangeError::Invalid(format!(
                 "{name} is one of the addresses of {of}; drain it, or remove {of}"
             )));
         }
@@ -391,10 +458,10 @@ mod tests {
         let reread: Box<Reread> = Box::new(move || Ok(Upstream::new(later.lock().unwrap().pop().unwrap())));
         let upstream = Upstream::new(backends(&["http://app:80"]));
         let members = Membership::new(upstream, 4, Arc::new(Once::default()), Some(reread)).unwrap();
-        let changes = members.reread().unwrap();
+        let changes = members.reload().unwrap();
         assert_eq!((changes.kept.len(), changes.added.len()), (2, 1));
         assert_eq!(members.snapshot().get().selector.backends[0].weight(), 2);
-        let problems = members.reread().unwrap_err();
+        let problems = members.reload().unwrap_err();
         assert_eq!(problems, ["cannot find the address of backend http://other:80: nobody knows"]);
         assert_eq!(members.snapshot().get().selector.backends.len(), 3, "nothing has changed");
     }

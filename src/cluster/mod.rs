@@ -1,10 +1,8 @@
 //! The backends as a group: which there are, how that changes, and what workers read of it.
 
-mod control;
+pub mod change;
 pub mod health;
 pub mod membership;
 pub mod names;
 pub mod snapshot;
 pub mod swap;
-
-pub(crate) use control::shown;

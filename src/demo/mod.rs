@@ -5,7 +5,8 @@ mod backend;
 mod behaviour;
 mod load_generator;
 
-use crate::admin::{BackendChange, DemoControls, Rejected, TrafficChange};
+use crate::admin::{BackendChange, DemoControls, TrafficChange};
+use crate::cluster::change::ChangeError;
 use crate::error::StartError;
 pub use backend::{DemoBackend, RunningBackend};
 use behaviour::Behaviour;
@@ -77,10 +78,10 @@ impl RunningDemo {
     }
 
     /// The same for whoever changes something.
-    fn machinery_in_use(&self) -> Result<MutexGuard<'_, DemoState>, Rejected> {
+    fn machinery_in_use(&self) -> Result<MutexGuard<'_, DemoState>, ChangeError> {
         let machinery = self.machinery();
         match machinery.over {
-            true => Err(Rejected::NotNow("the demo is stopping".into())),
+            true => Err(ChangeError::NotNow("the demo is stopping".into())),
             false => Ok(machinery),
         }
     }
@@ -92,16 +93,16 @@ impl DemoControls for RunningDemo {
         json!({ "traffic": self.traffic.show(), "backends": backends })
     }
 
-    fn change_traffic(&self, change: TrafficChange) -> Result<Value, Rejected> {
+    fn change_traffic(&self, change: TrafficChange) -> Result<Value, ChangeError> {
         let mut machinery = self.machinery_in_use()?;
         self.traffic.change(&mut machinery.generator, change.rate, change.clients).map_err(not_now)?;
         Ok(self.show())
     }
 
-    fn change_backend(&self, name: &str, change: BackendChange) -> Result<Value, Rejected> {
+    fn change_backend(&self, name: &str, change: BackendChange) -> Result<Value, ChangeError> {
         let found = self.parts.iter().position(|behaviour| behaviour.address.to_string() == name);
         let Some(number) = found else {
-            return Err(Rejected::Unknown(format!("there is no demo backend {name}")));
+            return Err(ChangeError::Unknown(format!("there is no demo backend {name}")));
         };
         let behaviour = &self.parts[number];
         let mut machinery = self.machinery_in_use()?;
@@ -140,6 +141,6 @@ fn run(
     Ok(())
 }
 
-fn not_now(error: StartError) -> Rejected {
-    Rejected::NotNow(error.to_string())
+fn not_now(error: StartError) -> ChangeError {
+    ChangeError::NotNow(error.to_string())
 }

@@ -7,14 +7,13 @@
 //! counted. Times are counted a second time for that, more finely (`latency`).
 //!
 //! **What can be read is not counted.** How deep the queue is, how much a backend is doing, who is up: that is read when somebody
-//! asks ([`Overview`]), and costs requests nothing.
+//! asks ([`Overview`](crate::admin::Overview)), and costs requests nothing.
 //!
 //! **What belongs to a backend goes with it.** The series of one that has left are not on the next page, and one that comes back
 //! begins at nothing, as its other numbers do. Requests that a backend finishes after it has left are in the totals, and in no
 //! series of a backend.
 
 mod history;
-mod overview;
 mod page;
 
 use crate::backend::Backend;
@@ -24,7 +23,6 @@ use crate::error::Refusal;
 use crate::observe::Outcome;
 pub use history::History;
 use http::StatusCode;
-pub use overview::Overview;
 pub use page::Moment;
 use page::{Page, registered};
 use prometheus::{Error, Histogram, HistogramOpts, IntCounter, IntCounterVec, Opts, Registry};

@@ -1,14 +1,14 @@
 //! The balancer at work, as the admin listener shows it.
 
-use super::{History, Metrics, Moment};
-use crate::admin::{Control, Insight};
+use super::control::Insight;
+use super::membership_control::shown;
 use crate::backend::Backend;
 use crate::balance::candidates::candidates;
 use crate::cluster::membership::Membership;
-use crate::cluster::shown;
 use crate::cluster::snapshot::RoutingSnapshot;
 use crate::edge::{EdgeKind, lifecycle::Counter};
 use crate::observe::Recorder;
+use crate::observe::metrics::{History, Metrics, Moment};
 use crate::observe::recent::RecentRequest;
 use crate::observe::worker_status::Activity;
 use crate::queue::CongestionSignal;

@@ -1,13 +1,13 @@
 //! What an operator may ask of the members.
 
-use super::membership::{Changes, Membership};
-use crate::admin::{Control, Rejected, Reloaded};
+use super::control::{Control, Reloaded};
 use crate::backend::counters::BackendCounters;
-use crate::backend::{Backend, BackendUrl, MOST_WEIGHT, Member};
+use crate::backend::{Backend, BackendUrl, Member};
+use crate::cluster::change::{ChangeError, Changes};
+use crate::cluster::membership::Membership;
 use jiff::Timestamp;
 use serde_json::{Value, json};
 use std::sync::Arc;
-use std::sync::atomic::Ordering::SeqCst;
 use std::time::Instant;
 
 impl Control for Membership {
@@ -15,40 +15,30 @@ impl Control for Membership {
         self.snapshot().get().selector.backends.iter().map(shown).collect()
     }
 
-    fn add(&self, url: &str, weight: u32, backup: bool) -> Result<Vec<Value>, Rejected> {
+    fn add(&self, url: &str, weight: u32, backup: bool) -> Result<Vec<Value>, ChangeError> {
         let url: BackendUrl = url.parse().map_err(bad)?;
         let member = Member::new(url, weight, backup).map_err(bad)?;
-        if weight != 1 {
-            self.check_weights()?;
-        }
-        Ok(self.join(member)?.added.iter().map(shown).collect())
+        Ok(Membership::add(self, member)?.added.iter().map(shown).collect())
     }
 
-    fn remove(&self, name: &str) -> Result<Value, Rejected> {
-        let Changes { removed, .. } = self.remove_named(name)?;
-        Ok(json!({ "removed": removed }))
+    fn remove(&self, name: &str) -> Result<Value, ChangeError> {
+        Ok(json!({ "removed": Membership::remove(self, name)?.removed }))
     }
 
-    fn drain(&self, name: &str) -> Result<Value, Rejected> {
-        self.turn(name, Backend::drain)
+    fn drain(&self, name: &str) -> Result<Value, ChangeError> {
+        Membership::drain(self, name).as_ref().map(shown).map_err(Clone::clone)
     }
 
-    fn resume(&self, name: &str) -> Result<Value, Rejected> {
-        self.turn(name, Backend::resume)
+    fn resume(&self, name: &str) -> Result<Value, ChangeError> {
+        Membership::resume(self, name).as_ref().map(shown).map_err(Clone::clone)
     }
 
-    fn set_weight(&self, name: &str, weight: u32) -> Result<Value, Rejected> {
-        let backend = self.backend(name)?;
-        self.check_weights()?;
-        if !(1..=MOST_WEIGHT).contains(&weight) {
-            return Err(Rejected::Bad(format!("the weight is {weight}; it must be from 1 to {MOST_WEIGHT}")));
-        }
-        backend.set_part(weight, backend.is_backup());
-        Ok(shown(&backend))
+    fn set_weight(&self, name: &str, weight: u32) -> Result<Value, ChangeError> {
+        Membership::set_weight(self, name, weight).as_ref().map(shown).map_err(Clone::clone)
     }
 
     fn reload(&self) -> Result<Reloaded, Vec<String>> {
-        let changes = self.reread().inspect_err(|problems| {
+        let changes = Membership::reload(self).inspect_err(|problems| {
             tracing::warn!("the configuration was not reloaded: {}", problems.join("; "));
         })?;
         let Changes { added, removed, kept } = changes;
@@ -58,33 +48,12 @@ impl Control for Membership {
     }
 
     fn ready(&self) -> Result<(), &'static str> {
-        if !self.serving.load(SeqCst) {
-            return Err("it is starting or stopping");
-        }
-        if self.has_usable() { Ok(()) } else { Err("no backend is usable") }
+        Membership::ready(self)
     }
 }
 
-impl Membership {
-    fn turn(&self, name: &str, turn: fn(&Backend)) -> Result<Value, Rejected> {
-        let backend = self.backend(name)?;
-        turn(&backend);
-        self.common.room.look_again();
-        Ok(shown(&backend))
-    }
-
-    fn check_weights(&self) -> Result<(), Rejected> {
-        if self.lock().upstream.strategy.uses_weights() {
-            return Ok(());
-        }
-        let text =
-            "round-robin gives each backend the same; choose weighted-round-robin in the configuration first";
-        Err(Rejected::Bad(text.to_owned()))
-    }
-}
-
-fn bad(error: impl std::fmt::Display) -> Rejected {
-    Rejected::Bad(error.to_string())
+fn bad(error: impl std::fmt::Display) -> ChangeError {
+    ChangeError::Invalid(error.to_string())
 }
 
 /// One backend, as an operator sees it.
