@@ -13,7 +13,7 @@ use crate::error::StartError;
 use crate::forward::{self, Forwarder};
 use crate::observe::Recorder;
 use crate::observe::access_log::AccessLog;
-use crate::observe::metrics::History;
+use crate::observe::metrics::{History, Metrics};
 use crate::queue::{self, CongestionSignal};
 use crate::sys::shutdown::Stop;
 use crate::sys::threads::ThreadGroup;
@@ -40,6 +40,7 @@ pub struct Balancer {
     edges: Vec<Box<dyn Edge>>,
     admin: Option<Admin>,
     members: Arc<Membership>,
+    metrics: Arc<Metrics>,
     demo_controls: Option<Arc<dyn DemoControls>>,
 }
 
@@ -58,11 +59,14 @@ impl Balancer {
     /// When a backend has no address, or an address cannot be bound.
     pub fn with_lookup(mut config: Config, lookup: Arc<dyn Lookup>) -> Result<Self, StartError> {
         let upstream = std::mem::take(&mut config.upstream);
-        let members = Membership::new(upstream, config.workers, lookup, config.reread.take())?;
+        let metrics = Arc::new(Metrics::new()?);
+        let of_backends = Arc::clone(&metrics);
+        let counters = Box::new(move |backend: &str| of_backends.counters(backend));
+        let members = Membership::new(upstream, config.workers, lookup, config.reread.take(), counters)?;
         let waiting = (config.workers / 2).max(1); // workers that may wait for slow clients
         let edges = edge::bind(config.edge_kind, &config.listen, &config.edge, waiting)?;
         let admin = config.admin.take().map(Admin::bind).transpose()?;
-        Ok(Balancer { config, edges, admin, members: Arc::new(members), demo_controls: None })
+        Ok(Balancer { config, edges, admin, members: Arc::new(members), metrics, demo_controls: None })
     }
 
     /// The same with demo_controls: the admin listener hands them to whoever asks, and they are cleared away before the
@@ -102,13 +106,13 @@ impl Balancer {
 
     fn start(self) -> Result<Serving, StartError> {
         let listen = self.local_addrs();
-        let Balancer { mut config, edges, admin, members, demo_controls } = self;
+        let Balancer { mut config, edges, admin, members, metrics, demo_controls } = self;
         let threads = ThreadGroup::default();
         let log = match config.access_log.take() {
             Some((format, sink)) => AccessLog::to(format, sink, &threads)?,
             None => AccessLog::off(),
         };
-        let recorder = Recorder::new(log, Arc::clone(members.metrics()), config.workers);
+        let recorder = Recorder::new(log, Arc::clone(&metrics), config.workers);
         let recorder = Arc::new(if admin.is_some() { recorder.watched() } else { recorder });
         let (jobs, receivers, monitor) = queue::open(config.workers, config.queue, Arc::clone(&recorder));
         let queue_timeout = config.queue.timeout;
@@ -132,7 +136,7 @@ impl Balancer {
         }
         serving.members.set_serving(true);
         if let Some(admin) = admin {
-            let overview = serving.overview(&config, listen, recorder, jobs.congestion());
+            let overview = serving.overview(&config, listen, metrics, recorder, jobs.congestion());
             serving.start_admin(admin, overview)?;
         }
         Ok(serving)
@@ -157,13 +161,14 @@ impl Serving {
         &self,
         config: &Config,
         listen: Vec<SocketAddr>,
+        metrics: Arc<Metrics>,
         recorder: Arc<Recorder>,
         congestion: CongestionSignal,
     ) -> Overview {
         let began = Instant::now();
         Overview {
             began,
-            metrics: Arc::clone(self.members.metrics()),
+            metrics,
             history: History::new(began),
             recorder,
             workers: config.workers,

@@ -8,13 +8,12 @@ use crate::backend::{Backend, BackendAddress, MOST_WEIGHT, Member};
 use crate::balance::affinity::{Affinity, Key, Sticky};
 use crate::balance::rotation::SecondChoice;
 use crate::balance::selector::Selector;
-use crate::balancer::config::{Reread, Upstream};
 use crate::cluster::change::{ChangeError, Changes};
-use crate::cluster::snapshot::{RoutingSnapshot, SharedRouting};
+use crate::cluster::options::{Reread, Upstream};
+use crate::cluster::snapshot::{NewCounters, RoutingSnapshot, SharedRouting};
 use crate::cluster::swap::Swap;
 use crate::error::StartError;
 use crate::forward::retry_budget::RetryBudget;
-use crate::observe::metrics::Metrics;
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
 use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -66,10 +65,11 @@ impl Membership {
         workers: usize,
         lookup: Arc<dyn Lookup>,
         reread: Option<Box<Reread>>,
+        new_counters: Box<NewCounters>,
     ) -> Result<Self, StartError> {
         let wanted = find(std::mem::take(&mut upstream.backends), lookup.as_ref(), &[])
             .map_err(|(member, cause)| StartError::Resolve { backend: member.url.to_string(), cause })?;
-        let (common, key) = (Arc::new(SharedRouting::new()?), Key::random());
+        let (common, key) = (Arc::new(SharedRouting::new(new_counters)), Key::random());
         let budget = Arc::new(RetryBudget::new(upstream.budget, Instant::now()));
         let mut registry = Registry { upstream, budget, entries: Vec::new() };
         register(&mut registry, wanted, &common, true);
@@ -83,11 +83,6 @@ impl Membership {
     /// What workers go by.
     pub fn snapshot(&self) -> &Arc<Swap<RoutingSnapshot>> {
         &self.snapshot
-    }
-
-    /// What is counted of them, and of requests in general.
-    pub fn metrics(&self) -> &Arc<Metrics> {
-        &self.common.metrics
     }
 
     /// Waits until there is another snapshot, so long at most. False when there will be no other.
@@ -371,7 +366,7 @@ fn register(registry: &mut Registry, wanted: Vec<Wanted>, common: &SharedRouting
                     backend
                 }
                 None => {
-                    let counters = common.metrics.counters(place.authority.as_str());
+                    let counters = (common.new_counters)(place.authority.as_str());
                     let backend = Backend::new(place, member.weight, member.backup, &common.room);
                     let backend = Arc::new(backend.counted(counters));
                     changes.added.push(Arc::clone(&backend));
@@ -426,7 +421,14 @@ fn make_snapshot(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::backend::counters::BackendCounters;
     use std::net::SocketAddr;
+
+    fn uncounted() -> Box<NewCounters> {
+        let histogram =
+            || prometheus::Histogram::with_opts(prometheus::HistogramOpts::new("tries", "Tries."));
+        Box::new(move |_| BackendCounters::new(histogram().unwrap()))
+    }
 
     struct Two;
 
@@ -457,7 +459,8 @@ mod tests {
         ]);
         let reread: Box<Reread> = Box::new(move || Ok(Upstream::new(later.lock().unwrap().pop().unwrap())));
         let upstream = Upstream::new(backends(&["http://app:80"]));
-        let members = Membership::new(upstream, 4, Arc::new(Once::default()), Some(reread)).unwrap();
+        let members =
+            Membership::new(upstream, 4, Arc::new(Once::default()), Some(reread), uncounted()).unwrap();
         let changes = members.reload().unwrap();
         assert_eq!((changes.kept.len(), changes.added.len()), (2, 1));
         assert_eq!(members.snapshot().get().selector.backends[0].weight(), 2);
@@ -471,7 +474,7 @@ mod tests {
         // The second leads where the first does, and the third to what both have: they are still where they were.
         let urls = ["http://10.0.0.1:80", "http://app:80", "http://app.:80"];
         let members = urls.iter().map(|url| url.parse().unwrap()).collect();
-        let members = Membership::new(Upstream::new(members), 4, Arc::new(Two), None).unwrap();
+        let members = Membership::new(Upstream::new(members), 4, Arc::new(Two), None, uncounted()).unwrap();
         let before = members.snapshot().get();
         assert_eq!(before.selector.backends.len(), 2);
         members.look_up_names();

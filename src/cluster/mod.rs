@@ -4,5 +4,6 @@ pub mod change;
 pub mod health;
 pub mod membership;
 pub mod names;
+pub mod options;
 pub mod snapshot;
 pub mod swap;

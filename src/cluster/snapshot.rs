@@ -1,6 +1,7 @@
 //! What workers go by. A change replaces the snapshot as a whole: whoever has begun a request by the old one ends it by that.
 
 use crate::backend::Backend;
+use crate::backend::counters::BackendCounters;
 use crate::backend::ejection::Cause;
 use crate::backend::limit::WaitingRoom;
 use crate::balance::candidates::has_another;
@@ -8,7 +9,6 @@ use crate::balance::selector::Selector;
 use crate::cluster::health;
 use crate::forward::retry_budget::RetryBudget;
 use crate::forward::{self, retry::Failure};
-use crate::observe::metrics::Metrics;
 use http::StatusCode;
 use ipnet::IpNet;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -30,24 +30,23 @@ pub struct RoutingSnapshot {
     pub common: Arc<SharedRouting>,
 }
 
-/// What all plans share, one after the other.
+/// Makes the counters of a backend that is called so.
+pub type NewCounters = dyn Fn(&str) -> BackendCounters + Send + Sync;
+
+/// What one snapshot hands on to the next.
 pub struct SharedRouting {
-    /// What is counted.
-    pub metrics: Arc<Metrics>,
+    /// Where a new backend's counters come from.
+    pub new_counters: Box<NewCounters>,
     /// Where requests wait while all backends are full.
     pub room: Arc<WaitingRoom>,
-    /// Held while a backend is taken out: two that fail at the same moment must not both count on the other.
+    /// Held while a backend is ejected: two that fail at the same moment must not both count on the other.
     ejecting: Mutex<()>,
 }
 
 impl SharedRouting {
-    /// Nobody waits, and nothing has been counted.
-    ///
-    /// # Errors
-    /// When what is counted cannot be set up.
-    pub fn new() -> Result<Self, prometheus::Error> {
-        let metrics = Arc::new(Metrics::new()?);
-        Ok(SharedRouting { metrics, room: Arc::default(), ejecting: Mutex::default() })
+    /// Returns the state of a cluster in which no request waits.
+    pub fn new(new_counters: Box<NewCounters>) -> Self {
+        SharedRouting { new_counters, room: Arc::default(), ejecting: Mutex::default() }
     }
 }
 

@@ -12,8 +12,9 @@ use std::thread;
 use std::time::Duration;
 use turnwheel::admin;
 use turnwheel::balancer::Balancer;
-use turnwheel::balancer::config::{Config, Upstream};
+use turnwheel::balancer::config::Config;
 use turnwheel::cluster::names::Lookup;
+use turnwheel::cluster::options::Upstream;
 use turnwheel::sys::shutdown;
 
 /// What a name leads to at the moment.

@@ -1,7 +1,7 @@
 //! What can change while the balancer runs, and what cannot.
 
 use super::{Problems, Settings};
-use crate::balancer::config::Upstream;
+use crate::cluster::options::Upstream;
 use serde_json::{Map, Value};
 
 /// All that concerns backends. The rest is in sockets and threads that exist already.

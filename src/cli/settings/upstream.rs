@@ -11,7 +11,7 @@ use crate::balance::strategies::client_hash::ClientHash;
 use crate::balance::strategies::least_connections::LeastConnections;
 use crate::balance::strategies::power_of_two::PowerOfTwo;
 use crate::balance::strategies::weighted_round_robin::WeightedRoundRobin;
-use crate::balancer::config::Upstream;
+use crate::cluster::options::Upstream;
 use std::sync::Arc;
 use std::time::Duration;
 
