@@ -126,7 +126,7 @@ impl Admin {
     ) -> Result<RunningAdmin, StartError> {
         let Admin { edge, address, token } = self;
         let threads = ThreadGroup::default();
-        let options = queue::QueueOptions { capacity: MOST_CONNECTIONS, ..Default::default() };
+        let options = queue::options::QueueOptions { capacity: MOST_CONNECTIONS, ..Default::default() };
         let (jobs, receivers, monitor) = queue::open(ANSWERERS, options, Arc::new(Recorder::off()));
         let handler = Arc::new(Handler { control, insight, demo_controls, address, token });
         for (number, receiver) in receivers.into_iter().enumerate() {

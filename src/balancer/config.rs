@@ -17,7 +17,7 @@ pub struct Config {
     /// Worker threads. 64.
     pub workers: usize,
     /// The queue in front of them.
-    pub queue: queue::QueueOptions,
+    pub queue: queue::options::QueueOptions,
     /// Which edge takes requests in. The parked one.
     pub edge_kind: EdgeKind,
     /// What clients may do.
@@ -50,7 +50,7 @@ impl Config {
         Config {
             listen: vec![LISTEN],
             workers: 64,
-            queue: queue::QueueOptions::default(),
+            queue: queue::options::QueueOptions::default(),
             edge_kind: EdgeKind::Parked,
             edge: edge::EdgeOptions::default(),
             upstream,

@@ -83,7 +83,7 @@ impl DemoBackend {
         let DemoBackend { edge, behaviour } = self;
         let (threads, leaving) = (ThreadGroup::default(), Arc::new(AtomicBool::new(false)));
         let (jobs, receivers, monitor) =
-            queue::open(ANSWERERS, queue::QueueOptions::default(), Arc::new(Recorder::off()));
+            queue::open(ANSWERERS, queue::options::QueueOptions::default(), Arc::new(Recorder::off()));
         for (number, receiver) in receivers.into_iter().enumerate() {
             let (behaviour, leaving) = (Arc::clone(&behaviour), Arc::clone(&leaving));
             threads.start(format!("answer-{number}"), move || answer_all(receiver, &behaviour, &leaving))?;

@@ -1,9 +1,9 @@
 //! Step 1: the client's side. An edge accepts connections, reads request heads, and hands each
 //! request on as an [`Exchange`]: one request that waits for its one reply.
 
-mod client_stream;
-mod exchange;
-mod kind;
+pub mod client_stream;
+pub mod exchange;
+pub mod kind;
 pub mod lifecycle;
 mod options;
 pub mod parked;

@@ -6,7 +6,7 @@ use super::Progress;
 use super::recent::{Recent, RecentRequest};
 use super::worker_status::{Activity, WorkerStatus};
 use crate::backend::Backend;
-use crate::edge::Exchange;
+use crate::edge::exchange::Exchange;
 use crate::edge::request_id;
 use crate::edge::response::refusal_bytes;
 use crate::error::Refusal;
@@ -127,7 +127,7 @@ impl Recorder {
     }
 
     /// Refuses a request that no worker has had, and records that.
-    pub fn turn_away(&self, mut exchange: Exchange, refusal: Refusal) {
+    pub fn refuse(&self, mut exchange: Exchange, refusal: Refusal) {
         self.name(&mut exchange);
         self.record(&Outcome::of_refused(&exchange, refusal));
         exchange.refuse(refusal);

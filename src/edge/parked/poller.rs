@@ -148,7 +148,7 @@ impl Poller {
             Step::More => self.park(connection),
             Step::Ready(checked) => self.jobs.offer(self.exchange(connection, checked)),
             Step::Refuse(refusal, Some(checked)) => {
-                self.jobs.recorder().turn_away(self.exchange(connection, *checked), refusal);
+                self.jobs.recorder().refuse(self.exchange(connection, *checked), refusal);
             }
             Step::Refuse(refusal, None) => {
                 let outcome = Outcome::refused(None, connection.peer, Instant::now(), refusal);
