@@ -191,6 +191,9 @@ fn the_readme_is_short_and_its_lines_fit() {
         .map(|(at, line)| format!("README.md:{}: {line}", at + 1))
         .collect();
     none("more than 120 characters", &long);
+    let rust = concat!("Rust ", env!("CARGO_PKG_RUST_VERSION"));
+    let words: Vec<_> = readme.whole.split_whitespace().collect();
+    assert!(words.join(" ").contains(rust), "the README names {rust}");
 }
 
 #[test]
