@@ -12,7 +12,7 @@ use tempfile::TempDir;
 const MOST_WORDS: usize = 1000;
 const LONGEST_LINE: usize = 120;
 
-/// Pages about other programs too: a flag that they name need not be turnwheel's.
+/// Pages that also describe other programs, and so name flags that turnwheel does not have.
 const COMPARISONS: [&str; 3] = ["docs/comparison.md", "docs/side-by-side.md", "docs/lessons.md"];
 
 /// A Markdown file, split into what is code and what is text.
@@ -27,7 +27,7 @@ struct Document {
 }
 
 struct Block {
-    /// The word behind the fence; empty for an indented block.
+    /// The word after the opening fence; empty for an indented block.
     language: String,
     lines: Vec<String>,
 }
@@ -70,7 +70,7 @@ impl Document {
         Document { name, whole, text, blocks }
     }
 
-    /// Inline code, each with its line breaks as blanks.
+    /// Returns each piece of inline code, with line breaks replaced by spaces.
     fn inline_code(&self) -> Vec<String> {
         let paragraphs = self.text.split("\n\n");
         let spans = paragraphs.flat_map(|paragraph| paragraph.split('`').skip(1).step_by(2));
@@ -82,7 +82,7 @@ impl Document {
         lines.map(|line| line.trim().trim_start_matches("$ "))
     }
 
-    /// Text without inline code.
+    /// Returns the text without inline code.
     fn prose(&self) -> String {
         let paragraphs = self
             .text
@@ -91,7 +91,7 @@ impl Document {
         paragraphs.collect::<Vec<_>>().join("\n\n")
     }
 
-    /// Targets of links and images.
+    /// Returns the targets of links and images.
     fn links(&self) -> Vec<String> {
         let prose = self.prose();
         let between = |open: &str, close: char| -> Vec<String> {
@@ -102,7 +102,7 @@ impl Document {
             .concat()
     }
 
-    /// The commands in code blocks and in inline code that begin with this program.
+    /// Returns the commands of this program in code blocks and inline code.
     fn commands(&self, program: &str) -> Vec<String> {
         let inline = self.inline_code();
         let all = self.code_lines().chain(inline.iter().map(String::as_str));
@@ -110,7 +110,7 @@ impl Document {
         begin.map(|line| line.split(" #").next().unwrap().trim().to_owned()).collect()
     }
 
-    /// The anchors that a link can lead to: slugs of headings as GitHub makes them, and ids.
+    /// Returns the anchors of the page: the slugs that GitHub makes of headings, and ids.
     fn anchors(&self) -> BTreeSet<String> {
         let mut seen = BTreeMap::<String, usize>::new();
         let headings = self.text.lines().filter(|line| line.starts_with('#'));
@@ -126,7 +126,7 @@ impl Document {
     }
 }
 
-/// A heading's text without tags, in lower case, blanks as hyphens, and without other signs.
+/// Returns the anchor that GitHub makes of a heading.
 fn slug(heading: &str) -> String {
     let mut pieces = heading.split('<');
     let first = pieces.next().unwrap_or_default().to_owned();
@@ -143,7 +143,7 @@ fn readme() -> Document {
     Document::read(&root().join("README.md"))
 }
 
-/// The documents in the root, in `docs` and in `deploy`.
+/// Returns the documents in the root, in `docs` and in `deploy`.
 fn documents() -> Vec<Document> {
     let files = ["", "docs", "deploy"].iter().flat_map(|folder| fs::read_dir(root().join(folder)).unwrap());
     let mut paths: Vec<PathBuf> = files.map(|file| file.unwrap().path()).collect();
@@ -156,7 +156,7 @@ fn documents() -> Vec<Document> {
     all
 }
 
-/// Says what is wrong with a link, if anything.
+/// Returns what is wrong with a link, or `None` if its target exists.
 fn fault(from: &Document, link: &str) -> Option<String> {
     let (path, anchor) = link.split_once('#').map_or((link, None), |(path, anchor)| (path, Some(anchor)));
     let target = match path {
@@ -221,7 +221,7 @@ fn files_that_are_named_exist() {
             && code.chars().all(|c| c.is_alphanumeric() || "/._-".contains(c))
     };
     let (mut checked, mut faults) = (0, vec![]);
-    // The changelog names files as they were, and what a comparison writes is not there before it.
+    // The changelog names files that have been renamed since, and `compare/results/` exists only after a run.
     for document in documents().iter().filter(|document| document.name != "CHANGELOG.md") {
         for code in document.inline_code().iter().filter(|code| is_path(code)) {
             if code.starts_with("compare/results/") {
@@ -284,7 +284,7 @@ impl Help {
         flags
     }
 
-    /// Says what is wrong with a command, if anything.
+    /// Returns what is wrong with a command line, or `None`.
     fn fault(&self, command: &str) -> Option<String> {
         let mut words = command.split(' ').skip(1);
         let name = words.next()?;
@@ -318,7 +318,7 @@ fn text(output: Output) -> String {
     stdout
 }
 
-/// `turnwheel 0.1.0 ready …` is what it prints, and not a command.
+/// Whether a line is output of `turnwheel top --once`, such as `turnwheel 0.1.0  ready`, and not a command.
 fn is_output(line: &str) -> bool {
     line.trim_start_matches("turnwheel ").starts_with(|c: char| c.is_ascii_digit())
 }
@@ -359,7 +359,7 @@ fn flags_that_are_named_exist() {
     none("flags that no command has", &faults);
 }
 
-/// Replaces each port behind a colon.
+/// Replaces each port after a colon.
 fn with_ports(text: &str, mut replace: impl FnMut(u16) -> u16) -> String {
     let mut pieces = text.split(':');
     let mut out = pieces.next().unwrap_or_default().to_owned();
@@ -373,13 +373,13 @@ fn with_ports(text: &str, mut replace: impl FnMut(u16) -> u16) -> String {
     out
 }
 
-/// Follows the README from top to bottom, with ports of the kernel's choice in place of those it names.
+/// Runs the commands of the README from top to bottom, with ports from the kernel in place of those it names.
 struct Reader {
     folder: TempDir,
-    /// The port in the README, and the one in its place.
+    /// Ports from the kernel, by the port in the README.
     ports: BTreeMap<u16, u16>,
     running: Vec<Balancer>,
-    /// How many commands have been run.
+    /// The number of commands that have been run.
     followed: usize,
 }
 
@@ -395,7 +395,7 @@ impl Reader {
         port
     }
 
-    /// Writes the configuration file, under the name in its first line.
+    /// Writes the configuration file to the name in its first line.
     fn write(&mut self, lines: &[String]) {
         let name = lines[0].trim_start_matches("# ");
         let has_ipv6 = TcpListener::bind("[::1]:0").is_ok();
@@ -439,7 +439,7 @@ impl Reader {
                 let expected = if words[0] == "top" { "weighted-round-robin" } else { "reloaded: " };
                 assert!(said.contains(expected), "{command}: {said}");
             }
-            other => panic!("no way to follow {other:?} is written in this test"),
+            other => panic!("this test does not know how to run {other:?}"),
         }
         self.followed += 1;
     }
