@@ -1,4 +1,4 @@
-//! What is in `deploy/` and in the README asks for what a balancer shows, and reads well.
+//! What is in `deploy/` and in `docs/observability.md` asks for what a balancer shows, and reads well.
 
 use crate::bed::is_tiny;
 use crate::prometheus::Site;
@@ -101,14 +101,14 @@ pub fn alerts() -> Vec<Query> {
     rules.iter().map(read).collect()
 }
 
-/// The answers to the README's questions.
-pub fn readme_queries() -> Vec<Query> {
-    let readme = text_of("README.md");
-    let (_, section) = readme.split_once("\n### Three questions\n").expect("the README has three questions");
+/// Returns the expressions that answer the three questions of `docs/observability.md`.
+pub fn documented_queries() -> Vec<Query> {
+    let page = text_of("docs/observability.md");
+    let (_, section) = page.split_once("\n## Three questions\n").expect("the page has three questions");
     let section = section.split("\n#").next().unwrap();
     let blocks = section.split("```promql\n").skip(1).map(|rest| rest.split_once("\n```").unwrap().0);
     let read = |(n, block): (usize, &str)| Query {
-        place: format!("README.md: question {}", n + 1),
+        place: format!("observability.md: question {}", n + 1),
         expr: block.split_whitespace().collect::<Vec<_>>().join(" "),
         shown: BTreeSet::new(),
     };
@@ -126,7 +126,7 @@ fn page() -> String {
 fn what_is_asked_for_is_there() {
     let known = Known::on(&page());
     let [panels, variables, alerts, answers] =
-        [dashboard_queries(), dashboard_variables(), alerts(), readme_queries()];
+        [dashboard_queries(), dashboard_variables(), alerts(), documented_queries()];
     let counts = [panels.len(), variables.len(), alerts.len(), answers.len()];
     assert!(counts[0] > 20 && counts[1..] == [3, 8, 3], "they were not all found: {counts:?}");
     for query in [panels, variables, alerts, answers].iter().flatten() {
@@ -143,7 +143,7 @@ fn what_is_asked_for_is_there() {
 #[test]
 fn what_is_spoken_of_is_there() {
     let known = Known::on(&page());
-    for file in ["README.md", "deploy/README.md", "deploy/prometheus/alerts.yml"] {
+    for file in ["README.md", "docs/observability.md", "deploy/README.md", "deploy/prometheus/alerts.yml"] {
         let names = names_after(&text_of(file), "turnwheel_");
         let names = names.iter().map(|name| format!("turnwheel_{name}"));
         let missing: Vec<_> = names.filter(|name| !known.has(name)).collect();

@@ -30,6 +30,7 @@ mod parked;
 mod pool;
 mod prometheus;
 mod promql;
+mod readme;
 mod real;
 mod refusals;
 mod reload;

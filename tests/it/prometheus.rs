@@ -1,9 +1,9 @@
-//! A real Prometheus reads a real balancer, by the files in `deploy/`, and answers what the dashboard, the alerts and the README ask.
+//! A real Prometheus reads a real balancer, by the files in `deploy/`, and answers what the dashboard, the alerts and `docs/observability.md` ask.
 
 use crate::backend::Recorder;
 use crate::bed::{Balancer, DeadPort, dead_port, eventually, get, is_tiny};
 use crate::deploy::{
-    Query, alerts, dashboard_queries, dashboard_variables, path_of, readme_queries, text_of,
+    Query, alerts, dashboard_queries, dashboard_variables, documented_queries, path_of, text_of,
 };
 use crate::operator::{ADMIN, Operator, file_flag, file_with};
 use crate::real::find;
@@ -216,7 +216,7 @@ fn it_answers_what_the_dashboard_the_alerts_and_the_readme_ask() {
         });
     }
     answered(&prometheus, &site, &dashboard_queries());
-    answered(&prometheus, &site, &readme_queries());
+    answered(&prometheus, &site, &documented_queries());
     for Query { place, expr, shown } in dashboard_variables() {
         let label = shown.first().unwrap();
         let found = prometheus.api(&format!("label/{label}/values?match[]={}", escaped(&filled_in(&expr))));
