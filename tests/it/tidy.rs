@@ -354,3 +354,25 @@ fn a_source_archive_is_searched_as_the_repository_is() {
     let missing: Vec<_> = tracked.iter().filter(|file| !walked.contains(file)).collect();
     assert!(missing.is_empty(), "{missing:?}");
 }
+
+/// Words that plain engineering English does without: a sentence names its subject.
+const WORDS_TO_AVOID: [&str; 4] = ["whoever", "nobody", "somebody", "everybody"];
+
+#[test]
+fn texts_name_their_subjects() {
+    let is_text = |file: &String| [".rs", ".md", ".js", ".html"].iter().any(|end| file.ends_with(end));
+    let texts: Vec<_> = repository_files().into_iter().filter(is_text).collect();
+    assert!(texts.len() > 100, "only {} texts were found", texts.len());
+    let mut found = Vec::new();
+    for file in texts {
+        let text = fs::read_to_string(root().join(&file)).unwrap();
+        for (at, line) in text.lines().enumerate() {
+            let lower = line.to_lowercase();
+            let is_the_list = file == "tests/it/tidy.rs" && line.starts_with("const WORDS_TO_AVOID");
+            if !is_the_list && WORDS_TO_AVOID.iter().any(|word| has_word(&lower, word)) {
+                found.push(format!("{file}:{}: {}", at + 1, line.trim()));
+            }
+        }
+    }
+    assert!(found.is_empty(), "{} lines have one of {WORDS_TO_AVOID:?}:\n{}", found.len(), found.join("\n"));
+}
