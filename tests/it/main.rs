@@ -9,6 +9,7 @@ mod bed;
 mod chaos;
 mod check;
 mod cli;
+mod configuration;
 mod demo;
 mod deploy;
 mod drain;

@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 const FILE_LINES: usize = 400;
 const FUNCTION_LINES: usize = 50;
@@ -278,4 +279,100 @@ fn this_lexer_knows_code_from_words() {
     );
     let code = "fn one(\n    a: u8,\n) {\n    a;\n}\nfn none();\n    fn two() {\n    }\n";
     assert_eq!(functions(code), [(1, 5), (7, 2)]);
+}
+
+/// A larger file is data or a build product, and neither belongs into the repository.
+const LARGEST_FILE: u64 = 300_000;
+
+/// Folders that are built or fetched, for a source archive, where git cannot say so.
+const NOT_TRACKED: [&str; 7] =
+    [".git", "target", "results", "screenshots", "corpus", "artifacts", "coverage"];
+
+/// Returns every file of the repository, relative to its root: those that git tracks or, in a source archive,
+/// all but the ones that a build makes.
+fn repository_files() -> Vec<String> {
+    let mut files = if root().join(".git").exists() { tracked_files() } else { walked_files(root()) };
+    files.retain(|file| root().join(file).is_file());
+    files.sort();
+    assert!(
+        files.iter().any(|file| file == "Cargo.toml") && files.len() > 100,
+        "not the repository: {files:?}"
+    );
+    files
+}
+
+fn tracked_files() -> Vec<String> {
+    let output = Command::new("git")
+        .arg("-C")
+        .arg(root())
+        .args(["-c", "safe.directory=*", "ls-files", "-z"])
+        .output()
+        .unwrap();
+    assert!(output.status.success(), "git ls-files: {}", String::from_utf8_lossy(&output.stderr));
+    let names = String::from_utf8(output.stdout).unwrap();
+    names.split_terminator('\0').map(str::to_owned).collect()
+}
+
+fn walked_files(folder: &Path) -> Vec<String> {
+    let mut files = Vec::new();
+    for entry in fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        let name = path.file_name().and_then(|name| name.to_str()).unwrap();
+        if path.is_dir() && !NOT_TRACKED.contains(&name) {
+            files.extend(walked_files(&path));
+        } else if path.is_file() {
+            files.push(path.strip_prefix(root()).unwrap().to_str().unwrap().to_owned());
+        }
+    }
+    files
+}
+
+#[test]
+fn no_file_of_the_repository_is_large() {
+    let size = |file: &String| fs::metadata(root().join(file)).unwrap().len();
+    let large: Vec<_> = repository_files().into_iter().filter(|file| size(file) > LARGEST_FILE).collect();
+    assert!(large.is_empty(), "more than {LARGEST_FILE} bytes: {large:?}");
+}
+
+#[test]
+fn no_file_of_the_repository_is_binary_but_pictures_and_seeds() {
+    let is_allowed = |file: &String| {
+        file.strip_prefix("docs/").is_some_and(|name| name.ends_with(".png") && !name.contains('/'))
+            || file.starts_with("fuzz/seeds/")
+    };
+    let is_binary = |file: &String| fs::read(root().join(file)).unwrap().contains(&0);
+    let (allowed, others): (Vec<_>, Vec<_>) =
+        repository_files().into_iter().filter(is_binary).partition(is_allowed);
+    assert!(!allowed.is_empty(), "the pictures were not found");
+    assert!(others.is_empty(), "binary: {others:?}");
+}
+
+#[test]
+fn a_source_archive_is_searched_as_the_repository_is() {
+    let walked = walked_files(root());
+    let tracked = repository_files();
+    let missing: Vec<_> = tracked.iter().filter(|file| !walked.contains(file)).collect();
+    assert!(missing.is_empty(), "{missing:?}");
+}
+
+/// Words that plain engineering English does without: a sentence names its subject.
+const WORDS_TO_AVOID: [&str; 4] = ["whoever", "nobody", "somebody", "everybody"];
+
+#[test]
+fn texts_name_their_subjects() {
+    let is_text = |file: &String| [".rs", ".md", ".js", ".html"].iter().any(|end| file.ends_with(end));
+    let texts: Vec<_> = repository_files().into_iter().filter(is_text).collect();
+    assert!(texts.len() > 100, "only {} texts were found", texts.len());
+    let mut found = Vec::new();
+    for file in texts {
+        let text = fs::read_to_string(root().join(&file)).unwrap();
+        for (at, line) in text.lines().enumerate() {
+            let lower = line.to_lowercase();
+            let is_the_list = file == "tests/it/tidy.rs" && line.starts_with("const WORDS_TO_AVOID");
+            if !is_the_list && WORDS_TO_AVOID.iter().any(|word| has_word(&lower, word)) {
+                found.push(format!("{file}:{}: {}", at + 1, line.trim()));
+            }
+        }
+    }
+    assert!(found.is_empty(), "{} lines have one of {WORDS_TO_AVOID:?}:\n{}", found.len(), found.join("\n"));
 }
