@@ -4,80 +4,100 @@ use crate::backend::{Backend, InFlight};
 use crate::balance::strategies::ClientKey;
 use crate::cluster::snapshot::RoutingSnapshot;
 use crate::cluster::swap::CachedReader;
-use crate::edge::Exchange;
+use crate::edge::exchange::Exchange;
 use crate::edge::response::{RelayError, Scratch};
 use crate::error::Refusal;
 use crate::forward::retry::{self, Next};
 use crate::forward::{Failed, Forwarder, Reply};
-use crate::observe::{Ended, Progress, Recorder, Sent};
+use crate::observe::ended::Ended;
+use crate::observe::progress::{ActiveRequest, Progress, Sent};
+use crate::observe::recorder::Recorder;
 use crate::queue::JobReceiver;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-/// What all workers share.
-pub struct Shared {
-    /// Where outcomes go.
+/// What all workers of a balancer share.
+pub struct WorkerContext {
+    /// Where outcomes are recorded.
     pub recorder: Arc<Recorder>,
-    /// How long a request may have waited in the queue, and how long it may wait for a backend that is not full.
+    /// How long a request may wait in all, for a worker and for a backend below its limit.
     pub queue_timeout: Duration,
 }
 
-/// One worker, and what it has to itself.
+/// One worker, with its own connections to backends.
 pub struct Worker {
     number: usize,
-    shared: Arc<Shared>,
+    context: Arc<WorkerContext>,
     snapshot: CachedReader<RoutingSnapshot>,
     forwarder: Forwarder,
     scratch: Scratch,
 }
 
 impl Worker {
-    /// A worker with a number and connections of its own.
+    /// Returns the worker with this number.
     pub fn new(
         number: usize,
-        shared: Arc<Shared>,
+        context: Arc<WorkerContext>,
         snapshot: CachedReader<RoutingSnapshot>,
         forwarder: Forwarder,
     ) -> Self {
-        Worker { number, shared, snapshot, forwarder, scratch: Scratch::default() }
+        Worker { number, context, snapshot, forwarder, scratch: Scratch::default() }
     }
 
     /// Serves requests until the queue is closed and empty.
-    pub fn run(mut self, mut receiver: JobReceiver) {
+    pub fn run(mut self, mut jobs: JobReceiver) {
         loop {
             let idle = self.snapshot.get().forward.upstream_idle_timeout;
-            let Some(mut exchange) = receiver.take(idle, &|| self.forwarder.close_idle()) else { return };
+            let Some(mut exchange) = jobs.take(idle, &|| self.forwarder.close_idle()) else { return };
             // A panic costs one request.
             if catch_unwind(AssertUnwindSafe(|| self.serve(&mut exchange))).is_err() {
-                tracing::error!("a request made this worker panic; it goes on with the next one");
-                self.shared.recorder.give_up(exchange);
+                tracing::error!("a worker panicked on a request and goes on with the next one");
+                self.context.recorder.panicked(exchange);
             }
         }
     }
 
     fn serve(&mut self, exchange: &mut Exchange) {
-        let (shared, snapshot) = (Arc::clone(&self.shared), Arc::clone(self.snapshot.get()));
+        let snapshot = Arc::clone(self.snapshot.get());
+        self.serve_from(snapshot, exchange);
+    }
+
+    /// Serves a request by this snapshot of the backends, or by a newer one if all backends of this one drain.
+    fn serve_from(&mut self, mut snapshot: Arc<RoutingSnapshot>, exchange: &mut Exchange) {
+        let context = Arc::clone(&self.context);
+        let active = context.recorder.begin(self.number, exchange);
+        snapshot.budget.note_request(Instant::now());
+        while !self.serve_by(&snapshot, exchange, &active) {
+            snapshot = Arc::clone(self.snapshot.get());
+        }
+    }
+
+    /// Serves a request by this snapshot. Returns false, with nothing sent to the client or a backend, if all of
+    /// its backends drain and there is a newer snapshot.
+    fn serve_by(
+        &mut self,
+        snapshot: &Arc<RoutingSnapshot>,
+        exchange: &mut Exchange,
+        active: &ActiveRequest<'_>,
+    ) -> bool {
         self.forwarder.adopt(&snapshot.forward);
-        let mut progress = shared.recorder.begin(self.number, exchange);
-        let outcome = if progress.queued > shared.queue_timeout {
+        let mut progress = active.progress();
+        let outcome = if active.queued() > self.context.queue_timeout {
             Err(Refusal::QueuedTooLong)
         } else {
-            self.forward(&snapshot, exchange, &mut progress)
+            self.forward(snapshot, exchange, &mut progress)
         };
         let sent = match outcome {
             Ok((reply, in_flight)) => {
-                progress.relays();
+                progress.relay_begins();
                 self.relay(exchange, reply, in_flight.backend())
             }
-            // All of its backends are draining, and there is another snapshot by now: its backends may not be.
-            Err(Refusal::NoBackend) if !Arc::ptr_eq(&snapshot, self.snapshot.get()) => {
-                drop(progress);
-                return self.serve(exchange);
-            }
+            Err(Refusal::NoBackend) if !Arc::ptr_eq(snapshot, self.snapshot.get()) => return false,
             Err(refusal) => progress.refuse(exchange, refusal),
         };
-        shared.recorder.record(&progress.outcome(exchange, sent));
+        self.context.recorder.record(&progress.outcome(exchange, sent));
+        true
     }
 
     /// Tries backends until one has begun a reply.
@@ -87,20 +107,19 @@ impl Worker {
         exchange: &mut Exchange,
         progress: &mut Progress<'a>,
     ) -> Result<(Reply, InFlight<'a>), Refusal> {
-        snapshot.budget.note_request(Instant::now());
         let client = ClientKey { address: exchange.peer.ip() };
-        let mut attempts =
-            snapshot.selector.attempts(client, &exchange.head.headers, self.shared.queue_timeout);
+        let deadline = exchange.arrived + self.context.queue_timeout;
+        let mut attempts = snapshot.selector.attempts(client, &exchange.head.headers, deadline);
         let mut last: Option<Failed> = None;
         for _ in 0..=snapshot.forward.retries {
-            // The budget is asked where there is a retry to be made, and not for one that nobody makes.
+            // The budget counts only retries that are made.
             if last.as_ref().is_some_and(|failed| !attempts.goes_on() || !snapshot.may_retry(failed.failure))
             {
                 break;
             }
             let Some(in_flight) = attempts.next_backend()? else { break };
             let backend = in_flight.backend();
-            progress.tries(backend);
+            progress.try_backend(backend);
             match self.try_backend(snapshot, backend, exchange, progress) {
                 Ok(mut reply) => {
                     attempts.settle(backend, &mut reply.head.headers);
@@ -113,7 +132,7 @@ impl Worker {
         Err(last.map_or(Refusal::NoBackend, |failed| failed.refusal))
     }
 
-    /// One backend, and a second time over a new connection if the first was stale.
+    /// Tries one backend, and once more over a new connection if the first was stale.
     fn try_backend(
         &self,
         snapshot: &RoutingSnapshot,
@@ -137,7 +156,7 @@ impl Worker {
                 body_untouched: exchange.body_untouched(),
             };
             let next = retry::next(failed.failure, request);
-            // A stale connection leaves the pool by failing, so this comes to an end.
+            // A stale connection leaves the pool when it fails, so this loop ends.
             if next != Next::Redial {
                 if !failed.failure.client {
                     snapshot.failed(backend, failed.failure, began, &failed.cause);
@@ -149,11 +168,173 @@ impl Worker {
 
     fn relay(&mut self, exchange: &mut Exchange, reply: Reply, backend: &Backend) -> Sent {
         let Reply { mut head, length, mut body } = reply;
-        self.shared.recorder.echo_id(&exchange.head.headers, &mut head.headers);
+        self.context.recorder.echo_id(&exchange.head.headers, &mut head.headers);
         let (bytes, outcome) = exchange.reply(&head, length, &mut body, &mut self.scratch);
         if let Err(error @ RelayError::Backend(_)) = &outcome {
             tracing::warn!("backend {}: {error}", backend.authority());
         }
         Sent { status: head.status, bytes, ended: Ended::after_relay(&outcome) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::backend::Member;
+    use crate::cluster::membership::Membership;
+    use crate::cluster::names::System;
+    use crate::cluster::options::Upstream;
+    use crate::edge::client_stream::ClientStream;
+    use crate::edge::request_head::Body;
+    use crate::edge::response::End;
+    use crate::forward::retry_budget::RetryBudgetOptions;
+    use crate::observe::access_log::{AccessLog, Format};
+    use crate::observe::metrics::Metrics;
+    use crate::sys::threads::ThreadGroup;
+    use http::request;
+    use std::io::{self, Read, Write};
+    use std::net::{SocketAddr, TcpListener};
+    use std::sync::Mutex;
+    use std::thread;
+
+    const LONG: Duration = Duration::from_secs(60);
+
+    struct Stream;
+
+    impl ClientStream for Stream {
+        fn read(&mut self, _buf: &mut [u8]) -> io::Result<usize> {
+            Ok(0)
+        }
+
+        fn may_keep(&self) -> bool {
+            true
+        }
+
+        fn write(&mut self, _bytes: &[u8]) -> io::Result<()> {
+            Ok(())
+        }
+
+        fn end(self: Box<Self>, _end: End) {}
+
+        fn refuse(self: Box<Self>, _refusal: Refusal, _request: Option<&request::Parts>) {}
+    }
+
+    /// An access log in memory.
+    #[derive(Clone, Default)]
+    struct Lines(Arc<Mutex<Vec<u8>>>);
+
+    impl Write for Lines {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.0.lock().unwrap().write(bytes)
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    struct Bed {
+        members: Arc<Membership>,
+        context: Arc<WorkerContext>,
+        threads: ThreadGroup,
+        lines: Lines,
+    }
+
+    impl Bed {
+        /// One backend with room for one request, and a retry budget of one retry for each request.
+        fn new(backend: SocketAddr, queue_timeout: Duration) -> Self {
+            let mut upstream = Upstream::new(vec![member(backend)]);
+            upstream.choice.max_in_flight = Some(1);
+            upstream.budget = RetryBudgetOptions { percent: 100, floor: 0 };
+            let metrics = Arc::new(Metrics::new().unwrap());
+            let (threads, lines, counted) = (ThreadGroup::default(), Lines::default(), Arc::clone(&metrics));
+            let log = AccessLog::to(Format::Json, Box::new(lines.clone()), &threads).unwrap();
+            let counters = Box::new(move |name: &str| counted.counters(name));
+            let members = Membership::new(upstream, 4, Arc::new(System), None, counters).unwrap();
+            let recorder = Arc::new(Recorder::new(log, metrics, 1));
+            let context = Arc::new(WorkerContext { recorder, queue_timeout });
+            Bed { members: Arc::new(members), context, threads, lines }
+        }
+
+        fn worker(&self) -> Worker {
+            let mut reader = self.members.snapshot().reader();
+            let forwarder = Forwarder::new(&reader.get().forward, 1 << 14);
+            Worker::new(0, Arc::clone(&self.context), reader, forwarder)
+        }
+
+        /// The one line of the access log, once all that could write to it is gone.
+        fn line(self) -> serde_json::Value {
+            drop(self.context);
+            assert_eq!(self.threads.join(Instant::now() + LONG), 0);
+            serde_json::from_slice(&self.lines.0.lock().unwrap()).unwrap()
+        }
+    }
+
+    fn member(address: SocketAddr) -> Member {
+        format!("http://{address}").parse().unwrap()
+    }
+
+    fn exchange(arrived: Instant) -> Exchange {
+        let head = http::Request::builder().uri("/").body(()).unwrap().into_parts().0;
+        let peer = ([127, 0, 0, 1], 1).into();
+        let mut exchange = Exchange::new((head, Body::None), peer, 0, Box::new(Stream));
+        exchange.arrived = arrived;
+        exchange
+    }
+
+    /// A backend that answers one request.
+    fn answer_one() -> SocketAddr {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        thread::spawn(move || {
+            let (mut stream, _) = listener.accept().unwrap();
+            let mut head = Vec::new();
+            while !head.ends_with(b"\r\n\r\n") {
+                let mut byte = [0];
+                stream.read_exact(&mut byte).unwrap();
+                head.push(byte[0]);
+            }
+            stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok").unwrap();
+        });
+        address
+    }
+
+    #[test]
+    fn a_request_served_by_a_newer_snapshot_is_counted_once_and_its_selection_is_not_queue_time() {
+        const SELECTION: Duration = Duration::from_millis(100);
+        let bed = Bed::new("127.0.0.1:1".parse().unwrap(), LONG);
+        let first = bed.members.snapshot().get();
+        let _full = first.selector.backends[0].enter(usize::MAX).unwrap();
+        let mut worker = bed.worker();
+        let serving = thread::spawn(move || worker.serve(&mut exchange(Instant::now())));
+        while bed.context.recorder.busy() == 0 {
+            thread::yield_now();
+        }
+        thread::sleep(SELECTION); // the request waits in line for the full backend meanwhile
+        bed.members.add(member(answer_one())).unwrap();
+        bed.members.drain("127.0.0.1:1").unwrap();
+        serving.join().unwrap();
+        let now = Instant::now();
+        let retries = [first.budget.may_retry(now), first.budget.may_retry(now)];
+        assert_eq!(retries, [true, false], "one request, one retry");
+        let line = bed.line();
+        assert_eq!((&line["status"], &line["tries"]), (&200.into(), &1.into()));
+        let [queued, total] = ["queue_seconds", "total_seconds"].map(|name| line[name].as_f64().unwrap());
+        assert!(total - queued >= SELECTION.as_secs_f64(), "{queued} of {total} in the queue");
+    }
+
+    #[test]
+    fn the_queue_timeout_is_one_deadline_for_the_queue_and_the_wait_for_a_backend() {
+        const TIMEOUT: Duration = Duration::from_secs(4);
+        let bed = Bed::new("127.0.0.1:1".parse().unwrap(), TIMEOUT);
+        let snapshot = bed.members.snapshot().get();
+        let _full = snapshot.selector.backends[0].enter(usize::MAX).unwrap();
+        let arrived = Instant::now().checked_sub(TIMEOUT - TIMEOUT / 8).unwrap();
+        let mut worker = bed.worker();
+        worker.serve(&mut exchange(arrived));
+        drop(worker);
+        let waited = arrived.elapsed();
+        assert!((TIMEOUT..TIMEOUT * 3 / 2).contains(&waited), "{waited:?}");
+        assert_eq!(bed.line()["reason"], "backends_full");
     }
 }

@@ -10,7 +10,7 @@ use crate::balance::strategies::{ClientKey, Strategy};
 use crate::error::Refusal;
 use http::HeaderMap;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 /// The backends, and who decides between them.
 pub struct Selector {
@@ -29,10 +29,11 @@ pub struct Selector {
 }
 
 impl Selector {
-    /// The order in which one request tries backends, each once at the most. It waits so long for one that is not full.
-    pub fn attempts(&self, client: ClientKey, headers: &HeaderMap, patience: Duration) -> Attempts<'_> {
+    /// The order in which one request tries backends, each once at the most. It waits until
+    /// the deadline for one that is below its limit.
+    pub fn attempts(&self, client: ClientKey, headers: &HeaderMap, deadline: Instant) -> Attempts<'_> {
         let home = self.affinity.as_ref().and_then(|affinity| affinity.home(headers));
-        Attempts { selector: self, client, home, patience, tried: Vec::new() }
+        Attempts { selector: self, client, home, deadline, tried: Vec::new() }
     }
 }
 
@@ -41,7 +42,7 @@ pub struct Attempts<'a> {
     selector: &'a Selector,
     client: ClientKey,
     home: Option<usize>,
-    patience: Duration,
+    deadline: Instant,
     tried: Vec<usize>,
 }
 
@@ -52,7 +53,7 @@ impl<'a> Attempts<'a> {
     /// When all were full for too long.
     pub fn next_backend(&mut self) -> Result<Option<InFlight<'a>>, Refusal> {
         let Selector { backends, options, room, .. } = self.selector;
-        let (began, mut place) = (Instant::now(), room.place());
+        let mut place = room.place();
         loop {
             let now = Instant::now();
             let chances = candidates(backends, &self.tried, options.fail_open, now);
@@ -62,7 +63,7 @@ impl<'a> Attempts<'a> {
             if let Some(entered) = self.enter(&chances, now) {
                 return Ok(Some(entered));
             }
-            match self.wait(&chances, &mut place, began + self.patience) {
+            match self.wait(&chances, &mut place, self.deadline) {
                 Waited::Entered(index) => {
                     self.tried.push(index);
                     return Ok(Some(backends[index].entered()));

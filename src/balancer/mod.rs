@@ -11,13 +11,13 @@ use crate::edge;
 use crate::edge::lifecycle::{Edge, RunningEdge};
 use crate::error::StartError;
 use crate::forward::{self, Forwarder};
-use crate::observe::Recorder;
 use crate::observe::access_log::AccessLog;
 use crate::observe::metrics::{History, Metrics};
+use crate::observe::recorder::Recorder;
 use crate::queue::{self, CongestionSignal};
 use crate::sys::shutdown::Stop;
 use crate::sys::threads::ThreadGroup;
-use crate::worker::{self, Worker};
+use crate::worker::{Worker, WorkerContext};
 use crossbeam_channel::{Sender, bounded};
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -113,10 +113,10 @@ impl Balancer {
             None => AccessLog::off(),
         };
         let recorder = Recorder::new(log, Arc::clone(&metrics), config.workers);
-        let recorder = Arc::new(if admin.is_some() { recorder.watched() } else { recorder });
+        let recorder = Arc::new(if admin.is_some() { recorder.with_recent() } else { recorder });
         let (jobs, receivers, monitor) = queue::open(config.workers, config.queue, Arc::clone(&recorder));
         let queue_timeout = config.queue.timeout;
-        let shared = Arc::new(worker::Shared { recorder: Arc::clone(&recorder), queue_timeout });
+        let shared = Arc::new(WorkerContext { recorder: Arc::clone(&recorder), queue_timeout });
         let mut agents = Vec::with_capacity(receivers.len());
         for (number, receiver) in receivers.into_iter().enumerate() {
             let mut snapshot = members.snapshot().reader();

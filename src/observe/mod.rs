@@ -1,13 +1,14 @@
 //! What is recorded of requests, and how it can be seen.
 
 pub mod access_log;
-mod ended;
+pub mod ended;
 pub mod metrics;
-mod progress;
+pub mod outcome;
+pub mod progress;
 pub mod recent;
-mod recorder;
+pub mod recorder;
 pub mod worker_status;
 
 pub use ended::Ended;
-pub use progress::{Progress, Sent};
-pub use recorder::{Outcome, Recorder};
+pub use outcome::Outcome;
+pub use recorder::Recorder;

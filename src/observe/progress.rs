@@ -1,24 +1,30 @@
-//! A request on its way through a worker.
+//! What is recorded of a request while a worker serves it.
 
-use super::worker_status::WorkerStatus;
-use super::{Ended, Outcome};
 use crate::backend::Backend;
-use crate::edge::Exchange;
+use crate::edge::exchange::Exchange;
 use crate::error::Refusal;
+use crate::observe::ended::Ended;
+use crate::observe::outcome::Outcome;
+use crate::observe::worker_status::WorkerStatus;
 use http::StatusCode;
 use std::time::Duration;
 
-/// How far a worker has come with a request: what is recorded of it. While there is one, its worker is busy.
+/// A request that a worker has taken. The worker counts as busy until this is dropped, on a panic too.
+#[derive(Debug)]
+pub struct ActiveRequest<'a> {
+    status: Option<&'a WorkerStatus>,
+    queued: Duration,
+}
+
+/// How far a worker has come with a request.
 #[derive(Debug)]
 pub struct Progress<'a> {
-    /// How long it waited for a worker.
-    pub queued: Duration,
-    /// From the last try's beginning to its reply's head, or its failure.
+    /// The time from the beginning of the last try to the head of its reply, or to its failure.
     pub upstream: Duration,
+    active: &'a ActiveRequest<'a>,
     tries: u32,
     backend: Option<&'a Backend>,
     refusal: Option<Refusal>,
-    status: AtWork<'a>,
 }
 
 /// What the client has been sent.
@@ -28,39 +34,68 @@ pub struct Sent {
     pub status: StatusCode,
     /// Bytes of the body.
     pub bytes: u64,
-    /// Why it is no more than that.
+    /// How the request ended.
     pub ended: Ended,
 }
 
-impl<'a> Progress<'a> {
-    pub(super) fn new(status: &'a WorkerStatus, queued: Duration) -> Self {
-        let (tries, upstream, status) = (0, Duration::ZERO, AtWork(status));
-        Progress { queued, upstream, tries, backend: None, refusal: None, status }
+impl<'a> ActiveRequest<'a> {
+    /// Returns a request that waited for this long; `status` is its worker's, where that is shown.
+    pub(super) fn new(status: Option<&'a WorkerStatus>, queued: Duration) -> Self {
+        ActiveRequest { status, queued }
     }
 
-    /// It goes to this backend now. If it went to another one before, that one has failed.
-    pub fn tries(&mut self, backend: &'a Backend) {
+    /// Returns how long the request waited for a worker.
+    pub fn queued(&self) -> Duration {
+        self.queued
+    }
+
+    /// Returns the progress of a request that no backend has been tried for.
+    pub fn progress(&'a self) -> Progress<'a> {
+        Progress { upstream: Duration::ZERO, active: self, tries: 0, backend: None, refusal: None }
+    }
+}
+
+impl Drop for ActiveRequest<'_> {
+    fn drop(&mut self) {
+        if let Some(status) = self.status {
+            status.end();
+        }
+    }
+}
+
+impl<'a> Progress<'a> {
+    /// Notes that the request goes to this backend. If it went to another one before, that one has failed.
+    pub fn try_backend(&mut self, backend: &'a Backend) {
         if let Some(counters) = self.backend.and_then(Backend::counters) {
             counters.count_retry();
         }
         self.tries += 1;
         self.backend = Some(backend);
-        self.status.0.tries(backend);
+        if let Some(status) = self.active.status {
+            status.tries(backend);
+        }
     }
 
-    /// The client gets a backend's reply now.
-    pub fn relays(&self) {
-        self.status.0.relays();
+    /// Returns how many tries have begun.
+    pub fn tries(&self) -> u32 {
+        self.tries
     }
 
-    /// It gets an answer of the balancer's own. Returns what that is.
+    /// Notes that a backend's reply has begun.
+    pub fn relay_begins(&self) {
+        if let Some(status) = self.active.status {
+            status.relays();
+        }
+    }
+
+    /// Answers with a refusal, and returns what was sent.
     pub fn refuse(&mut self, exchange: &mut Exchange, refusal: Refusal) -> Sent {
         self.refusal = Some(refusal);
         let (status, bytes) = exchange.refuse(refusal);
         Sent { status, bytes, ended: refusal.into() }
     }
 
-    /// What became of it.
+    /// Returns the outcome of the request, which has ended.
     pub fn outcome(&self, exchange: &'a Exchange, sent: Sent) -> Outcome<'a> {
         Outcome {
             head: Some(&exchange.head),
@@ -72,20 +107,10 @@ impl<'a> Progress<'a> {
             bytes: sent.bytes,
             backend: self.backend,
             tries: self.tries,
-            queued: Some(self.queued),
+            queued: Some(self.active.queued),
             upstream: self.upstream,
             total: exchange.arrived.elapsed(),
         }
-    }
-}
-
-/// A worker that is at work: idle again when dropped, on a panic too.
-#[derive(Debug)]
-struct AtWork<'a>(&'a WorkerStatus);
-
-impl Drop for AtWork<'_> {
-    fn drop(&mut self) {
-        self.0.end();
     }
 }
 
@@ -95,11 +120,11 @@ mod tests {
     use http::Request;
 
     #[test]
-    fn a_worker_that_panics_is_at_work_no_more() {
+    fn a_worker_that_panics_is_no_longer_busy() {
         let (status, head) = (WorkerStatus::default(), Request::new(()).into_parts().0);
         let outcome = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
             status.begin(1, &head);
-            let _progress = Progress::new(&status, Duration::ZERO);
+            let _active = ActiveRequest::new(Some(&status), Duration::ZERO);
             assert!(status.is_busy());
             std::panic::resume_unwind(Box::new("on purpose"));
         }));

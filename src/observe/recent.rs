@@ -1,8 +1,8 @@
 //! The requests that ended last, for those who watch: so that four of them are seen one by one.
 
-use super::Outcome;
 use super::ended::Ended;
 use super::worker_status::PATH;
+use crate::observe::outcome::Outcome;
 use crossbeam_channel::{Receiver, Sender, bounded};
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};

@@ -2,7 +2,7 @@
 
 use super::Format;
 use crate::edge::request_id;
-use crate::observe::Outcome;
+use crate::observe::outcome::Outcome;
 use http::request::Parts;
 use http::{HeaderMap, HeaderName, header};
 use jiff::Timestamp;

@@ -7,7 +7,7 @@
 mod line;
 
 use crate::error::StartError;
-use crate::observe::Outcome;
+use crate::observe::outcome::Outcome;
 use crate::sys::threads::ThreadGroup;
 use crossbeam_channel::{Receiver, Sender, bounded};
 use std::io::{BufWriter, Write};

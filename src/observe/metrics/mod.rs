@@ -20,7 +20,7 @@ use crate::backend::Backend;
 use crate::backend::counters::{BackendCounters, StatusCounts, Totals};
 use crate::backend::latency::Latency;
 use crate::error::Refusal;
-use crate::observe::Outcome;
+use crate::observe::outcome::Outcome;
 pub use history::History;
 use http::StatusCode;
 pub use page::Moment;
