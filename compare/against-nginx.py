@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
 """Processor time a request, rate and p99 of turnwheel beside nginx, interleaved in one run.
 
-    cargo build --release && bench/against-nginx.py            # needs nginx and wrk
-    bench/against-nginx.py --rounds 5 --seconds 4 --connections 32 --body 35 \
+    cargo build --release && compare/against-nginx.py            # needs nginx and wrk
+    compare/against-nginx.py --rounds 5 --seconds 4 --connections 32 --body 35 \
         'turnwheel 8=--workers 8' 'turnwheel 64=--workers 64' 'other build=@path/to/binary --workers 8'
 
 Two nginx servers are the backends. Each contender gets the same load from wrk, in turn, round after
