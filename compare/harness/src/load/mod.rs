@@ -1,109 +1,107 @@
-//! The clients: so many connections from one thread, in a closed loop or an open one.
+//! The load generator: a number of connections driven by one thread, in a closed or an open loop.
 //!
-//! Well-kept tools for this exist, and none of them says how many replies each connection got, which a
-//! comparison of schedulers wants to know, or needs nothing but Rust. Where wrk is installed, the rates are
-//! checked against its.
+//! Established tools do not report the replies of each connection, which a comparison of schedulers needs, or
+//! require more than Rust. Where wrk is installed, the rate is cross-checked against it.
 
-mod client;
-mod reply;
-mod tally;
+mod connection;
+mod reply_parser;
+mod stats;
 
 use crate::results::Load;
 use anyhow::{Context, Result};
-use client::{Client, Step};
+use connection::{LoadConnection, Step};
 use mio::unix::SourceFd;
 use mio::{Events, Interest, Poll, Token};
 use nix::sys::time::TimeSpec;
 use nix::sys::timerfd::{ClockId, Expiration, TimerFd, TimerFlags, TimerSetTimeFlags};
+use stats::LoadStats;
 use std::collections::VecDeque;
 use std::io::ErrorKind;
 use std::net::SocketAddr;
 use std::os::fd::{AsFd, AsRawFd};
 use std::time::{Duration, Instant};
-use tally::Tally;
 
-/// Bytes that are read at a time.
-const PIECE: usize = 256 << 10;
+/// Size of the read buffer in bytes.
+const READ_SIZE: usize = 256 << 10;
 
-/// How long a connection rests after a failure.
-const BREATH: Duration = Duration::from_millis(10);
+/// Delay before a connection sends again after a failure.
+const RETRY_DELAY: Duration = Duration::from_millis(10);
 
-/// The longest wait for anything.
-const LOOK_UP: Duration = Duration::from_millis(50);
+/// Longest wait for events.
+const MAX_WAIT: Duration = Duration::from_millis(50);
 
-/// What is to be asked.
+/// Settings of one load.
 #[derive(Clone, Debug)]
-pub struct Setup {
-    /// Whom. Connections are dealt out in turn.
+pub struct LoadSettings {
+    /// Addresses to connect to, assigned to the connections in turn.
     pub targets: Vec<SocketAddr>,
-    /// How many connections.
+    /// Number of connections.
     pub connections: usize,
-    /// Does each ask more than once?
+    /// Whether a connection carries more than one request.
     pub keep_alive: bool,
-    /// So many requests a second in an open loop. Nothing: a closed loop.
+    /// Requests per second in an open loop; `None` for a closed loop.
     pub rate: Option<f64>,
-    /// Whom chance obeys: the same requests are due at the same times for all who have the same seed.
+    /// Seed of the random arrival times: equal seeds give equal times.
     pub seed: u64,
-    /// The first requests of a closed loop are spread over this time, so that replies that all take as long
-    /// do not come all at once for ever.
+    /// Time over which the first requests of a closed loop are spread, so that equal delays do not keep the
+    /// replies synchronized.
     pub spread: Duration,
-    /// Load that does not count, before that which does.
+    /// Duration of the load before the window.
     pub warm_up: Duration,
-    /// How long it counts.
+    /// Duration of the window, in which replies count.
     pub window: Duration,
 }
 
-/// Something to be done at a time, counted from the first request.
-pub type Moment<'a> = (Duration, Box<dyn FnOnce() + 'a>);
+/// An action and its time, counted from the first request.
+pub type TimedAction<'a> = (Duration, Box<dyn FnOnce() + 'a>);
 
 struct Generator<'a> {
-    setup: &'a Setup,
+    setup: &'a LoadSettings,
     request: Vec<u8>,
     poll: Poll,
-    clients: Vec<Client>,
-    tally: Tally,
-    /// Whose turn it is to ask, and from when. In order of time.
+    connections: Vec<LoadConnection>,
+    stats: LoadStats,
+    /// Connections to send on, and when, in order of time.
     due: VecDeque<(Instant, usize)>,
-    /// Open loop: requests that are due and have no connection yet, and connections without a request.
+    /// Open loop: due times of requests without a connection, and connections without a request.
     waiting: VecDeque<Instant>,
     free: VecDeque<usize>,
     clock: Option<Clock>,
 }
 
-/// When the requests of an open loop are due: at random, independently of each other, as those of many
-/// clients are.
+/// Arrival times of an open loop: a Poisson process, as with many independent clients.
 struct Clock {
     rate: f64,
     random: fastrand::Rng,
     next: Instant,
-    /// The poller's own patience is counted in milliseconds.
+    /// Finer than the poller's own timeout, which is in milliseconds.
     timer: TimerFd,
 }
 
-/// Asks. `moments` must be in order.
+/// Runs the load. `actions` must be in order of time.
 ///
 /// # Errors
-/// When connections cannot be opened.
-pub fn run(setup: &Setup, moments: Vec<Moment<'_>>) -> Result<Load> {
+/// Returns an error if a connection cannot be opened.
+pub fn run(setup: &LoadSettings, actions: Vec<TimedAction<'_>>) -> Result<Load> {
     let poll = Poll::new()?;
-    let clients = open(setup, &poll)?;
+    let connections = open(setup, &poll)?;
     let began = Instant::now();
     let window = began + setup.warm_up;
     let mut generator = Generator {
         setup,
         request: request(setup.keep_alive),
         poll,
-        tally: Tally::new(setup.connections, window, window + setup.window),
+        stats: LoadStats::new(setup.connections, window, window + setup.window),
         due: VecDeque::new(),
         waiting: VecDeque::new(),
         free: VecDeque::new(),
         clock: None,
-        clients,
+        connections,
     };
     generator.begin(began)?;
-    generator.work(began, moments.into())?;
+    generator.work(began, actions.into())?;
     let unanswered = generator.setup.connections - generator.free.len() + generator.waiting.len();
-    Ok(generator.tally.finish(setup.window, setup.rate.map(|_| unanswered as u64)))
+    Ok(generator.stats.finish(setup.window, setup.rate.map(|_| unanswered as u64)))
 }
 
 fn request(keep_alive: bool) -> Vec<u8> {
@@ -111,22 +109,22 @@ fn request(keep_alive: bool) -> Vec<u8> {
     format!("GET / HTTP/1.1\r\nHost: compare\r\n{connection}\r\n").into_bytes()
 }
 
-/// Opens all connections, one after the other: a crowd that comes at once measures the listener's backlog.
-fn open(setup: &Setup, poll: &Poll) -> Result<Vec<Client>> {
-    let mut clients = Vec::with_capacity(setup.connections);
+/// Opens all connections one by one, because a burst would measure the listener's backlog.
+fn open(setup: &LoadSettings, poll: &Poll) -> Result<Vec<LoadConnection>> {
+    let mut connections = Vec::with_capacity(setup.connections);
     for slot in 0..setup.connections {
         let target = setup.targets[slot % setup.targets.len()];
-        let mut client = Client::new(target, setup.keep_alive);
+        let mut client = LoadConnection::new(target, setup.keep_alive);
         if setup.keep_alive {
             client.open_now(poll, Token(slot)).with_context(|| format!("connection {slot} to {target}"))?;
         }
-        clients.push(client);
+        connections.push(client);
     }
-    Ok(clients)
+    Ok(connections)
 }
 
 impl Generator<'_> {
-    /// Says who asks first, and when.
+    /// Schedules the first requests.
     fn begin(&mut self, began: Instant) -> Result<()> {
         let slots = 0..self.setup.connections;
         let Some(rate) = self.setup.rate else {
@@ -144,45 +142,45 @@ impl Generator<'_> {
         Ok(())
     }
 
-    fn work(&mut self, began: Instant, mut moments: VecDeque<Moment<'_>>) -> Result<()> {
-        let (mut events, mut piece) = (Events::with_capacity(1024), vec![0; PIECE]);
+    fn work(&mut self, began: Instant, mut actions: VecDeque<TimedAction<'_>>) -> Result<()> {
+        let (mut events, mut buffer) = (Events::with_capacity(1024), vec![0; READ_SIZE]);
         let end = began + self.setup.warm_up + self.setup.window;
         loop {
             let now = Instant::now();
-            while moments.front().is_some_and(|(time, _)| began + *time <= now) {
-                if let Some((_, act)) = moments.pop_front() {
+            while actions.front().is_some_and(|(time, _)| began + *time <= now) {
+                if let Some((_, act)) = actions.pop_front() {
                     act();
                 }
             }
-            if now >= end && moments.is_empty() {
+            if now >= end && actions.is_empty() {
                 return Ok(());
             }
-            self.ask_who_is_due(now)?;
-            let next = moments.front().map(|(time, _)| began + *time);
+            self.send_due(now)?;
+            let next = actions.front().map(|(time, _)| began + *time);
             let until =
                 [Some(end), next, self.due.front().map(|(time, _)| *time)].into_iter().flatten().min();
-            let patience = until.map_or(LOOK_UP, |until| until.saturating_duration_since(now)).min(LOOK_UP);
-            match self.poll.poll(&mut events, Some(patience)) {
+            let timeout = until.map_or(MAX_WAIT, |until| until.saturating_duration_since(now)).min(MAX_WAIT);
+            match self.poll.poll(&mut events, Some(timeout)) {
                 Err(error) if error.kind() != ErrorKind::Interrupted => return Err(error.into()),
                 _ => {}
             }
             for event in &events {
-                if event.token().0 < self.clients.len() {
-                    self.visit(event.token().0, event.is_read_closed() || event.is_error(), &mut piece);
+                if event.token().0 < self.connections.len() {
+                    self.on_event(event.token().0, event.is_read_closed() || event.is_error(), &mut buffer);
                 }
             }
         }
     }
 
-    fn ask_who_is_due(&mut self, now: Instant) -> Result<()> {
+    fn send_due(&mut self, now: Instant) -> Result<()> {
         while self.due.front().is_some_and(|(time, _)| *time <= now) {
             if let Some((_, slot)) = self.due.pop_front() {
-                self.is_free(slot, now);
+                self.release(slot, now);
             }
         }
         if let Some(clock) = &mut self.clock {
-            let due = clock.strike(now)?;
-            self.tally.due(&due);
+            let due = clock.take_due(now)?;
+            self.stats.due(&due);
             self.waiting.extend(due);
         }
         while !self.waiting.is_empty() {
@@ -194,8 +192,8 @@ impl Generator<'_> {
         Ok(())
     }
 
-    /// A connection may ask again.
-    fn is_free(&mut self, slot: usize, now: Instant) {
+    /// Marks a connection as free: a closed loop sends its next request at once.
+    fn release(&mut self, slot: usize, now: Instant) {
         match self.clock {
             None => self.ask(slot, now),
             Some(_) => self.free.push_back(slot),
@@ -203,34 +201,34 @@ impl Generator<'_> {
     }
 
     fn ask(&mut self, slot: usize, due: Instant) {
-        let step = self.clients[slot].ask(due, &self.request, &self.poll, Token(slot));
-        self.follow(slot, step);
+        let step = self.connections[slot].ask(due, &self.request, &self.poll, Token(slot));
+        self.apply(slot, step);
     }
 
-    fn visit(&mut self, slot: usize, ends: bool, piece: &mut [u8]) {
-        let step = self.clients[slot].go_on(&self.request, ends, piece);
-        self.follow(slot, step);
+    fn on_event(&mut self, slot: usize, closing: bool, buffer: &mut [u8]) {
+        let step = self.connections[slot].on_event(&self.request, closing, buffer);
+        self.apply(slot, step);
     }
 
-    fn follow(&mut self, slot: usize, step: Step) {
+    fn apply(&mut self, slot: usize, step: Step) {
         let now = Instant::now();
         match step {
-            Step::Waits => {}
-            Step::Whole { due, status, body } => {
-                self.tally.reply(slot, now, due, status, body);
-                self.is_free(slot, now);
+            Step::Pending => {}
+            Step::Complete { due, status, body } => {
+                self.stats.reply(slot, now, due, status, body);
+                self.release(slot, now);
             }
-            Step::Failed { due, word } => {
-                self.tally.error(now, due, word);
-                self.due.push_back((now + BREATH, slot));
+            Step::Failed { due, kind } => {
+                self.stats.error(now, due, kind);
+                self.due.push_back((now + RETRY_DELAY, slot));
             }
         }
     }
 }
 
 impl Clock {
-    /// All requests that are due by now. Sets the timer for the next.
-    fn strike(&mut self, now: Instant) -> Result<Vec<Instant>> {
+    /// Returns the due times up to `now`, and sets the timer for the next one.
+    fn take_due(&mut self, now: Instant) -> Result<Vec<Instant>> {
         let mut due = Vec::new();
         while self.next <= now {
             due.push(self.next);
@@ -252,7 +250,7 @@ mod tests {
 
     const MS: Duration = Duration::from_millis(1);
 
-    /// A server for one connection that replies at once, but pauses before its tenth reply.
+    /// Starts a server for one connection that replies at once, except for a pause before its tenth reply.
     fn pauses_once(pause: Duration) -> SocketAddr {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
@@ -271,8 +269,8 @@ mod tests {
         address
     }
 
-    fn setup(target: SocketAddr, rate: Option<f64>) -> Setup {
-        Setup {
+    fn setup(target: SocketAddr, rate: Option<f64>) -> LoadSettings {
+        LoadSettings {
             targets: vec![target],
             connections: 1,
             keep_alive: true,
@@ -285,12 +283,12 @@ mod tests {
     }
 
     #[test]
-    fn in_an_open_loop_a_pause_is_in_the_latency_of_all_who_came_meanwhile() {
+    fn an_open_loop_counts_a_pause_in_the_latency_of_every_request_due_meanwhile() {
         let pause = 400 * MS;
         let open = run(&setup(pauses_once(pause), Some(200.0)), Vec::new()).unwrap();
         let offered = open.offered.unwrap();
         assert!((150.0..250.0).contains(&offered), "{offered}");
-        // Two in five came during the pause, and waited for 200 ms on average.
+        // Two in five requests fall into the pause, and wait for 200 ms on average.
         assert!(open.latency.p90 > 200_000.0, "{:?}", open.latency);
         let closed = run(&setup(pauses_once(pause), None), Vec::new()).unwrap();
         assert!(closed.latency.p99 < closed.latency.max, "one request of many: {:?}", closed.latency);
@@ -298,10 +296,10 @@ mod tests {
     }
 
     #[test]
-    fn moments_come_in_order_and_in_time() {
+    fn runs_timed_actions_in_order_and_not_early() {
         let (address, seen) = (pauses_once(Duration::ZERO), std::cell::RefCell::new(Vec::new()));
         let began = Instant::now();
-        let moment = |ms: u32| -> Moment<'_> {
+        let moment = |ms: u32| -> TimedAction<'_> {
             let seen = &seen;
             (ms * MS, Box::new(move || seen.borrow_mut().push((ms, began.elapsed()))))
         };
@@ -312,7 +310,7 @@ mod tests {
     }
 
     #[test]
-    fn a_connection_that_ends_without_a_reply_is_an_error_and_is_opened_again() {
+    fn counts_a_close_without_a_reply_as_an_error_and_reconnects() {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
         thread::spawn(move || {

@@ -1,6 +1,6 @@
-//! One connection of the load: asks, and reads what comes.
+//! One connection of the load: sends requests and reads replies.
 
-use super::reply::Reply;
+use super::reply_parser::ReplyParser;
 use anyhow::Result;
 use mio::net::TcpStream;
 use mio::{Interest, Poll, Token};
@@ -8,55 +8,55 @@ use std::io::{self, ErrorKind, Read, Write};
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
-/// How long a connection may take to open before the load begins.
-const PATIENCE: Duration = Duration::from_secs(10);
+/// Timeout for opening a connection before the load starts.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// A connection, or the want of one.
-pub struct Client {
+/// A connection of the load, open or to be opened.
+pub struct LoadConnection {
     target: SocketAddr,
-    /// May a connection be used again?
+    /// Whether the connection may carry another request.
     keep_alive: bool,
     stream: Option<TcpStream>,
-    /// When the request under way was due, and how much of it has been sent.
+    /// When the current request was due, and how many bytes of it have been sent.
     due: Option<Instant>,
     sent: usize,
-    reply: Reply,
+    reply: ReplyParser,
 }
 
-/// What came of it.
+/// The outcome of one step of I/O.
 pub enum Step {
-    /// Nothing yet.
-    Waits,
-    /// A whole reply.
-    Whole {
+    /// No complete reply yet.
+    Pending,
+    /// A complete reply.
+    Complete {
         /// When the request was due.
         due: Instant,
         /// The reply's status.
         status: u16,
-        /// Bytes of its body.
+        /// Size of its body in bytes.
         body: u64,
     },
-    /// None. The connection is closed.
+    /// The request failed and the connection is closed.
     Failed {
         /// When the request was due.
         due: Instant,
-        /// A word for why.
-        word: &'static str,
+        /// The kind of failure.
+        kind: &'static str,
     },
 }
 
-impl Client {
-    /// Not connected yet.
+impl LoadConnection {
+    /// Returns a connection that is not open yet.
     pub fn new(target: SocketAddr, keep_alive: bool) -> Self {
-        Client { target, keep_alive, stream: None, due: None, sent: 0, reply: Reply::default() }
+        LoadConnection { target, keep_alive, stream: None, due: None, sent: 0, reply: ReplyParser::default() }
     }
 
-    /// Connects, and waits until it is.
+    /// Connects and waits for the connection to open.
     ///
     /// # Errors
-    /// When it cannot be, or not in time.
+    /// Returns an error if the connection fails or times out.
     pub fn open_now(&mut self, poll: &Poll, token: Token) -> Result<()> {
-        let stream = std::net::TcpStream::connect_timeout(&self.target, PATIENCE)?;
+        let stream = std::net::TcpStream::connect_timeout(&self.target, CONNECT_TIMEOUT)?;
         stream.set_nonblocking(true)?;
         self.keep(TcpStream::from_std(stream), poll, token)?;
         Ok(())
@@ -69,28 +69,28 @@ impl Client {
         Ok(())
     }
 
-    /// Sends the next request, over a new connection if there is none.
+    /// Sends the next request, over a new connection if none is open.
     pub fn ask(&mut self, due: Instant, request: &[u8], poll: &Poll, token: Token) -> Step {
         self.due = Some(due);
         self.sent = 0;
-        self.reply = Reply::default();
+        self.reply = ReplyParser::default();
         if self.stream.is_some() {
-            return self.send(request).map_or_else(|error| self.fail(&error), |()| Step::Waits);
+            return self.send(request).map_or_else(|error| self.fail(&error), |()| Step::Pending);
         }
         match TcpStream::connect(self.target).and_then(|stream| self.keep(stream, poll, token)) {
-            Ok(()) => Step::Waits, // it is told when it can send
+            Ok(()) => Step::Pending, // sent once the socket is writable
             Err(error) => self.fail(&error),
         }
     }
 
-    /// Something has happened to the connection. `ends`: its end has been announced, and will not be again.
-    pub fn go_on(&mut self, request: &[u8], ends: bool, piece: &mut [u8]) -> Step {
+    /// Handles a readiness event. `closing` is whether the event announced the peer's close, which is announced once.
+    pub fn on_event(&mut self, request: &[u8], closing: bool, buffer: &mut [u8]) -> Step {
         if self.due.is_some()
             && let Err(error) = self.send(request)
         {
             return self.fail(&error);
         }
-        self.read(ends, piece)
+        self.read(closing, buffer)
     }
 
     fn send(&mut self, request: &[u8]) -> io::Result<()> {
@@ -106,46 +106,46 @@ impl Client {
         Ok(())
     }
 
-    fn read(&mut self, ends: bool, piece: &mut [u8]) -> Step {
+    fn read(&mut self, closing: bool, buffer: &mut [u8]) -> Step {
         loop {
-            let Some(stream) = &mut self.stream else { return Step::Waits };
-            let n = match stream.read(piece) {
+            let Some(stream) = &mut self.stream else { return Step::Pending };
+            let n = match stream.read(buffer) {
                 Ok(0) => return self.ended(),
                 Ok(n) => n,
                 Err(error) if error.kind() == ErrorKind::Interrupted => continue,
-                Err(error) if error.kind() == ErrorKind::WouldBlock => return Step::Waits,
+                Err(error) if error.kind() == ErrorKind::WouldBlock => return Step::Pending,
                 Err(error) => return self.fail(&error),
             };
-            match self.reply.take_in(&piece[..n]) {
-                Ok(true) => return self.whole(),
-                Ok(false) if n < piece.len() && !ends => return Step::Waits, // what comes later is announced
+            match self.reply.feed(&buffer[..n]) {
+                Ok(true) => return self.complete(),
+                Ok(false) if n < buffer.len() && !closing => return Step::Pending, // later data raises an event
                 Ok(false) => {}
-                Err(broken) => return self.give_up(broken.word()),
+                Err(broken) => return self.close(broken.kind()),
             }
         }
     }
 
-    fn whole(&mut self) -> Step {
-        if !(self.keep_alive && self.reply.keeps) {
+    fn complete(&mut self) -> Step {
+        if !(self.keep_alive && self.reply.keep_alive) {
             self.stream = None;
         }
         match self.due.take() {
-            Some(due) => Step::Whole { due, status: self.reply.status, body: self.reply.body },
-            None => self.give_up("unasked"),
+            Some(due) => Step::Complete { due, status: self.reply.status, body: self.reply.body },
+            None => self.close("unasked"),
         }
     }
 
-    /// The other side has said all.
+    /// Handles the peer's end of stream.
     fn ended(&mut self) -> Step {
         match self.reply.end() {
-            Ok(true) => self.whole(),
-            Ok(false) => self.give_up("closed"),
-            Err(broken) => self.give_up(broken.word()),
+            Ok(true) => self.complete(),
+            Ok(false) => self.close("closed"),
+            Err(broken) => self.close(broken.kind()),
         }
     }
 
     fn fail(&mut self, error: &io::Error) -> Step {
-        self.give_up(match error.kind() {
+        self.close(match error.kind() {
             ErrorKind::ConnectionRefused => "refused",
             ErrorKind::ConnectionReset | ErrorKind::BrokenPipe => "reset",
             ErrorKind::TimedOut => "timeout",
@@ -154,9 +154,9 @@ impl Client {
         })
     }
 
-    fn give_up(&mut self, word: &'static str) -> Step {
+    fn close(&mut self, kind: &'static str) -> Step {
         self.stream = None;
-        // A connection that ends while nothing is asked is no failure.
-        self.due.take().map_or(Step::Waits, |due| Step::Failed { due, word })
+        // A connection that closes between requests is not a failure.
+        self.due.take().map_or(Step::Pending, |due| Step::Failed { due, kind })
     }
 }
