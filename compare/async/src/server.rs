@@ -46,7 +46,7 @@ pub async fn serve(
     // The tasks that shared it have ended.
     let Some(graceful) = Arc::into_inner(graceful) else { return };
     if tokio::time::timeout(GRACE, graceful.shutdown()).await.is_err() {
-        tracing::warn!("requests that were not finished in {GRACE:?} are cut");
+        tracing::warn!("requests not finished within {GRACE:?} are aborted");
     }
 }
 
