@@ -1,4 +1,4 @@
-//! Clients connected besides the measured load: idle ones and slow ones.
+//! Clients connected in addition to the measured load: idle ones and slow ones.
 
 use crate::cell::Background;
 use anyhow::{Context, Result};

@@ -28,7 +28,7 @@ pub struct Cell {
     pub queue: Option<usize>,
     /// Whether turnwheel's health checks and ejection are on, as by default.
     pub health: bool,
-    /// Clients connected besides the load.
+    /// Clients connected in addition to the load.
     pub background: Background,
     /// What happens to a backend during the window.
     pub event: Event,
@@ -58,7 +58,7 @@ pub enum Delay {
     Bimodal(Duration, Duration),
 }
 
-/// Clients connected besides the load.
+/// Clients connected in addition to the load.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Background {
     /// None.

@@ -55,7 +55,7 @@ impl LoadConnection {
     ///
     /// # Errors
     /// Returns an error if the connection fails or times out.
-    pub fn open_now(&mut self, poll: &Poll, token: Token) -> Result<()> {
+    pub fn connect(&mut self, poll: &Poll, token: Token) -> Result<()> {
         let stream = std::net::TcpStream::connect_timeout(&self.target, CONNECT_TIMEOUT)?;
         stream.set_nonblocking(true)?;
         self.keep(TcpStream::from_std(stream), poll, token)?;
@@ -70,7 +70,7 @@ impl LoadConnection {
     }
 
     /// Sends the next request, over a new connection if none is open.
-    pub fn ask(&mut self, due: Instant, request: &[u8], poll: &Poll, token: Token) -> Step {
+    pub fn send_request(&mut self, due: Instant, request: &[u8], poll: &Poll, token: Token) -> Step {
         self.due = Some(due);
         self.sent = 0;
         self.reply = ReplyParser::default();

@@ -56,7 +56,7 @@ pub struct LoadSettings {
 pub type TimedAction<'a> = (Duration, Box<dyn FnOnce() + 'a>);
 
 struct Generator<'a> {
-    setup: &'a LoadSettings,
+    settings: &'a LoadSettings,
     request: Vec<u8>,
     poll: Poll,
     connections: Vec<LoadConnection>,
@@ -82,16 +82,16 @@ struct Clock {
 ///
 /// # Errors
 /// Returns an error if a connection cannot be opened.
-pub fn run(setup: &LoadSettings, actions: Vec<TimedAction<'_>>) -> Result<Load> {
+pub fn run(settings: &LoadSettings, actions: Vec<TimedAction<'_>>) -> Result<Load> {
     let poll = Poll::new()?;
-    let connections = open(setup, &poll)?;
+    let connections = open(settings, &poll)?;
     let began = Instant::now();
-    let window = began + setup.warm_up;
+    let window = began + settings.warm_up;
     let mut generator = Generator {
-        setup,
-        request: request(setup.keep_alive),
+        settings,
+        request: request(settings.keep_alive),
         poll,
-        stats: LoadStats::new(setup.connections, window, window + setup.window),
+        stats: LoadStats::new(settings.connections, window, window + settings.window),
         due: VecDeque::new(),
         waiting: VecDeque::new(),
         free: VecDeque::new(),
@@ -100,8 +100,8 @@ pub fn run(setup: &LoadSettings, actions: Vec<TimedAction<'_>>) -> Result<Load> 
     };
     generator.begin(began)?;
     generator.work(began, actions.into())?;
-    let unanswered = generator.setup.connections - generator.free.len() + generator.waiting.len();
-    Ok(generator.stats.finish(setup.window, setup.rate.map(|_| unanswered as u64)))
+    let unanswered = generator.settings.connections - generator.free.len() + generator.waiting.len();
+    Ok(generator.stats.finish(settings.window, settings.rate.map(|_| unanswered as u64)))
 }
 
 fn request(keep_alive: bool) -> Vec<u8> {
@@ -110,15 +110,17 @@ fn request(keep_alive: bool) -> Vec<u8> {
 }
 
 /// Opens all connections one by one, because a burst would measure the listener's backlog.
-fn open(setup: &LoadSettings, poll: &Poll) -> Result<Vec<LoadConnection>> {
-    let mut connections = Vec::with_capacity(setup.connections);
-    for slot in 0..setup.connections {
-        let target = setup.targets[slot % setup.targets.len()];
-        let mut client = LoadConnection::new(target, setup.keep_alive);
-        if setup.keep_alive {
-            client.open_now(poll, Token(slot)).with_context(|| format!("connection {slot} to {target}"))?;
+fn open(settings: &LoadSettings, poll: &Poll) -> Result<Vec<LoadConnection>> {
+    let mut connections = Vec::with_capacity(settings.connections);
+    for slot in 0..settings.connections {
+        let target = settings.targets[slot % settings.targets.len()];
+        let mut connection = LoadConnection::new(target, settings.keep_alive);
+        if settings.keep_alive {
+            connection
+                .connect(poll, Token(slot))
+                .with_context(|| format!("connection {slot} to {target}"))?;
         }
-        connections.push(client);
+        connections.push(connection);
     }
     Ok(connections)
 }
@@ -126,25 +128,25 @@ fn open(setup: &LoadSettings, poll: &Poll) -> Result<Vec<LoadConnection>> {
 impl Generator<'_> {
     /// Schedules the first requests.
     fn begin(&mut self, began: Instant) -> Result<()> {
-        let slots = 0..self.setup.connections;
-        let Some(rate) = self.setup.rate else {
-            let gap = self.setup.spread.div_f64(slots.len().max(1) as f64);
+        let slots = 0..self.settings.connections;
+        let Some(rate) = self.settings.rate else {
+            let gap = self.settings.spread.div_f64(slots.len().max(1) as f64);
             self.due = slots.map(|slot| (began + gap.mul_f64(slot as f64), slot)).collect();
             return Ok(());
         };
         self.free = slots.collect();
         let timer = TimerFd::new(ClockId::CLOCK_MONOTONIC, TimerFlags::TFD_NONBLOCK)?;
         let fd = timer.as_fd().as_raw_fd();
-        let token = Token(self.setup.connections);
+        let token = Token(self.settings.connections);
         self.poll.registry().register(&mut SourceFd(&fd), token, Interest::READABLE)?;
         self.clock =
-            Some(Clock { rate, random: fastrand::Rng::with_seed(self.setup.seed), next: began, timer });
+            Some(Clock { rate, random: fastrand::Rng::with_seed(self.settings.seed), next: began, timer });
         Ok(())
     }
 
     fn work(&mut self, began: Instant, mut actions: VecDeque<TimedAction<'_>>) -> Result<()> {
         let (mut events, mut buffer) = (Events::with_capacity(1024), vec![0; READ_SIZE]);
-        let end = began + self.setup.warm_up + self.setup.window;
+        let end = began + self.settings.warm_up + self.settings.window;
         loop {
             let now = Instant::now();
             while actions.front().is_some_and(|(time, _)| began + *time <= now) {
@@ -186,7 +188,7 @@ impl Generator<'_> {
         while !self.waiting.is_empty() {
             let Some(slot) = self.free.pop_front() else { break };
             if let Some(due) = self.waiting.pop_front() {
-                self.ask(slot, due);
+                self.send(slot, due);
             }
         }
         Ok(())
@@ -195,13 +197,13 @@ impl Generator<'_> {
     /// Marks a connection as free: a closed loop sends its next request at once.
     fn release(&mut self, slot: usize, now: Instant) {
         match self.clock {
-            None => self.ask(slot, now),
+            None => self.send(slot, now),
             Some(_) => self.free.push_back(slot),
         }
     }
 
-    fn ask(&mut self, slot: usize, due: Instant) {
-        let step = self.connections[slot].ask(due, &self.request, &self.poll, Token(slot));
+    fn send(&mut self, slot: usize, due: Instant) {
+        let step = self.connections[slot].send_request(due, &self.request, &self.poll, Token(slot));
         self.apply(slot, step);
     }
 
@@ -269,7 +271,7 @@ mod tests {
         address
     }
 
-    fn setup(target: SocketAddr, rate: Option<f64>) -> LoadSettings {
+    fn settings(target: SocketAddr, rate: Option<f64>) -> LoadSettings {
         LoadSettings {
             targets: vec![target],
             connections: 1,
@@ -285,12 +287,12 @@ mod tests {
     #[test]
     fn an_open_loop_counts_a_pause_in_the_latency_of_every_request_due_meanwhile() {
         let pause = 400 * MS;
-        let open = run(&setup(pauses_once(pause), Some(200.0)), Vec::new()).unwrap();
+        let open = run(&settings(pauses_once(pause), Some(200.0)), Vec::new()).unwrap();
         let offered = open.offered.unwrap();
         assert!((150.0..250.0).contains(&offered), "{offered}");
         // Two in five requests fall into the pause, and wait for 200 ms on average.
         assert!(open.latency.p90 > 200_000.0, "{:?}", open.latency);
-        let closed = run(&setup(pauses_once(pause), None), Vec::new()).unwrap();
+        let closed = run(&settings(pauses_once(pause), None), Vec::new()).unwrap();
         assert!(closed.latency.p99 < closed.latency.max, "one request of many: {:?}", closed.latency);
         assert!(closed.latency.max >= 390_000.0, "{:?}", closed.latency);
     }
@@ -303,7 +305,7 @@ mod tests {
             let seen = &seen;
             (ms * MS, Box::new(move || seen.borrow_mut().push((ms, began.elapsed()))))
         };
-        run(&setup(address, None), vec![moment(0), moment(300), moment(1000)]).unwrap();
+        run(&settings(address, None), vec![moment(0), moment(300), moment(1000)]).unwrap();
         let seen = seen.into_inner();
         assert_eq!(seen.iter().map(|(ms, _)| *ms).collect::<Vec<_>>(), [0, 300, 1000]);
         assert!(seen.iter().all(|(ms, at)| *at >= *ms * MS), "{seen:?}");
@@ -318,7 +320,7 @@ mod tests {
                 let _ = stream.read(&mut [0; 1024]);
             }
         });
-        let load = run(&setup(address, None), Vec::new()).unwrap();
+        let load = run(&settings(address, None), Vec::new()).unwrap();
         assert_eq!((load.good, load.nothing), (0, 1));
         assert!(load.errors["closed"] > 2, "{:?}", load.errors);
     }

@@ -1,8 +1,8 @@
 //! A line plot: a figure against the varied quantity, with whiskers over the range and labels at the line ends.
 
-use super::Series;
 use super::style::{Canvas, DrawResult, GRID, INK, SIZE, colour, letters, marker};
 use crate::numbers::tick;
+use crate::summary::Spread;
 use crate::variant::Variant;
 use plotters::coord::ranged1d::{DefaultFormatting, KeyPointHint, Ranged};
 use plotters::element::DashedPathElement;
@@ -15,6 +15,9 @@ const LINE_HEIGHT: i32 = 22;
 
 /// Width reserved for these labels in pixels.
 const NAMES_WIDTH: u32 = 150;
+
+/// A variant and its points, ordered by x.
+pub type Series = (Variant, Vec<(f64, Spread)>);
 
 /// A line plot.
 pub struct LinePlot {

@@ -11,13 +11,10 @@ use crate::prediction::Figure;
 use crate::summary::Spread;
 use crate::variant::Variant;
 use anyhow::{Result, anyhow};
-use lines::{Axis, LinePlot, Scale};
+use lines::{Axis, LinePlot, Scale, Series};
 
 /// Names of all plots.
 pub const NAMES: [&str; 5] = ["throughput", "p99", "memory", "latency", "cost"];
-
-/// A variant and its points, ordered by x.
-type Series = (Variant, Vec<(f64, Spread)>);
 
 /// Draws the plots for which the run has figures.
 ///
