@@ -45,16 +45,16 @@ test-heavy: ## Tests that need minutes or move gigabytes
 	cargo test --locked --release --test it -- --ignored --test-threads=1
 	TURNWHEEL_TEST_EDGE=tiny-http cargo test --locked --release --test it -- --ignored --test-threads=1 $(of_the_parked_edge)
 
-compare: build-compare ## Measure threads beside async, and write a report; ARGS=--quick takes three minutes
+compare: build-compare ## Measure turnwheel and other balancers and write a report; ARGS=--quick takes three minutes
 	$(harness) run $(ARGS)
 
-lesson: build-compare ## One of the exercises in docs/lessons.md: LESSON=pool-size, head-of-line, idle, full-queue, freeze
+lesson: build-compare ## Run an exercise of docs/lessons.md: LESSON=pool-size, head-of-line, idle, full-queue, freeze
 	$(harness) lesson $(or $(LESSON),pool-size)
 
 build-compare: build
 	cd compare && cargo build --locked --release
 
-test-compare: build-compare ## Format, lints and tests of what is compared, and that every balancer does what it must
+test-compare: build-compare ## Format, lints and tests of compare/, and a smoke test of every balancer
 	cd compare && cargo fmt --check && cargo clippy --locked --all-targets -- -D warnings && cargo test --locked
 	$(harness) smoke
 	cd compare && cargo test --locked -p turnwheel-compare -- --ignored

@@ -1,27 +1,27 @@
-//! The command line: the part of turnwheel's that the I/O layer has to do with, under the same names.
+//! The command line: the flags of turnwheel that concern the I/O layer, under the same names.
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use std::net::SocketAddr;
 use std::time::Duration;
 use turnwheel::backend::BackendUrl;
 
-/// turnwheel's decisions on tokio and hyper: what turnwheel is measured against.
+/// turnwheel's decisions on tokio and hyper, for comparison with turnwheel.
 #[derive(Debug, Parser)]
 #[command(version, about, max_term_width = 100)]
 pub struct Cli {
-    /// What to do.
+    /// The subcommand.
     #[command(subcommand)]
     pub command: Command,
 }
 
-/// The commands.
+/// The subcommands.
 #[derive(Debug, Subcommand)]
 pub enum Command {
     /// Balance over backends that run elsewhere
     Serve(Serve),
 }
 
-/// What can be set.
+/// Arguments of `serve`.
 #[derive(Args, Clone, Debug)]
 pub struct Serve {
     /// Address to listen on; repeatable, port 0 lets the system choose
@@ -32,23 +32,23 @@ pub struct Serve {
     #[arg(long = "backend", value_name = "URL", required = true)]
     pub backends: Vec<BackendUrl>,
 
-    /// Which of tokio's schedulers runs it
+    /// tokio scheduler
     #[arg(long, default_value = "multi-thread")]
     pub runtime: Runtime,
 
-    /// Threads of the multi-thread runtime [default: one for each processor]
+    /// Threads of the multi-thread runtime [default: one per processor]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
     pub threads: Option<u16>,
 
-    /// Time for one connection attempt to a backend
+    /// Timeout for one connection attempt to a backend
     #[arg(long, value_name = "TIME", value_parser = humantime::parse_duration, default_value = "2s")]
     pub connect_timeout: Duration,
 
-    /// Time for a backend to send the whole head of its reply
+    /// Timeout for the whole head of a backend's reply
     #[arg(long, value_name = "TIME", value_parser = humantime::parse_duration, default_value = "30s")]
     pub reply_head_timeout: Duration,
 
-    /// Further backends that are tried when one fails
+    /// Further backends to try when one fails
     #[arg(long, value_name = "N", default_value_t = 2)]
     pub retries: u32,
 }
@@ -56,8 +56,8 @@ pub struct Serve {
 /// tokio's schedulers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum Runtime {
-    /// A thread for each processor, and tasks move between them
+    /// One thread per processor, with work stealing
     MultiThread,
-    /// Everything on one thread
+    /// A single thread
     CurrentThread,
 }

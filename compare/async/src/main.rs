@@ -1,15 +1,15 @@
-//! turnwheel's decisions on tokio and hyper: the async balancer that turnwheel is measured against.
+//! An async balancer on tokio and hyper, for comparison with turnwheel.
 //!
-//! Whose turn it is, what is passed on, what is refused and what is tried again: all that is turnwheel's
-//! own code, used as a library. Only the I/O layer differs.
+//! The selection of a backend, the rewriting of headers, refusals and retries are turnwheel's own code, used as a
+//! library. Only the I/O layer differs.
 
+mod backend_connection;
 mod cli;
-mod link;
 mod proxy;
-mod reply;
+mod reply_body;
+mod request_body;
 mod server;
 mod socket;
-mod upload;
 mod upstream;
 
 use anyhow::{Context, Result};
@@ -25,7 +25,7 @@ use tracing_subscriber::prelude::*;
 use turnwheel::cluster::names::{self, System};
 use turnwheel::{edge, forward};
 
-/// What a shell calls "ended by SIGINT".
+/// Exit code by which shells report SIGINT.
 const INTERRUPTED: i32 = 130;
 
 fn main() -> ExitCode {
@@ -74,23 +74,23 @@ async fn serve(settings: Serve) -> Result<()> {
     for address in settings.listen {
         let listener = socket::listen(address, edge.client_write_timeout)
             .with_context(|| format!("cannot listen on {address}"))?;
-        say(format_args!("Load balancer is listening on {}", listener.local_addr()?));
+        print_line(format_args!("Load balancer is listening on {}", listener.local_addr()?));
         listeners.push(listener);
     }
     server::serve(listeners, Proxy::new(backends, forward, edge), edge.idle_timeout, stop).await;
     Ok(())
 }
 
-/// A line on standard output. If nobody reads it (a closed pipe), the work goes on.
-fn say(line: std::fmt::Arguments<'_>) {
+/// Prints a line to standard output. A closed pipe is ignored, because it must not stop the server.
+fn print_line(line: std::fmt::Arguments<'_>) {
     let mut out = std::io::stdout().lock();
     let _ = writeln!(out, "{line}").and_then(|()| out.flush());
 }
 
-/// Ready with the first SIGINT or SIGTERM. A second one leaves at once.
+/// Returns a future that completes with the first SIGINT or SIGTERM. A second signal exits the process at once.
 fn stop_signal() -> Result<impl Future<Output = ()>> {
-    let mut interrupt = signal(SignalKind::interrupt()).context("cannot listen for signals")?;
-    let mut terminate = signal(SignalKind::terminate()).context("cannot listen for signals")?;
+    let mut interrupt = signal(SignalKind::interrupt()).context("cannot install the signal handler")?;
+    let mut terminate = signal(SignalKind::terminate()).context("cannot install the signal handler")?;
     let mut next = async move || {
         tokio::select! {
             _ = interrupt.recv() => {}
@@ -106,7 +106,7 @@ fn stop_signal() -> Result<impl Future<Output = ()>> {
     })
 }
 
-/// One line for each event on standard error; `RUST_LOG` chooses which (`info` otherwise).
+/// Logs one line per event to standard error, filtered by `RUST_LOG` (default `info`).
 fn log_to_stderr() {
     let wanted = std::env::var("RUST_LOG").unwrap_or_default();
     let filter: Targets = wanted

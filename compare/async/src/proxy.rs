@@ -1,7 +1,7 @@
-//! One request: check, choose, forward, relay. The decisions are turnwheel's own functions.
+//! One request: check, select, forward, relay. The decisions are turnwheel's own functions.
 
-use crate::reply::{self, Reply};
-use crate::upload::Upload;
+use crate::reply_body::{self, ReplyBody};
+use crate::request_body::RequestBody;
 use crate::upstream::Upstream;
 use http::header::{self, HeaderValue};
 use http::uri::PathAndQuery;
@@ -12,32 +12,32 @@ use std::error::Error;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use turnwheel::backend::BackendAddress;
+use turnwheel::balance::rotation::{Rotation, SecondChoice};
 use turnwheel::edge;
 use turnwheel::edge::request_head::{self, Body, RawHead};
 use turnwheel::error::Refusal;
+use turnwheel::forward::headers::{self, Origin};
 use turnwheel::forward::retry::{self, Failure, Next};
 use turnwheel::forward::{Failed, ForwardOptions};
-use turnwheel::forward::headers::{self, Origin};
-use turnwheel::balance::rotation::{Rotation, SecondChoice};
 
-/// What all requests share.
+/// State shared by all requests.
 pub struct Proxy {
-    wheels: Wheels,
+    rotations: Rotations,
     upstreams: Vec<Arc<Upstream>>,
     forward: ForwardOptions,
     edge: edge::EdgeOptions,
 }
 
-/// Whose turn it is: turnwheel's own two wheels.
+/// turnwheel's rotations for the first and the further attempts.
 #[derive(Default)]
-struct Wheels {
+struct Rotations {
     first: Rotation,
     second: SecondChoice,
 }
 
-impl Wheels {
-    /// The order in which one request tries so many backends, each once at the most.
-    fn tour(&self, count: usize) -> impl Iterator<Item = usize> {
+impl Rotations {
+    /// Returns the order in which a request tries `count` backends, each at most once.
+    fn attempts(&self, count: usize) -> impl Iterator<Item = usize> {
         let mut left: Vec<usize> = (0..count).collect();
         std::iter::from_fn(move || match left.len() {
             0 => None,
@@ -47,50 +47,50 @@ impl Wheels {
     }
 }
 
-/// One request on its way.
+/// A request being forwarded.
 struct Exchange {
     head: request::Parts,
     body: Body,
-    /// The client's body; nothing once somebody has begun to read it, or if there is none.
+    /// The client's body; `None` if there is none or once reading has started.
     incoming: Option<Incoming>,
     peer: SocketAddr,
 }
 
-/// A try that failed.
-struct Lost {
+/// A failed attempt.
+struct AttemptError {
     failed: Failed,
-    /// Not a byte of it has been sent, and it is whole again.
+    /// Whether no byte was sent and the request is complete again.
     unsent: bool,
 }
 
-impl Lost {
+impl AttemptError {
     fn new(failure: Failure, refusal: Refusal, cause: String) -> Self {
-        Lost { failed: Failed { failure, refusal, cause }, unsent: false }
+        AttemptError { failed: Failed { failure, refusal, cause }, unsent: false }
     }
 }
 
 impl Proxy {
-    /// Round robin over these backends.
+    /// Returns a proxy that balances over these backends round robin.
     pub fn new(backends: Vec<BackendAddress>, forward: ForwardOptions, edge: edge::EdgeOptions) -> Self {
         let upstreams = backends.into_iter().map(|place| Arc::new(Upstream::new(place, forward))).collect();
-        Proxy { wheels: Wheels::default(), upstreams, forward, edge }
+        Proxy { rotations: Rotations::default(), upstreams, forward, edge }
     }
 
-    /// Closes connections to backends that have not been used for too long.
-    pub fn close_old(&self) {
-        self.upstreams.iter().for_each(|upstream| upstream.close_old());
+    /// Closes connections to backends that have been idle for too long.
+    pub fn close_expired(&self) {
+        self.upstreams.iter().for_each(|upstream| upstream.close_expired());
     }
 
     /// Answers one request.
-    pub async fn answer(&self, request: Request<Incoming>, peer: SocketAddr) -> Response<Reply> {
+    pub async fn answer(&self, request: Request<Incoming>, peer: SocketAddr) -> Response<ReplyBody> {
         let outcome = match self.admit(request, peer) {
             Ok(mut exchange) => self.forward(&mut exchange).await,
             Err(refusal) => Err(refusal),
         };
-        outcome.unwrap_or_else(reply::refuse)
+        outcome.unwrap_or_else(reply_body::refuse)
     }
 
-    /// Is this a request, in one way only? The same check that turnwheel's edges make.
+    /// Checks a request as turnwheel's edges do, so that an ambiguous one is refused.
     fn admit(&self, request: Request<Incoming>, peer: SocketAddr) -> Result<Exchange, Refusal> {
         let (parts, incoming) = request.into_parts();
         let whole;
@@ -112,10 +112,10 @@ impl Proxy {
         Ok(Exchange { head, body, incoming, peer })
     }
 
-    /// Tries backends until one has begun a reply.
-    async fn forward(&self, exchange: &mut Exchange) -> Result<Response<Reply>, Refusal> {
+    /// Tries backends until one starts a reply.
+    async fn forward(&self, exchange: &mut Exchange) -> Result<Response<ReplyBody>, Refusal> {
         let mut refusal = Refusal::NoBackend;
-        for index in self.wheels.tour(self.upstreams.len()).take(1 + self.forward.retries as usize) {
+        for index in self.rotations.attempts(self.upstreams.len()).take(1 + self.forward.retries as usize) {
             match self.try_backend(&self.upstreams[index], exchange).await {
                 Ok(reply) => return Ok(reply),
                 Err((failed, next)) => {
@@ -129,76 +129,79 @@ impl Proxy {
         Err(refusal)
     }
 
-    /// One backend, and a second time over a new connection if the first was stale.
+    /// Tries one backend, and again over a new connection if the pooled one was stale.
     async fn try_backend(
         &self,
         upstream: &Arc<Upstream>,
         exchange: &mut Exchange,
-    ) -> Result<Response<Reply>, (Failed, Next)> {
+    ) -> Result<Response<ReplyBody>, (Failed, Next)> {
         loop {
-            let lost = match self.send(upstream, exchange).await {
+            let error = match self.send(upstream, exchange).await {
                 Ok(reply) => {
                     upstream.report(None);
                     return Ok(reply);
                 }
-                Err(lost) => lost,
+                Err(error) => error,
             };
             let request = retry::Request {
-                // What has not been sent can be sent, whatever it is.
-                idempotent: lost.unsent || retry::is_idempotent(&exchange.head.method),
+                // A request that was not sent can be sent again whatever its method.
+                idempotent: error.unsent || retry::is_idempotent(&exchange.head.method),
                 body_untouched: exchange.body.is_empty() || exchange.incoming.is_some(),
             };
-            let next = retry::next(lost.failed.failure, request);
-            // A stale connection leaves the pool by failing, so this comes to an end.
+            let next = retry::next(error.failed.failure, request);
+            // Terminates, because a stale connection leaves the pool when it fails.
             if next != Next::Redial {
-                if !lost.failed.failure.client {
-                    upstream.report(Some(&lost.failed.cause));
+                if !error.failed.failure.client {
+                    upstream.report(Some(&error.failed.cause));
                 }
-                return Err((lost.failed, next));
+                return Err((error.failed, next));
             }
         }
     }
 
     /// Sends the request and waits for the reply's head.
-    async fn send(&self, upstream: &Arc<Upstream>, exchange: &mut Exchange) -> Result<Response<Reply>, Lost> {
+    async fn send(
+        &self,
+        upstream: &Arc<Upstream>,
+        exchange: &mut Exchange,
+    ) -> Result<Response<ReplyBody>, AttemptError> {
         let pooled = upstream.take();
         let fresh = pooled.is_none();
         let failure = Failure { connected: true, fresh, received: false, timed_out: false, client: false };
-        let mut link = match pooled {
-            Some(link) => link,
+        let mut connection = match pooled {
+            Some(connection) => connection,
             None => upstream.connect().await.map_err(|error| {
                 let failure = Failure { connected: false, ..failure };
-                Lost::new(failure, Refusal::BadGateway, error.to_string())
+                AttemptError::new(failure, Refusal::BadGateway, error.to_string())
             })?,
         };
         let request = self.request(exchange, upstream);
-        match link.call(request, self.forward.reply_head_timeout).await {
-            Some(Ok(reply)) => {
-                reply::relay(reply, link, upstream, self.forward.upstream_timeout).map_err(|cause| {
+        match connection.call(request, self.forward.reply_head_timeout).await {
+            Some(Ok(reply)) => reply_body::relay(reply, connection, upstream, self.forward.upstream_timeout)
+                .map_err(|cause| {
                     let failure = Failure { received: true, ..failure };
-                    Lost::new(failure, Refusal::BadGateway, cause.into())
-                })
-            }
-            Some(Err(error)) => Err(lost(error, failure, exchange)),
+                    AttemptError::new(failure, Refusal::BadGateway, cause.into())
+                }),
+            Some(Err(error)) => Err(map_error(error, failure, exchange)),
             None => {
                 let failure = Failure { timed_out: true, ..failure };
-                Err(Lost::new(failure, Refusal::BackendTooSlow, "it took too long to reply".into()))
+                Err(AttemptError::new(failure, Refusal::BackendTooSlow, "the reply timed out".into()))
             }
         }
     }
 
-    /// The request as the backend gets it.
-    fn request(&self, exchange: &mut Exchange, upstream: &Upstream) -> Request<Upload> {
+    /// Returns the request for the backend.
+    fn request(&self, exchange: &mut Exchange, upstream: &Upstream) -> Request<RequestBody> {
         let Exchange { head, body, incoming, peer } = exchange;
         let upload = match incoming.take() {
-            Some(body) => Upload::stream(body, self.edge.limits.body, self.edge.client_body_timeout),
-            None => Upload::Nothing,
+            Some(body) => RequestBody::stream(body, self.edge.limits.body, self.edge.client_body_timeout),
+            None => RequestBody::Empty,
         };
         let origin = Origin { peer: peer.ip(), version: head.version, trusted: &[] };
         let mut request = Request::new(upload);
         let mut headers = headers::to_backend(&head.method, &head.headers, *body, origin);
         if *body == Body::Chunked {
-            // hyper sends no body with a GET unless it is told how.
+            // Without it hyper sends no body with a GET.
             headers.insert(header::TRANSFER_ENCODING, HeaderValue::from_static("chunked"));
         }
         if !headers.contains_key(header::HOST)
@@ -215,19 +218,23 @@ impl Proxy {
     }
 }
 
-/// Why hyper has given up on a request, in turnwheel's terms. What has not been sent goes back to the exchange.
-fn lost(mut error: TrySendError<Request<Upload>>, failure: Failure, exchange: &mut Exchange) -> Lost {
+/// Maps hyper's error to turnwheel's terms, and returns an unsent body to the exchange.
+fn map_error(
+    mut error: TrySendError<Request<RequestBody>>,
+    failure: Failure,
+    exchange: &mut Exchange,
+) -> AttemptError {
     let unsent = error.take_message();
     let error = error.into_error();
-    // The error of an upload's own is what the client did wrong.
+    // An error of the request body is the client's fault.
     let client = error.source().and_then(|cause| cause.downcast_ref().copied());
-    // hyper does not say whether a head that broke off had begun: that much is tried again here, and not by
-    // turnwheel. Only what may be done twice is.
+    // hyper does not report whether a truncated head had started, so such a request is retried here, unlike in
+    // turnwheel, if it is idempotent.
     let failure = Failure { client: client.is_some(), received: error.is_parse(), ..failure };
-    let mut lost = Lost::new(failure, client.unwrap_or(Refusal::BadGateway), error.to_string());
+    let mut attempt = AttemptError::new(failure, client.unwrap_or(Refusal::BadGateway), error.to_string());
     if let Some(request) = unsent {
         exchange.incoming = request.into_body().into_incoming();
-        lost.unsent = true;
+        attempt.unsent = true;
     }
-    lost
+    attempt
 }

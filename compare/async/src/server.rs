@@ -1,4 +1,4 @@
-//! Accepting connections, serving them, and ending in order.
+//! Accepts connections, serves them, and shuts down gracefully.
 
 use crate::proxy::Proxy;
 use http::Request;
@@ -14,16 +14,16 @@ use std::time::Duration;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinHandle;
 
-/// How long accepting rests when it fails: most likely there are no descriptors left.
-const BREATH: Duration = Duration::from_millis(50);
+/// Delay after a failed `accept`, which most likely means that no descriptors are left.
+const ACCEPT_RETRY_DELAY: Duration = Duration::from_millis(50);
 
-/// How often old connections to backends are looked for.
-const TIDY: Duration = Duration::from_secs(1);
+/// Interval at which expired connections to backends are closed.
+const CLOSE_INTERVAL: Duration = Duration::from_secs(1);
 
-/// How long requests may take to finish after the signal to stop, as turnwheel's.
+/// Time for requests to finish after the stop signal, as in turnwheel.
 const GRACE: Duration = Duration::from_secs(10);
 
-/// Serves until `stop` is ready, and then what is under way.
+/// Serves until `stop` completes, then finishes the current requests.
 pub async fn serve(
     listeners: Vec<TcpListener>,
     proxy: Proxy,
@@ -32,21 +32,21 @@ pub async fn serve(
 ) {
     let proxy = Arc::new(proxy);
     let graceful = Arc::new(GracefulShutdown::new());
-    // Tasks of the runtime's own threads: the thread that waits here is none of them.
+    // Spawned, so that they run on the runtime's worker threads and not on the thread that waits here.
     let mut tasks: Vec<JoinHandle<()>> = listeners
         .into_iter()
         .map(|listener| tokio::spawn(accept(listener, Arc::clone(&proxy), idle, Arc::clone(&graceful))))
         .collect();
-    tasks.push(tokio::spawn(tidy(Arc::clone(&proxy))));
+    tasks.push(tokio::spawn(close_expired(Arc::clone(&proxy))));
     stop.await;
     tasks.iter().for_each(JoinHandle::abort);
     for task in tasks {
-        let _ = task.await; // an abort is no news
+        let _ = task.await; // it was aborted
     }
-    // The tasks that shared it are gone.
+    // The tasks that shared it have ended.
     let Some(graceful) = Arc::into_inner(graceful) else { return };
     if tokio::time::timeout(GRACE, graceful.shutdown()).await.is_err() {
-        tracing::warn!("requests that were not finished in {GRACE:?} are cut");
+        tracing::warn!("requests not finished within {GRACE:?} are aborted");
     }
 }
 
@@ -56,8 +56,8 @@ async fn accept(listener: TcpListener, proxy: Arc<Proxy>, idle: Duration, gracef
         match listener.accept().await {
             Ok((stream, peer)) => connection(&server, stream, peer, Arc::clone(&proxy), graceful.watcher()),
             Err(error) => {
-                tracing::warn!("a connection was not accepted: {error}");
-                tokio::time::sleep(BREATH).await;
+                tracing::warn!("cannot accept a connection: {error}");
+                tokio::time::sleep(ACCEPT_RETRY_DELAY).await;
             }
         }
     }
@@ -67,12 +67,12 @@ fn server(idle: Duration) -> http1::Builder {
     let mut server = http1::Builder::new();
     server
         .timer(TokioTimer::new())
-        // For the next request, its head included.
+        // Limits the wait for the next request, including its head.
         .header_read_timeout(idle)
-        // A client that has said all and closed its side still gets its reply, as with turnwheel.
+        // A client that has closed its sending side still receives its reply, as with turnwheel.
         .half_close(true)
-        // True would hold back a finished reply while requests that follow it are unread: good for a benchmark
-        // of pipelining, bad in front of backends that take their time.
+        // Enabled, it would delay a finished reply while pipelined requests are unread: good for benchmarks of
+        // pipelining, bad with slow backends.
         .pipeline_flush(false);
     server
 }
@@ -96,10 +96,10 @@ fn connection(
     });
 }
 
-async fn tidy(proxy: Arc<Proxy>) {
-    let mut clock = tokio::time::interval(TIDY);
+async fn close_expired(proxy: Arc<Proxy>) {
+    let mut interval = tokio::time::interval(CLOSE_INTERVAL);
     loop {
-        clock.tick().await;
-        proxy.close_old();
+        interval.tick().await;
+        proxy.close_expired();
     }
 }

@@ -1,4 +1,4 @@
-//! The listener's socket options: turnwheel's, but for the timeouts of blocking calls.
+//! The listener's socket options: turnwheel's, except for the timeouts of blocking calls.
 
 use socket2::{Domain, Protocol, Socket, Type};
 use std::io;
@@ -6,26 +6,26 @@ use std::net::SocketAddr;
 use std::time::Duration;
 use tokio::net::TcpListener;
 
-/// Connections that may wait to be accepted, as turnwheel's. The kernel caps it at its own limit.
+/// Length of the accept backlog, as in turnwheel. The kernel caps it.
 const BACKLOG: i32 = 4096;
 
-/// Opens a listener. Must be called within a runtime. `patience` is how long a client may take nothing of
-/// its reply.
+/// Opens a listener. Must be called within a runtime. `timeout` limits how long bytes of a reply may stay
+/// unacknowledged by a client.
 ///
 /// # Errors
-/// When the address cannot be bound.
-pub fn listen(address: SocketAddr, patience: Duration) -> io::Result<TcpListener> {
+/// Returns an error if the address cannot be bound.
+pub fn listen(address: SocketAddr, timeout: Duration) -> io::Result<TcpListener> {
     let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
     if address.is_ipv6() {
         socket.set_only_v6(true)?;
     }
     socket.set_reuse_address(true)?;
-    // Accepted connections inherit these on Linux: none of them costs a system call of its own.
+    // Accepted connections inherit these on Linux, which saves a system call for each.
     socket.set_tcp_nodelay(true)?;
     socket.set_keepalive(true)?;
-    // hyper has no timeout for writing. The kernel has one: for bytes that are not acknowledged, or that
-    // a full window keeps from being sent.
-    socket.set_tcp_user_timeout(Some(patience))?;
+    // hyper has no write timeout. The kernel's limits how long bytes stay unacknowledged, or unsent because of a
+    // full window.
+    socket.set_tcp_user_timeout(Some(timeout))?;
     socket.set_nonblocking(true)?;
     socket.bind(&address.into())?;
     socket.listen(BACKLOG)?;

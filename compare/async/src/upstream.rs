@@ -1,6 +1,6 @@
-//! The connections to one backend.
+//! A backend and its connection pool.
 
-use crate::link::Link;
+use crate::backend_connection::BackendConnection;
 use std::io;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -8,27 +8,27 @@ use std::time::Instant;
 use turnwheel::backend::BackendAddress;
 use turnwheel::forward::ForwardOptions;
 
-/// A backend, and the connections to it that nobody uses now.
+/// A backend and its idle connections.
 pub struct Upstream {
     place: BackendAddress,
     options: ForwardOptions,
     failing: AtomicBool,
-    /// The one used last is at the end, and taken first: those that are not needed grow old.
-    idle: Mutex<Vec<(Instant, Link)>>,
+    /// Most recently used last, and taken first, so that surplus connections expire.
+    idle: Mutex<Vec<(Instant, BackendConnection)>>,
 }
 
 impl Upstream {
-    /// No connection yet.
+    /// Returns a backend without connections.
     pub fn new(place: BackendAddress, options: ForwardOptions) -> Self {
         Upstream { place, options, failing: AtomicBool::new(false), idle: Mutex::default() }
     }
 
-    /// Host and port, as they stand in a URL.
+    /// Returns host and port, as in a URL.
     pub fn authority(&self) -> &str {
         self.place.authority.as_str()
     }
 
-    /// Notes how a try ended, and says so when the backend begins to fail and when it is back.
+    /// Records the outcome of an attempt, and logs when the backend starts to fail and when it recovers.
     pub fn report(&self, failure: Option<&str>) {
         let name = self.authority();
         if self.failing.swap(failure.is_some(), Relaxed) != failure.is_some() {
@@ -39,28 +39,28 @@ impl Upstream {
         }
     }
 
-    /// The connection that was used last, if it is not too old.
-    pub fn take(&self) -> Option<Link> {
-        let (since, link) = self.lock().pop()?;
-        (since.elapsed() < self.options.upstream_idle_timeout).then_some(link)
+    /// Takes the most recently used connection, or `None` if there is none or it has expired.
+    pub fn take(&self) -> Option<BackendConnection> {
+        let (since, connection) = self.lock().pop()?;
+        (since.elapsed() < self.options.upstream_idle_timeout).then_some(connection)
     }
 
-    /// Keeps a connection for the next request.
-    pub fn put(&self, link: Link) {
-        let entry = (Instant::now(), link);
+    /// Returns a connection to the pool.
+    pub fn put(&self, connection: BackendConnection) {
+        let entry = (Instant::now(), connection);
         self.lock().push(entry);
     }
 
-    /// Opens a connection: each address of the backend gets its time.
+    /// Opens a connection, trying each address of the backend with the full timeout.
     ///
     /// # Errors
-    /// The last address's.
-    pub async fn connect(&self) -> io::Result<Link> {
+    /// Returns the error of the last address.
+    pub async fn connect(&self) -> io::Result<BackendConnection> {
         let mut failure = io::ErrorKind::AddrNotAvailable.into();
         for address in &self.place.addresses {
-            let link = Link::open(*address, self.options.upstream_timeout);
-            match tokio::time::timeout(self.options.connect_timeout, link).await {
-                Ok(Ok(link)) => return Ok(link),
+            let connection = BackendConnection::open(*address, self.options.upstream_timeout);
+            match tokio::time::timeout(self.options.connect_timeout, connection).await {
+                Ok(Ok(connection)) => return Ok(connection),
                 Ok(Err(error)) => failure = error,
                 Err(_) => failure = io::ErrorKind::TimedOut.into(),
             }
@@ -68,17 +68,17 @@ impl Upstream {
         Err(failure)
     }
 
-    /// Closes the connections that have not been used for too long.
-    pub fn close_old(&self) {
+    /// Closes the connections that have been idle for too long.
+    pub fn close_expired(&self) {
         let mut idle = self.lock();
         let limit = self.options.upstream_idle_timeout;
         let old = idle.iter().take_while(|(since, _)| since.elapsed() >= limit).count();
         let closed: Vec<_> = idle.drain(..old).collect();
-        drop(idle); // closing is I/O, and the lock guards arithmetic
+        drop(idle); // closing is I/O and must not happen under the lock
         drop(closed);
     }
 
-    fn lock(&self) -> MutexGuard<'_, Vec<(Instant, Link)>> {
+    fn lock(&self) -> MutexGuard<'_, Vec<(Instant, BackendConnection)>> {
         self.idle.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -1,5 +1,5 @@
-//! What the balancers stand in front of: a server that does nothing but reply, from one thread, so that it is
-//! never what a measurement is bound by.
+//! The backend behind every balancer: a single-threaded server that only replies, so that it is never the
+//! bottleneck of a measurement.
 
 use crate::cell::Delay;
 use anyhow::{Context, Result};
@@ -15,42 +15,42 @@ use std::time::{Duration, Instant};
 
 const LISTENER: Token = Token(0);
 
-/// Bytes that are read at a time.
-const PIECE: usize = 64 << 10;
+/// Size of the read buffer in bytes.
+const READ_SIZE: usize = 64 << 10;
 
-/// What `/huge` replies with, whatever is set: more than sockets hold for a client that does not read.
+/// Body size of `/huge` in bytes: more than socket buffers hold for a client that does not read.
 const HUGE: usize = 16 << 20;
 
-/// How a backend replies.
+/// Arguments of `backend`.
 #[derive(clap::Args, Clone, Debug)]
-pub struct Options {
+pub struct BackendOptions {
     /// Address to listen on
     #[arg(long)]
     pub listen: SocketAddr,
-    /// Name that every reply carries in its X-Backend
+    /// Name that every reply carries in its X-Backend header
     #[arg(long)]
     pub name: String,
-    /// Bytes of a reply's body
+    /// Body size of a reply in bytes
     #[arg(long, default_value_t = 64)]
     pub body: usize,
-    /// Time before a reply: 10ms, or 1ms/100ms for the second once in twenty times
+    /// Delay before a reply: 10ms, or 1ms/100ms for 100 ms once in twenty times
     #[arg(long, default_value = "0ms")]
     pub delay: Delay,
 }
 
-/// One connection.
-struct Client {
+/// A connection from the balancer.
+struct Connection {
     stream: TcpStream,
     input: Vec<u8>,
-    /// What is being sent, and how much of it has been.
+    /// The reply being sent, and the number of bytes sent.
     output: Option<(Rc<[u8]>, usize)>,
-    /// A request is being thought about.
-    waits: bool,
+    /// Whether a reply is scheduled for later.
+    is_delayed: bool,
     closes: bool,
 }
 
-/// A whole request.
-struct Asked<'a> {
+/// A complete request.
+struct ParsedRequest<'a> {
     method: &'a str,
     path: &'a str,
     keep_alive: bool,
@@ -63,21 +63,21 @@ struct Backend {
     poll: Poll,
     name: String,
     delay: Delay,
-    usual: Rc<[u8]>,
-    without_body: Rc<[u8]>,
+    default_reply: Rc<[u8]>,
+    head_reply: Rc<[u8]>,
     huge: OnceCell<Rc<[u8]>>,
-    clients: HashMap<Token, Client>,
-    /// Replies that are due later.
+    connections: HashMap<Token, Connection>,
+    /// Times at which delayed replies are due.
     later: BinaryHeap<Reverse<(Instant, Token)>>,
-    thought_of: HashMap<Token, Rc<[u8]>>,
+    delayed: HashMap<Token, Rc<[u8]>>,
     next: usize,
 }
 
-/// Serves until its standard input ends: with whoever started it.
+/// Serves until standard input ends, which is when the parent process exits.
 ///
 /// # Errors
-/// When the address cannot be bound.
-pub fn run(options: &Options) -> Result<()> {
+/// Returns an error if the address cannot be bound.
+pub fn run(options: &BackendOptions) -> Result<()> {
     std::thread::spawn(|| {
         let _ = std::io::copy(&mut std::io::stdin(), &mut std::io::sink());
         std::process::exit(0);
@@ -89,13 +89,13 @@ pub fn run(options: &Options) -> Result<()> {
     let mut backend = Backend {
         poll,
         delay: options.delay,
-        usual: reply(&options.name, "200 OK", &pattern(options.body), true),
-        without_body: reply(&options.name, "200 OK", &pattern(options.body), false),
+        default_reply: reply(&options.name, "200 OK", &pattern(options.body), true),
+        head_reply: reply(&options.name, "200 OK", &pattern(options.body), false),
         huge: OnceCell::new(),
         name: options.name.clone(),
-        clients: HashMap::new(),
+        connections: HashMap::new(),
         later: BinaryHeap::new(),
-        thought_of: HashMap::new(),
+        delayed: HashMap::new(),
         next: 1,
     };
     backend.serve(&listener)
@@ -105,14 +105,14 @@ fn listen(address: SocketAddr) -> std::io::Result<TcpListener> {
     use socket2::{Domain, Socket, Type};
     let socket = Socket::new(Domain::for_address(address), Type::STREAM, None)?;
     socket.set_reuse_address(true)?;
-    socket.set_tcp_nodelay(true)?; // those that are accepted inherit it
+    socket.set_tcp_nodelay(true)?; // accepted sockets inherit it
     socket.set_nonblocking(true)?;
     socket.bind(&address.into())?;
     socket.listen(4096)?;
     Ok(TcpListener::from_std(socket.into()))
 }
 
-/// Letters, so that what arrives can be compared.
+/// Returns a body of repeated letters that a client can verify.
 pub fn pattern(size: usize) -> Vec<u8> {
     (b'a'..=b'z').cycle().take(size).collect()
 }
@@ -129,7 +129,7 @@ fn reply(name: &str, status: &str, body: &[u8], with_body: bool) -> Rc<[u8]> {
 
 impl Backend {
     fn serve(&mut self, listener: &TcpListener) -> Result<()> {
-        let (mut events, mut piece) = (Events::with_capacity(1024), vec![0; PIECE]);
+        let (mut events, mut buffer) = (Events::with_capacity(1024), vec![0; READ_SIZE]);
         loop {
             let until =
                 self.later.peek().map(|Reverse((due, _))| due.saturating_duration_since(Instant::now()));
@@ -140,13 +140,13 @@ impl Backend {
             for event in &events {
                 match event.token() {
                     LISTENER => self.accept(listener),
-                    token => self.visit(token, event.is_read_closed() || event.is_error(), &mut piece),
+                    token => self.advance(token, event.is_read_closed() || event.is_error(), &mut buffer),
                 }
             }
             let now = Instant::now();
             while self.later.peek().is_some_and(|Reverse((due, _))| *due <= now) {
                 if let Some(Reverse((_, token))) = self.later.pop() {
-                    self.answer_later(token, &mut piece);
+                    self.send_delayed(token, &mut buffer);
                 }
             }
         }
@@ -158,55 +158,56 @@ impl Backend {
             self.next += 1;
             let both = Interest::READABLE | Interest::WRITABLE;
             if self.poll.registry().register(&mut stream, token, both).is_ok() {
-                let client = Client { stream, input: Vec::new(), output: None, waits: false, closes: false };
-                self.clients.insert(token, client);
+                let connection =
+                    Connection { stream, input: Vec::new(), output: None, is_delayed: false, closes: false };
+                self.connections.insert(token, connection);
             }
         }
     }
 
-    fn answer_later(&mut self, token: Token, piece: &mut [u8]) {
-        let Some(bytes) = self.thought_of.remove(&token) else { return };
-        if let Some(client) = self.clients.get_mut(&token) {
-            client.waits = false;
-            client.output = Some((bytes, 0));
-            self.visit(token, true, piece);
+    fn send_delayed(&mut self, token: Token, buffer: &mut [u8]) {
+        let Some(bytes) = self.delayed.remove(&token) else { return };
+        if let Some(connection) = self.connections.get_mut(&token) {
+            connection.is_delayed = false;
+            connection.output = Some((bytes, 0));
+            self.advance(token, true, buffer);
         }
     }
 
-    /// Goes on with one connection as far as it goes. `ends`: its end may have been announced already.
-    fn visit(&mut self, token: Token, ends: bool, piece: &mut [u8]) {
-        let Some(mut client) = self.clients.remove(&token) else { return };
-        // A read that did not fill its buffer has taken everything: what comes later is announced.
+    /// Reads, replies and writes until the connection would block. `ends` is whether its end may have been signalled.
+    fn advance(&mut self, token: Token, ends: bool, buffer: &mut [u8]) {
+        let Some(mut connection) = self.connections.remove(&token) else { return };
+        // A read that does not fill the buffer has drained the socket: later data raises an event.
         let mut drained = false;
-        let stays = loop {
-            match client.write() {
-                Ok(true) if client.closes => break false,
+        let keeps_open = loop {
+            match connection.write() {
+                Ok(true) if connection.closes => break false,
                 Ok(true) => {}
                 Ok(false) => break true,
                 Err(_) => break false,
             }
-            if client.waits {
+            if connection.is_delayed {
                 break true;
             }
-            match ask(&client.input) {
-                Ok(Some((asked, taken))) => {
-                    client.closes = !asked.keep_alive;
-                    let (bytes, pause) = self.think(&asked);
-                    client.input.drain(..taken);
+            match parse_request(&connection.input) {
+                Ok(Some((request, taken))) => {
+                    connection.closes = !request.keep_alive;
+                    let (bytes, pause) = self.respond(&request);
+                    connection.input.drain(..taken);
                     if pause.is_zero() {
-                        client.output = Some((bytes, 0));
+                        connection.output = Some((bytes, 0));
                     } else {
-                        client.waits = true;
-                        self.thought_of.insert(token, bytes);
+                        connection.is_delayed = true;
+                        self.delayed.insert(token, bytes);
                         self.later.push(Reverse((Instant::now() + pause, token)));
                     }
                 }
                 Ok(None) if drained => break true,
-                Ok(None) => match client.stream.read(piece) {
+                Ok(None) => match connection.stream.read(buffer) {
                     Ok(0) => break false,
                     Ok(n) => {
-                        drained = n < piece.len() && !ends;
-                        client.input.extend_from_slice(&piece[..n]);
+                        drained = n < buffer.len() && !ends;
+                        connection.input.extend_from_slice(&buffer[..n]);
                     }
                     Err(error) if error.kind() == ErrorKind::Interrupted => {}
                     Err(error) => break error.kind() == ErrorKind::WouldBlock,
@@ -214,31 +215,31 @@ impl Backend {
                 Err(_) => break false,
             }
         };
-        if stays {
-            self.clients.insert(token, client);
+        if keeps_open {
+            self.connections.insert(token, connection);
         }
     }
 
-    /// The reply to a request, and after how long: the set body, the head that came for `/head`, the body
-    /// that came for POST.
-    fn think(&self, asked: &Asked) -> (Rc<[u8]>, Duration) {
+    /// Returns the reply to a request and its delay: the configured body, the request's head for `/head`, or
+    /// the request's body for POST.
+    fn respond(&self, request: &ParsedRequest) -> (Rc<[u8]>, Duration) {
         let now = |status, body: &[u8]| (reply(&self.name, status, body, true), Duration::ZERO);
-        match (asked.method, asked.path) {
-            ("POST", _) => now("200 OK", &asked.body),
-            ("HEAD", _) => (Rc::clone(&self.without_body), Duration::ZERO),
-            (_, "/head") => now("200 OK", asked.head),
+        match (request.method, request.path) {
+            ("POST", _) => now("200 OK", &request.body),
+            ("HEAD", _) => (Rc::clone(&self.head_reply), Duration::ZERO),
+            (_, "/head") => now("200 OK", request.head),
             (_, "/missing") => now("404 Not Found", b"missing"),
             (_, "/huge") => {
                 let huge = self.huge.get_or_init(|| reply(&self.name, "200 OK", &pattern(HUGE), true));
                 (Rc::clone(huge), Duration::ZERO)
             }
-            _ => (Rc::clone(&self.usual), self.delay.next()),
+            _ => (Rc::clone(&self.default_reply), self.delay.next()),
         }
     }
 }
 
-impl Client {
-    /// Sends what there is to send. True when nothing is left.
+impl Connection {
+    /// Writes the pending reply. Returns whether all of it has been written.
     fn write(&mut self) -> std::io::Result<bool> {
         while let Some((bytes, sent)) = &mut self.output {
             match self.stream.write(&bytes[*sent..]) {
@@ -255,8 +256,8 @@ impl Client {
     }
 }
 
-/// The request that begins these bytes, if it is whole, and how many of them it is.
-fn ask(input: &[u8]) -> Result<Option<(Asked<'_>, usize)>> {
+/// Returns the request at the start of `input` and its length, or `None` if it is incomplete.
+fn parse_request(input: &[u8]) -> Result<Option<(ParsedRequest<'_>, usize)>> {
     let mut fields = [httparse::EMPTY_HEADER; 64];
     let mut head = httparse::Request::new(&mut fields);
     let httparse::Status::Complete(size) = head.parse(input)? else { return Ok(None) };
@@ -272,7 +273,7 @@ fn ask(input: &[u8]) -> Result<Option<(Asked<'_>, usize)>> {
     } else {
         let length =
             field("Content-Length").map_or("0", |field| str::from_utf8(field.value).unwrap_or_default());
-        let length: usize = length.parse().context("a Content-Length that is no number")?;
+        let length: usize = length.parse().context("Content-Length is not a number")?;
         match input.get(size..size + length) {
             Some(body) => (body.to_vec(), length),
             None => return Ok(None),
@@ -281,15 +282,15 @@ fn ask(input: &[u8]) -> Result<Option<(Asked<'_>, usize)>> {
     let keep_alive =
         if head.version == Some(1) { !is("Connection", "close") } else { is("Connection", "keep-alive") };
     let (method, path) = (head.method.unwrap_or_default(), head.path.unwrap_or_default());
-    Ok(Some((Asked { method, path, keep_alive, head: &input[..size], body }, size + framed)))
+    Ok(Some((ParsedRequest { method, path, keep_alive, head: &input[..size], body }, size + framed)))
 }
 
-/// The body in these chunks, if they are whole, and how many bytes they are. Without trailers.
+/// Returns a chunked body and its encoded length, or `None` if it is incomplete. Trailers are not supported.
 fn chunked(mut input: &[u8]) -> Result<Option<(Vec<u8>, usize)>> {
     let (mut body, whole) = (Vec::new(), input.len());
     loop {
         let size =
-            httparse::parse_chunk_size(input).map_err(|_| anyhow::anyhow!("a chunk without a size"))?;
+            httparse::parse_chunk_size(input).map_err(|_| anyhow::anyhow!("a chunk has no valid size"))?;
         let httparse::Status::Complete((line, size)) = size else { return Ok(None) };
         let size = usize::try_from(size)?;
         let Some(chunk) = input.get(line..line + size + 2) else { return Ok(None) };
@@ -306,28 +307,28 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_request_is_taken_when_it_is_whole() {
+    fn parses_a_request_only_once_it_is_complete() {
         let sized = b"POST /x HTTP/1.1\r\nContent-Length: 3\r\n\r\nabcGET";
-        let (asked, taken) = ask(sized).unwrap().unwrap();
-        assert_eq!((asked.method, asked.path, asked.body.as_slice()), ("POST", "/x", &b"abc"[..]));
+        let (request, taken) = parse_request(sized).unwrap().unwrap();
+        assert_eq!((request.method, request.path, request.body.as_slice()), ("POST", "/x", &b"abc"[..]));
         assert_eq!(&sized[taken..], b"GET");
-        assert!(ask(&sized[..taken - 1]).unwrap().is_none());
+        assert!(parse_request(&sized[..taken - 1]).unwrap().is_none());
         let chunks =
             b"POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nab\r\n1\r\nc\r\n0\r\n\r\nGET";
-        let (asked, taken) = ask(chunks).unwrap().unwrap();
-        assert_eq!((asked.body.as_slice(), &chunks[taken..]), (&b"abc"[..], &b"GET"[..]));
-        assert!((0..taken).all(|size| ask(&chunks[..size]).unwrap().is_none()));
+        let (request, taken) = parse_request(chunks).unwrap().unwrap();
+        assert_eq!((request.body.as_slice(), &chunks[taken..]), (&b"abc"[..], &b"GET"[..]));
+        assert!((0..taken).all(|size| parse_request(&chunks[..size]).unwrap().is_none()));
     }
 
     #[test]
-    fn a_connection_ends_when_it_is_asked_to() {
+    fn closes_the_connection_when_the_request_says_so() {
         for (head, keeps) in [
             ("GET / HTTP/1.1\r\n\r\n", true),
             ("GET / HTTP/1.1\r\nconnection: Close\r\n\r\n", false),
             ("GET / HTTP/1.0\r\n\r\n", false),
             ("GET / HTTP/1.0\r\nConnection: keep-alive\r\n\r\n", true),
         ] {
-            assert_eq!(ask(head.as_bytes()).unwrap().unwrap().0.keep_alive, keeps, "{head}");
+            assert_eq!(parse_request(head.as_bytes()).unwrap().unwrap().0.keep_alive, keeps, "{head}");
         }
     }
 }

@@ -1,5 +1,5 @@
-//! Counting a program's system calls from outside: with perf, which hardly slows it down, or else with strace,
-//! which does. Where neither is to be had, they are not counted.
+//! Counts a program's system calls from outside: with perf, which hardly slows it down, or with strace, which
+//! does. Without either, system calls are not counted.
 
 use crate::program::installed;
 use anyhow::{Context, Result};
@@ -12,10 +12,10 @@ use std::time::Duration;
 
 const EVENT: &str = "raw_syscalls:sys_enter";
 
-/// How long a counter needs until it counts.
-const GET_READY: Duration = Duration::from_millis(300);
+/// Time for a counter to attach.
+const ATTACH_TIME: Duration = Duration::from_millis(300);
 
-/// What counts.
+/// A tool that counts system calls.
 #[derive(Clone, Debug)]
 pub enum Counter {
     /// `perf stat`.
@@ -24,34 +24,34 @@ pub enum Counter {
     Strace(PathBuf),
 }
 
-/// A count under way.
+/// A count in progress.
 pub struct Count {
     counter: Counter,
     child: Child,
 }
 
 impl Counter {
-    /// The best that there is.
+    /// Returns the best tool that works here, or `None`.
     pub fn find() -> Option<Counter> {
         let works = |counter: &Counter| {
             let trial = match counter {
                 Counter::Perf(perf) => Command::new(perf).args(["stat", "-x,", "-e", EVENT, "true"]).output(),
                 Counter::Strace(strace) => Command::new(strace).args(["-c", "-q", "true"]).output(),
             };
-            trial.is_ok_and(|output| counter.counted(&String::from_utf8_lossy(&output.stderr)).is_some())
+            trial.is_ok_and(|output| counter.quantity(&String::from_utf8_lossy(&output.stderr)).is_some())
         };
         let perf = installed("perf").map(Counter::Perf).filter(works);
         perf.or_else(|| installed("strace").map(Counter::Strace).filter(works))
     }
 
-    fn counted(&self, text: &str) -> Option<u64> {
+    fn quantity(&self, text: &str) -> Option<u64> {
         match self {
             Counter::Perf(_) => counted_by_perf(text),
             Counter::Strace(_) => counted_by_strace(text),
         }
     }
 
-    /// Its name.
+    /// Returns the tool's name.
     pub fn name(&self) -> &'static str {
         match self {
             Counter::Perf(_) => "perf",
@@ -59,10 +59,10 @@ impl Counter {
         }
     }
 
-    /// Begins to count those of these processes, with all their threads.
+    /// Starts counting the system calls of these processes and all their threads.
     ///
     /// # Errors
-    /// When the counter does not start.
+    /// Returns an error if the tool does not start.
     pub fn begin(&self, pids: &[i32]) -> Result<Count> {
         let pids: Vec<_> = pids.iter().map(ToString::to_string).collect();
         let mut command = match self {
@@ -75,22 +75,26 @@ impl Counter {
                 command.args(["-f", "-c", "-q"]).args(pids.iter().flat_map(|pid| ["-p", pid.as_str()]))
             }
         };
-        let child = command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().context("cannot count")?;
-        thread::sleep(GET_READY); // neither says when it has begun
+        let child = command
+            .stdout(Stdio::null())
+            .stderr(Stdio::piped())
+            .spawn()
+            .context("cannot start the system call counter")?;
+        thread::sleep(ATTACH_TIME); // neither tool reports when it has attached
         Ok(Count { counter: self.clone(), child })
     }
 }
 
 impl Count {
-    /// Ends it: so many.
+    /// Stops counting and returns the number of calls.
     ///
     /// # Errors
-    /// When it has not counted.
+    /// Returns an error if the tool printed no count.
     pub fn end(self) -> Result<u64> {
         kill(Pid::from_raw(self.child.id() as i32), Signal::SIGINT)?;
         let output = self.child.wait_with_output()?;
         let text = String::from_utf8_lossy(&output.stderr);
-        self.counter.counted(&text).with_context(|| format!("system calls were not counted: {text}"))
+        self.counter.quantity(&text).with_context(|| format!("system calls were not counted: {text}"))
     }
 }
 
@@ -98,7 +102,7 @@ fn counted_by_perf(text: &str) -> Option<u64> {
     text.lines().find(|line| line.contains(EVENT))?.split(',').next()?.parse().ok()
 }
 
-/// The fourth column of the last line, which is the sum.
+/// Returns the fourth column of the `total` line.
 fn counted_by_strace(text: &str) -> Option<u64> {
     let total = text.lines().rfind(|line| line.trim_end().ends_with("total"))?;
     total.split_whitespace().nth(3)?.parse().ok()
@@ -109,7 +113,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_the_counters_print_is_understood() {
+    fn parses_the_output_of_perf_and_strace() {
         let perf = "12345,,raw_syscalls:sys_enter,49000,100.00,,\n";
         assert_eq!(counted_by_perf(perf), Some(12345));
         assert_eq!(counted_by_perf("<not supported>,,raw_syscalls:sys_enter,0,100.00,,"), None);

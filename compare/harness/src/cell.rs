@@ -1,89 +1,89 @@
-//! A cell: one load, one kind of backend, one state of the world. Everything that is measured, is measured in a cell.
+//! A cell: the load, the backends and the conditions of a measurement.
 
 use anyhow::{Context, Result};
 use std::fmt;
 use std::str::FromStr;
 use std::time::Duration;
 
-/// One way of asking.
+/// One combination of load, backends and conditions.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Cell {
-    /// Its name, under which its figures are kept and linked to.
+    /// Name, used in the raw data and as a link target.
     pub id: String,
-    /// What makes it differ from the base cell, for a table.
+    /// Table label: the difference from the base cell.
     pub label: String,
-    /// How many connections ask.
+    /// Number of connections of the load.
     pub connections: usize,
-    /// When they ask.
+    /// When requests are sent.
     pub arrivals: Arrivals,
-    /// Do connections ask more than once?
+    /// Whether a connection carries more than one request.
     pub keep_alive: bool,
-    /// How long the backends take.
+    /// Delay of the backends' replies.
     pub delay: Delay,
-    /// Bytes of a reply's body.
+    /// Body size of a reply in bytes.
     pub body: usize,
-    /// Workers, for those that have them. Nothing: as they are by default.
+    /// Worker threads, for variants that have a pool; `None` for the default.
     pub workers: Option<usize>,
-    /// Requests that may wait for a worker, for those that have a queue. Nothing: as by default.
+    /// Queue length, for variants that have a queue; `None` for the default.
     pub queue: Option<usize>,
-    /// Does turnwheel notice who fails, as it does by default?
-    pub notices: bool,
-    /// What else is connected meanwhile.
-    pub beside: Beside,
-    /// What happens meanwhile.
+    /// Whether turnwheel's health checks and ejection are on, as by default.
+    pub health: bool,
+    /// Clients connected in addition to the load.
+    pub background: Background,
+    /// What happens to a backend during the window.
     pub event: Event,
-    /// How long a balancer waits for a backend.
-    pub patience: Duration,
+    /// The balancer's timeout for a backend's reply.
+    pub reply_timeout: Duration,
 }
 
 /// When requests are sent.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Arrivals {
-    /// A closed loop: the next one when the reply to the last is there.
+    /// Closed loop: each connection sends its next request when the previous reply is complete.
     Closed,
-    /// An open loop: so many a second, come what may.
+    /// Open loop: requests per second, independent of the replies.
     Rate(f64),
-    /// An open loop: so many times what this variant could do in the base cell.
+    /// Open loop: a multiple of the variant's own goodput in the base cell.
     TimesCapacity(f64),
 }
 
-/// How long backends take before they reply.
+/// Delay before a backend replies.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Delay {
-    /// No time.
+    /// None.
     None,
-    /// As long every time.
+    /// A constant delay.
     Fixed(Duration),
-    /// The first nineteen times out of twenty, the second once. By chance.
-    Either(Duration, Duration),
+    /// The first with probability 19/20, the second with probability 1/20.
+    Bimodal(Duration, Duration),
 }
 
-/// Who else is connected.
+/// Clients connected in addition to the load.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Beside {
-    /// Nobody.
-    Nobody,
-    /// Connections that have been served once and then say nothing.
+pub enum Background {
+    /// None.
+    None,
+    /// Connections that have received one reply and stay idle.
     Idle(usize),
-    /// Clients that ask for 16 MiB and hardly read it.
+    /// Clients that request 16 MiB and read 50 KiB per second.
     SlowReaders(usize),
-    /// Clients whose heads come a byte at a time.
+    /// Clients that send a request head one byte at a time.
     TrickledHeads(usize),
 }
 
-/// What befalls one of the two backends, a third into the window.
+/// What happens to one of the two backends, a third into the window.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Event {
     /// Nothing.
     None,
-    /// It stops, and keeps its connections.
+    /// It is stopped (SIGSTOP) and keeps its connections.
     Stall,
-    /// It is killed.
+    /// It is killed (SIGKILL).
     Kill,
 }
 
 impl Cell {
-    /// What all others differ from in one thing: 64 connections, no delay, 64 bytes, keep-alive.
+    /// Returns the base cell: 64 connections, no delay, 64-byte replies, keep-alive.
     pub fn base() -> Cell {
         Cell {
             id: "base".into(),
@@ -95,21 +95,21 @@ impl Cell {
             body: 64,
             workers: None,
             queue: None,
-            notices: true,
-            beside: Beside::Nobody,
+            health: true,
+            background: Background::None,
             event: Event::None,
-            patience: Duration::from_secs(30),
+            reply_timeout: Duration::from_secs(30),
         }
     }
 }
 
 impl Delay {
-    /// How long this time.
+    /// Returns the delay of the next reply.
     pub fn next(self) -> Duration {
         match self {
             Delay::None => Duration::ZERO,
             Delay::Fixed(time) => time,
-            Delay::Either(usual, rare) => {
+            Delay::Bimodal(usual, rare) => {
                 if fastrand::u32(..20) == 0 {
                     rare
                 } else {
@@ -125,7 +125,7 @@ impl fmt::Display for Delay {
         match self {
             Delay::None => write!(out, "0ms"),
             Delay::Fixed(time) => write!(out, "{}ms", time.as_millis()),
-            Delay::Either(usual, rare) => write!(out, "{}ms/{}ms", usual.as_millis(), rare.as_millis()),
+            Delay::Bimodal(usual, rare) => write!(out, "{}ms/{}ms", usual.as_millis(), rare.as_millis()),
         }
     }
 }
@@ -133,12 +133,13 @@ impl fmt::Display for Delay {
 impl FromStr for Delay {
     type Err = anyhow::Error;
 
-    /// `10ms`, or `1ms/100ms` for either.
+    /// Parses `10ms`, or `1ms/100ms` for a bimodal delay.
     fn from_str(text: &str) -> Result<Delay> {
-        let time =
-            |text: &str| humantime::parse_duration(text).with_context(|| format!("{text:?} is no time"));
+        let time = |text: &str| {
+            humantime::parse_duration(text).with_context(|| format!("{text:?} is not a duration"))
+        };
         Ok(match text.split_once('/') {
-            Some((usual, rare)) => Delay::Either(time(usual)?, time(rare)?),
+            Some((usual, rare)) => Delay::Bimodal(time(usual)?, time(rare)?),
             None => match time(text)? {
                 Duration::ZERO => Delay::None,
                 fixed => Delay::Fixed(fixed),
@@ -152,7 +153,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn delays_are_read_as_they_are_written() {
+    fn parses_a_delay_in_the_form_it_is_printed() {
         for text in ["0ms", "10ms", "1ms/100ms"] {
             assert_eq!(text.parse::<Delay>().unwrap().to_string(), text);
         }

@@ -1,67 +1,67 @@
 //! The command line.
 
-use crate::backend;
+use crate::backend::BackendOptions;
 use crate::variant::Variant;
 use clap::{Args, Parser, Subcommand};
 use std::path::PathBuf;
 
-/// Measures balancers beside each other, and writes down what came of it.
+/// Measures load balancers under the same loads and writes a report.
 #[derive(Debug, Parser)]
 #[command(version, about, max_term_width = 100)]
 pub struct Cli {
-    /// What to do.
+    /// The subcommand.
     #[command(subcommand)]
     pub command: Command,
 }
 
-/// The commands.
+/// The subcommands.
 #[derive(Debug, Subcommand)]
 pub enum Command {
-    /// Measure, and write the report
-    Run(Measure),
-    /// Write the report of a run anew
+    /// Measure, then write the report
+    Run(RunArgs),
+    /// Rewrite the report of an earlier run from its raw data
     Report {
         /// The run's folder
         folder: PathBuf,
     },
-    /// Say whether two runs agree within the spread that each of them shows
+    /// Print whether two runs agree within the spread of each
     Agree {
-        /// A run's raw data
+        /// Raw data of the first run
         one: PathBuf,
-        /// Another's
+        /// Raw data of the second run
         other: PathBuf,
     },
-    /// Check that each balancer does what it must
+    /// Check that every balancer passes the smoke test
     Smoke,
-    /// One of the exercises in docs/lessons.md
+    /// Run one of the exercises in docs/lessons.md
     Lesson {
-        /// Which
+        /// The exercise
         name: crate::lessons::Lesson,
     },
-    /// A backend that does nothing but reply, until its standard input ends
+    /// Run a backend that only replies, until its standard input ends
     #[command(hide = true)]
-    Backend(backend::Options),
+    Backend(BackendOptions),
 }
 
-/// How to measure.
+/// Arguments of `run`.
 #[derive(Args, Debug)]
-pub struct Measure {
-    /// Fewer cells, three rounds, half a second each: under three minutes
+pub struct RunArgs {
+    /// Fewer cells, three rounds, half a second per measurement: under three minutes
     #[arg(long)]
     pub quick: bool,
     /// Folder for the report and the raw data [default: results/quick or results/full in compare/]
     #[arg(long, value_name = "FOLDER")]
     pub out: Option<PathBuf>,
-    /// Only this variant; repeatable
+    /// Measure only this variant; repeatable
     #[arg(long = "variant", value_name = "NAME")]
     pub variants: Vec<Variant>,
-    /// Only this cell; repeatable
+    /// Measure only this cell; repeatable
     #[arg(long = "cell", value_name = "NAME")]
     pub cells: Vec<String>,
-    /// How often each variant has its turn in each cell [default: 5, quick: 3]
+    /// Measurements per variant and cell [default: 5, with --quick: 3]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     pub rounds: Option<u32>,
-    /// Begin again, whatever an earlier run has left
+    /// Discard an earlier run in the same folder
     #[arg(long)]
     pub afresh: bool,
 }

@@ -1,8 +1,8 @@
-//! The exercises of docs/lessons.md: a few cells each, and a table.
+//! The exercises of docs/lessons.md: a few measurements each, printed as a table.
 
-use crate::cell::{Arrivals, Beside, Cell, Delay, Event};
-use crate::measure::Subject;
-use crate::numbers::counted;
+use crate::cell::{Arrivals, Background, Cell, Delay, Event};
+use crate::measure::Trial;
+use crate::numbers::quantity;
 use crate::program::Programs;
 use crate::results::{Measurement, Settings};
 use crate::variant::Variant::{self, Async, Parked, Threads, TinyHttp};
@@ -18,9 +18,9 @@ const SETTINGS: Settings = Settings { quick: true, rounds: 1, warm_up_ms: 500, w
 /// An exercise.
 #[derive(Clone, Copy, Debug, ValueEnum)]
 pub enum Lesson {
-    /// Pool size against the backends' delay: where is the knee?
+    /// Pool size against backend delay: where is the knee?
     PoolSize,
-    /// One slow request, and those behind it
+    /// One slow request and the requests queued behind it
     HeadOfLine,
     /// Idle connections against threads
     Idle,
@@ -30,11 +30,11 @@ pub enum Lesson {
     Freeze,
 }
 
-/// Gives it: measures, and prints what came of it.
+/// Runs an exercise: measures and prints the table.
 ///
 /// # Errors
-/// When something cannot be measured.
-pub fn give(programs: &Programs, lesson: Lesson) -> Result<()> {
+/// Returns an error if a measurement cannot be started.
+pub fn run(programs: &Programs, lesson: Lesson) -> Result<()> {
     let (about, cells) = match lesson {
         Lesson::PoolSize => pool_size(),
         Lesson::HeadOfLine => head_of_line(),
@@ -59,11 +59,11 @@ pub fn give(programs: &Programs, lesson: Lesson) -> Result<()> {
     ]);
     table.column_iter_mut().skip(2).for_each(|column| column.set_cell_alignment(CellAlignment::Right));
     for (variant, cell) in &cells {
-        let subject = Subject { programs, variant: *variant, cell, settings: SETTINGS, capacity: None };
-        programs.go_on()?;
-        match subject.measure(1, None) {
+        let trial = Trial { programs, variant: *variant, cell, settings: SETTINGS, capacity: None };
+        programs.check_running()?;
+        match trial.measure(1, None) {
             Ok(measured) => table.add_row(row(cell, &measured)),
-            // One that cannot do it is an answer, too.
+            // A failure is an answer too.
             Err(error) => table.add_row(vec![variant.to_string(), cell.label.clone(), format!("{error:#}")]),
         };
     }
@@ -75,7 +75,7 @@ fn row(cell: &Cell, measured: &Measurement) -> Vec<String> {
     let Measurement { variant, load, usage, .. } = measured;
     let ms = |us: f64| format!("{:.1}", us / 1000.0);
     let unanswered = load.unanswered.filter(|count| *count > 0).map(|count| format!("unanswered {count}"));
-    let errors = load.errors.iter().map(|(word, count)| format!("{word} {count}"));
+    let errors = load.errors.iter().map(|(kind, count)| format!("{kind} {count}"));
     let errors: Vec<_> = errors.chain(unanswered).collect();
     vec![
         variant.to_string(),
@@ -91,47 +91,50 @@ fn row(cell: &Cell, measured: &Measurement) -> Vec<String> {
     ]
 }
 
-/// What a lesson is about, and what is measured for it.
-type Plan = (&'static str, Vec<(Variant, Cell)>);
+/// The heading of an exercise, and what it measures.
+type Exercise = (&'static str, Vec<(Variant, Cell)>);
 
-fn pool_size() -> Plan {
+fn pool_size() -> Exercise {
     let cell = |count| Cell {
-        label: counted(count, "worker"),
+        label: quantity(count, "worker"),
         connections: 16,
         delay: Delay::Fixed(50 * MILLISECOND),
         workers: Some(count),
         ..Cell::base()
     };
-    ("16 clients, backends that take 50 ms:", [1, 2, 4, 8, 16, 32].map(|count| (Parked, cell(count))).into())
+    (
+        "16 clients, backends with a delay of 50 ms:",
+        [1, 2, 4, 8, 16, 32].map(|count| (Parked, cell(count))).into(),
+    )
 }
 
-fn head_of_line() -> Plan {
+fn head_of_line() -> Exercise {
     let cell = |count| Cell {
-        label: counted(count, "worker"),
+        label: quantity(count, "worker"),
         connections: 8,
-        delay: Delay::Either(MILLISECOND, 100 * MILLISECOND),
+        delay: Delay::Bimodal(MILLISECOND, 100 * MILLISECOND),
         workers: Some(count),
         ..Cell::base()
     };
     (
-        "8 clients, backends that take 1 ms, and 100 ms once in twenty times:",
+        "8 clients, backends with a delay of 1 ms, and of 100 ms for one request in twenty:",
         [1, 2, 4, 8].map(|count| (Parked, cell(count))).into(),
     )
 }
 
-fn idle() -> Plan {
+fn idle() -> Exercise {
     let cell = |count| Cell {
-        label: counted(count, "idle connection"),
+        label: quantity(count, "idle connection"),
         connections: 8,
-        beside: if count == 0 { Beside::Nobody } else { Beside::Idle(count) },
+        background: if count == 0 { Background::None } else { Background::Idle(count) },
         ..Cell::base()
     };
     let variants = [Threads, TinyHttp, Parked, Async];
     let cells = variants.into_iter().flat_map(|variant| [0, 1000, 4000].map(|count| (variant, cell(count))));
-    ("8 busy clients beside idle ones:", cells.collect())
+    ("8 busy clients besides idle ones:", cells.collect())
 }
 
-fn full_queue() -> Plan {
+fn full_queue() -> Exercise {
     let cell = |queue| Cell {
         label: format!("a queue of {queue}"),
         connections: 1024,
@@ -142,31 +145,31 @@ fn full_queue() -> Plan {
         ..Cell::base()
     };
     (
-        "320 requests a second for 8 workers and backends that take 50 ms, which makes 160 at best:",
+        "320 requests per second for 8 workers and backends with a delay of 50 ms, whose capacity is 160 per second:",
         [8, 64, 1024].map(|queue| (Parked, cell(queue))).into(),
     )
 }
 
-fn freeze() -> Plan {
+fn freeze() -> Exercise {
     let cell = |event, label: &str, count| Cell {
-        label: format!("{label}, {}", counted(count, "worker")),
+        label: format!("{label}, {}", quantity(count, "worker")),
         connections: 32,
         delay: Delay::Fixed(10 * MILLISECOND),
         workers: Some(count),
-        notices: false,
+        health: false,
         event,
-        patience: Duration::from_secs(1),
+        reply_timeout: Duration::from_secs(1),
         ..Cell::base()
     };
-    let notices = Cell { notices: true, ..cell(Event::Stall, "one freezes, and is taken out", 32) };
+    let ejecting = Cell { health: true, ..cell(Event::Stall, "one freezes, is ejected", 32) };
     (
-        "32 clients, two backends that take 10 ms; one freezes a third into the run, and is waited for for a second:",
+        "32 clients, two backends with a delay of 10 ms; one freezes a third into the run, and the timeout is one second:",
         vec![
-            (Parked, cell(Event::None, "both well", 32)),
+            (Parked, cell(Event::None, "both healthy", 32)),
             (Parked, cell(Event::Stall, "one freezes", 32)),
             (Parked, cell(Event::Stall, "one freezes", 128)),
             (Async, cell(Event::Stall, "one freezes", 32)),
-            (Parked, notices),
+            (Parked, ejecting),
         ],
     )
 }

@@ -1,47 +1,47 @@
-//! One measurement: starts what is needed, loads it, and says what came of it.
+//! One measurement: starts the backends and the balancer, applies the load, and collects the results.
 
-use crate::beside;
+use crate::background;
 use crate::calls::{Count, Counter};
 use crate::cell::{Arrivals, Cell, Delay, Event};
-use crate::load::{self, Moment, Setup};
+use crate::load::{self, LoadSettings, TimedAction};
 use crate::program::{Program, Programs};
 use crate::results::{Load, Measurement, Settings, Usage};
 use crate::usage::Meter;
 use crate::variant::Variant;
 use anyhow::{Context, Result};
 use nix::sys::signal::Signal;
-use std::cell::Cell as Slot;
+use std::cell::Cell as StdCell;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-/// An event has a window so many times as long: what follows it takes its time.
-const EVENT_TAKES: u32 = 3;
+/// Factor by which the window is longer in a cell with an event, because its effects take time.
+const EVENT_WINDOW_FACTOR: u32 = 3;
 
-/// System calls are counted for a part of a window: they are a ratio.
-const COUNTING_TAKES: u32 = 2;
+/// Divisor of the window when system calls are counted: a ratio needs no full window.
+const COUNTING_WINDOW_DIVISOR: u32 = 2;
 
-/// With delays it takes longer until a pool that is too small is in its stride.
-const DELAYS_TO_WARM_UP: u32 = 8;
+/// Backend delays added to the warm-up, so that a pool that is too small reaches its steady state.
+const WARM_UP_DELAYS: u32 = 8;
 
-/// Who is measured, and how.
-pub struct Subject<'a> {
-    /// Where the programs are.
+/// A variant in a cell, to be measured.
+pub struct Trial<'a> {
+    /// The programs to start.
     pub programs: &'a Programs,
-    /// Which.
+    /// The variant.
     pub variant: Variant,
-    /// In which cell.
+    /// The cell.
     pub cell: &'a Cell,
-    /// How long.
+    /// Durations.
     pub settings: Settings,
-    /// What it can do, in replies a second, where the cell asks for a multiple of that.
+    /// The variant's goodput in the base cell in replies per second, for a cell with [`Arrivals::TimesCapacity`].
     pub capacity: Option<f64>,
 }
 
-impl Subject<'_> {
-    /// Measures it once, and counts its system calls if there is something to count them with.
+impl Trial<'_> {
+    /// Measures once, and counts system calls if `counter` is given.
     ///
     /// # Errors
-    /// When something does not start, or does not let the load in, or the calls cannot be counted.
+    /// Returns an error if a program does not start, refuses the load, or its calls cannot be counted.
     pub fn measure(&self, round: u32, counter: Option<&Counter>) -> Result<Measurement> {
         let Cell { body, delay, .. } = *self.cell;
         let backends = [self.programs.backend("a", body, delay)?, self.programs.backend("b", body, delay)?];
@@ -50,9 +50,9 @@ impl Subject<'_> {
             self.load(&self.setup(addresses.into(), round)?, &backends, None)?
         } else {
             let balancer = self.programs.balancer(self.variant, self.cell, addresses)?;
-            let said = balancer.log();
+            let log = balancer.log();
             let measured = self.measure_balancer(balancer, &backends, round, counter);
-            measured.with_context(|| said.last_words())?
+            measured.with_context(|| log.last_line())?
         };
         Ok(Measurement { cell: self.cell.id.clone(), variant: self.variant, round, load, usage })
     }
@@ -64,75 +64,75 @@ impl Subject<'_> {
         round: u32,
         counter: Option<&Counter>,
     ) -> Result<(Load, Option<Usage>)> {
-        let _crowd = beside::gather(self.cell.beside, balancer.address)?;
+        let _clients = background::start(self.cell.background, balancer.address)?;
         let mut setup = self.setup(vec![balancer.address], round)?;
         let meter = Meter::new(&balancer)?;
         let count = counter.map(|counter| counter.begin(meter.pids())).transpose()?;
         if count.is_some() {
-            setup.window /= COUNTING_TAKES;
+            setup.window /= COUNTING_WINDOW_DIVISOR;
         }
         let (load, usage) = self.load(&setup, backends, Some(&meter))?;
         let calls = count.map(Count::end).transpose()?;
-        let mut usage = usage.context("a balancer has its usage")?;
+        let mut usage = usage.context("the balancer's usage was not read")?;
         if !self.cell.keep_alive {
-            // Threads may have come and gone with the connections.
+            // Threads may have ended with their connections.
             usage.switches = meter.switches_to_the_end(balancer)?;
         }
         Ok((load, Some(Usage { calls, ..usage })))
     }
 
-    /// The load, and what the balancer took.
+    /// Applies the load and reads the balancer's usage.
     fn load(
         &self,
-        setup: &Setup,
+        setup: &LoadSettings,
         backends: &[Program; 2],
         meter: Option<&Meter>,
     ) -> Result<(Load, Option<Usage>)> {
         let (begins, ends) = (setup.warm_up, setup.warm_up + setup.window);
-        let (before, usage) = (Slot::new(0.0), Slot::new(None));
+        let (before, usage) = (StdCell::new(0.0), StdCell::new(None));
         let begin = || before.set(meter.map_or(0.0, Meter::processor));
-        let befall = || self.befall(&backends[0]);
+        let apply_event = || self.apply_event(&backends[0]);
         let end = || usage.set(meter.map(|meter| meter.read(before.get())));
-        let moments: Vec<Moment<'_>> = vec![
+        let actions: Vec<TimedAction<'_>> = vec![
             (begins, Box::new(begin)),
-            (begins + setup.window / 3, Box::new(befall)),
+            (begins + setup.window / 3, Box::new(apply_event)),
             (ends, Box::new(end)),
         ];
-        let load = load::run(setup, moments)?;
+        let load = load::run(setup, actions)?;
         Ok((load, usage.get()))
     }
 
-    fn setup(&self, targets: Vec<SocketAddr>, round: u32) -> Result<Setup> {
+    fn setup(&self, targets: Vec<SocketAddr>, round: u32) -> Result<LoadSettings> {
         let cell = self.cell;
         let longest = match cell.delay {
             Delay::None => Duration::ZERO,
-            Delay::Fixed(delay) | Delay::Either(_, delay) => delay,
+            Delay::Fixed(delay) | Delay::Bimodal(_, delay) => delay,
         };
         let rate = match cell.arrivals {
             Arrivals::Closed => None,
             Arrivals::Rate(rate) => Some(rate),
             Arrivals::TimesCapacity(times) => {
-                Some(times * self.capacity.context("what it can do in the base cell is not known")?)
+                Some(times * self.capacity.context("its goodput in the base cell is not known")?)
             }
         };
-        Ok(Setup {
+        Ok(LoadSettings {
             targets,
             connections: cell.connections,
             keep_alive: cell.keep_alive,
             rate,
             seed: round.into(),
             spread: longest,
-            warm_up: Duration::from_millis(self.settings.warm_up_ms) + longest * DELAYS_TO_WARM_UP,
+            warm_up: Duration::from_millis(self.settings.warm_up_ms) + longest * WARM_UP_DELAYS,
             window: self.window(),
         })
     }
 
     fn window(&self) -> Duration {
         let window = Duration::from_millis(self.settings.window_ms);
-        if self.cell.event == Event::None { window } else { window * EVENT_TAKES }
+        if self.cell.event == Event::None { window } else { window * EVENT_WINDOW_FACTOR }
     }
 
-    fn befall(&self, backend: &Program) {
+    fn apply_event(&self, backend: &Program) {
         match self.cell.event {
             Event::None => {}
             Event::Stall => backend.signal(Signal::SIGSTOP),

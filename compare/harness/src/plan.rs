@@ -1,34 +1,33 @@
-//! The questions, the cells that answer them, and what was expected before they were asked.
+//! The questions of a run, the cells that answer them, and the predictions made before the run.
 //!
-//! One thing differs from the base cell at a time. Only the question about a pool that is too small for a
-//! delay varies two, because neither shows it alone.
+//! A cell differs from the base cell in one respect. Only the cells about an undersized pool differ in two.
 
-use crate::cell::{Arrivals, Beside, Cell, Delay, Event};
-use crate::numbers::{counted, grouped};
+use crate::cell::{Arrivals, Background, Cell, Delay, Event};
+use crate::numbers::{grouped, quantity};
 use crate::prediction::{Figure, Prediction};
 use crate::variant::Variant::{self, Async, AsyncOne, Nginx, Parked, Threads, TinyHttp};
 use std::time::Duration;
 
 const MILLISECOND: Duration = Duration::from_millis(1);
 
-/// A question, and where its answer is.
+/// A question and its cells.
 #[derive(Clone, Debug)]
 pub struct Question {
-    /// Its name.
+    /// ID.
     pub id: &'static str,
     /// The question.
-    pub asks: &'static str,
+    pub text: &'static str,
     /// What differs between its cells.
     pub varies: &'static str,
-    /// Where the answer is, in order. The base cell may be among them.
+    /// Cells that answer it, in order. The base cell may be among them.
     pub cells: Vec<Cell>,
-    /// What was expected.
+    /// Predictions made before the run.
     pub predictions: Vec<Prediction>,
-    /// Who is asked. Empty: everybody.
+    /// Variants to measure; empty for all.
     pub only: &'static [Variant],
 }
 
-/// All questions of the full run, or those of the quick one.
+/// Returns the questions of the full or the quick run.
 pub fn questions(quick: bool) -> Vec<Question> {
     if quick {
         return vec![connections(&[1, 256]), delay(&[10], None), body(&[16 << 10]), idle(&[1000])];
@@ -43,12 +42,12 @@ pub fn questions(quick: bool) -> Vec<Question> {
         offered(),
         idle(&[1000, 5000, 10_000]),
         slow_clients(),
-        sick_backends(),
+        backend_failures(),
         overload(),
     ]
 }
 
-/// Every cell once, the base cell first.
+/// Returns every cell once, the base cell first.
 pub fn cells(questions: &[Question]) -> Vec<(Cell, &'static [Variant])> {
     let mut cells: Vec<(Cell, &'static [Variant])> = vec![(Cell::base(), &[])];
     for question in questions {
@@ -66,7 +65,7 @@ fn connections(counts: &[usize]) -> Question {
         .iter()
         .map(|&connections| Cell {
             id: format!("connections-{connections}"),
-            label: counted(connections, "connection"),
+            label: quantity(connections, "connection"),
             connections,
             ..Cell::base()
         })
@@ -75,7 +74,7 @@ fn connections(counts: &[usize]) -> Question {
     cells.sort_by_key(|cell| cell.connections);
     Question {
         id: "connections",
-        asks: "How much goes through, and how long does it take, as more clients ask at once?",
+        text: "How do throughput and latency change with the number of connections?",
         varies: "connections",
         cells,
         predictions: vec![
@@ -86,14 +85,14 @@ fn connections(counts: &[usize]) -> Question {
             Prediction::of("base", Figure::Processor, AsyncOne).over(Async).between(0.8, 1.0),
             Prediction::of("base", Figure::Switches, Parked).between(1.0, 1.6),
             Prediction::of("connections-256", Figure::P99, Parked).over(Async).between(0.7, 1.2),
-            Prediction::of("connections-1024", Figure::Goodput, Threads).since("base").between(0.6, 1.0),
+            Prediction::of("connections-1024", Figure::Goodput, Threads).over_cell("base").between(0.6, 1.0),
             Prediction::of("connections-1024", Figure::Goodput, Parked).over(Async).between(0.85, 1.1),
         ],
         only: &[],
     }
 }
 
-/// `rare`: once in twenty times it is so many milliseconds, and 1 otherwise.
+/// `rare` is the delay of one request in twenty in milliseconds; the others take 1 ms.
 fn delay(milliseconds: &[u32], rare: Option<u32>) -> Question {
     let fixed = milliseconds.iter().map(|&ms| Cell {
         id: format!("delay-{ms}ms"),
@@ -104,13 +103,13 @@ fn delay(milliseconds: &[u32], rare: Option<u32>) -> Question {
     let either = rare.map(|ms| Cell {
         id: "delay-bimodal".into(),
         label: format!("1 ms, or {ms} ms once in 20"),
-        delay: Delay::Either(MILLISECOND, ms * MILLISECOND),
+        delay: Delay::Bimodal(MILLISECOND, ms * MILLISECOND),
         ..Cell::base()
     });
     Question {
         id: "delay",
-        asks: "What is left of the difference when backends take their time, and there is a worker for each client?",
-        varies: "the backends' delay",
+        text: "How much of the difference remains with slow backends and a worker per client?",
+        varies: "backend delay",
         cells: [Cell { label: "none".into(), ..Cell::base() }]
             .into_iter()
             .chain(fixed)
@@ -129,7 +128,7 @@ fn delay(milliseconds: &[u32], rare: Option<u32>) -> Question {
 fn pool() -> Question {
     let cell = |workers: usize| Cell {
         id: format!("pool-{workers}"),
-        label: counted(workers, "worker"),
+        label: quantity(workers, "worker"),
         connections: 256,
         delay: Delay::Fixed(100 * MILLISECOND),
         workers: Some(workers),
@@ -137,7 +136,7 @@ fn pool() -> Question {
     };
     Question {
         id: "pool",
-        asks: "And when there are four clients for each worker? (256 connections, 100 ms; who has no pool is asked twice)",
+        text: "How much goodput remains with four clients per worker? (256 connections, 100 ms; variants without a pool are measured twice)",
         varies: "workers",
         cells: vec![cell(64), cell(256)],
         predictions: vec![
@@ -162,8 +161,8 @@ fn body(sizes: &[usize]) -> Question {
     });
     Question {
         id: "body",
-        asks: "What does moving bytes cost?",
-        varies: "the body's size",
+        text: "What does relaying large bodies cost?",
+        varies: "body size",
         cells: [Cell { label: "64 B".into(), ..Cell::base() }].into_iter().chain(cells).collect(),
         predictions: vec![
             Prediction::of("body-16kib", Figure::Goodput, Parked).over(Async).between(0.8, 1.1),
@@ -177,15 +176,15 @@ fn body(sizes: &[usize]) -> Question {
 fn keep_alive() -> Question {
     let cell = Cell {
         id: "one-request".into(),
-        label: "a connection for each request".into(),
+        label: "one connection per request".into(),
         keep_alive: false,
         ..Cell::base()
     };
     Question {
         id: "keep-alive",
-        asks: "What does a connection cost, where each carries one request?",
+        text: "What does a connection cost when it carries a single request?",
         varies: "keep-alive",
-        cells: vec![Cell { label: "kept alive".into(), ..Cell::base() }, cell],
+        cells: vec![Cell { label: "keep-alive".into(), ..Cell::base() }, cell],
         predictions: vec![
             Prediction::of("one-request", Figure::Goodput, Parked).over(Async).between(0.8, 1.2),
             Prediction::of("one-request", Figure::Goodput, Threads).over(Async).between(0.4, 0.9),
@@ -198,19 +197,19 @@ fn keep_alive() -> Question {
 fn workers() -> Question {
     let cell = |workers: usize| Cell {
         id: format!("workers-{workers}"),
-        label: counted(workers, "worker"),
+        label: quantity(workers, "worker"),
         workers: Some(workers),
         ..Cell::base()
     };
     Question {
         id: "workers",
-        asks: "How many workers do fast backends want?",
+        text: "How many workers do fast backends need?",
         varies: "workers",
         cells: vec![cell(2), cell(8), Cell { label: "64 workers".into(), ..Cell::base() }, cell(256)],
         predictions: vec![
-            Prediction::of("workers-2", Figure::Goodput, Parked).since("base").between(0.6, 1.0),
-            Prediction::of("workers-8", Figure::Goodput, Parked).since("base").between(0.9, 1.1),
-            Prediction::of("workers-256", Figure::Goodput, Parked).since("base").between(0.85, 1.05),
+            Prediction::of("workers-2", Figure::Goodput, Parked).over_cell("base").between(0.6, 1.0),
+            Prediction::of("workers-8", Figure::Goodput, Parked).over_cell("base").between(0.9, 1.1),
+            Prediction::of("workers-256", Figure::Goodput, Parked).over_cell("base").between(0.85, 1.05),
         ],
         only: &[Parked, TinyHttp],
     }
@@ -219,15 +218,15 @@ fn workers() -> Question {
 fn offered() -> Question {
     let cell = |rate: f64| Cell {
         id: format!("offered-{rate}"),
-        label: format!("{} requests a second", grouped(rate as u64)),
+        label: format!("{} requests per second", grouped(rate as u64)),
         connections: 256,
         arrivals: Arrivals::Rate(rate),
         ..Cell::base()
     };
     Question {
         id: "offered",
-        asks: "How long does it take at a load that does not depend on the replies? (Counted from when a request was due.)",
-        varies: "the offered load",
+        text: "What is the latency under a load that does not depend on the replies? (Counted from the time a request is due.)",
+        varies: "offered load",
         cells: [2000.0, 5000.0, 10_000.0, 15_000.0, 20_000.0].map(cell).into(),
         predictions: vec![
             Prediction::of("offered-5000", Figure::P99, Parked).over(Async).between(0.6, 1.6),
@@ -240,20 +239,20 @@ fn offered() -> Question {
 fn idle(counts: &[usize]) -> Question {
     let cells = counts.iter().map(|&count| Cell {
         id: format!("idle-{count}"),
-        label: counted(count, "idle connection"),
-        beside: Beside::Idle(count),
+        label: quantity(count, "idle connection"),
+        background: Background::Idle(count),
         ..Cell::base()
     });
     Question {
         id: "idle",
-        asks: "What do clients cost that say nothing?",
-        varies: "idle connections beside the 64",
+        text: "What do idle clients cost?",
+        varies: "idle connections in addition to the 64",
         cells: [Cell { label: "none".into(), ..Cell::base() }].into_iter().chain(cells).collect(),
         predictions: vec![
             Prediction::of("idle-10000", Figure::Memory, Parked).over(Async).between(0.05, 0.6),
             Prediction::of("idle-10000", Figure::Memory, Threads).over(Parked).between(5.0, 40.0),
             Prediction::of("idle-10000", Figure::Threads, TinyHttp).between(10_000.0, 10_400.0),
-            Prediction::of("idle-10000", Figure::Goodput, Parked).since("base").between(0.85, 1.1),
+            Prediction::of("idle-10000", Figure::Goodput, Parked).over_cell("base").between(0.85, 1.1),
         ],
         only: &[],
     }
@@ -263,54 +262,54 @@ fn slow_clients() -> Question {
     let readers = Cell {
         id: "slow-readers".into(),
         label: "64 slow readers".into(),
-        beside: Beside::SlowReaders(64),
+        background: Background::SlowReaders(64),
         ..Cell::base()
     };
     let heads = Cell {
         id: "trickled-heads".into(),
         label: "256 trickled heads".into(),
-        beside: Beside::TrickledHeads(256),
+        background: Background::TrickledHeads(256),
         ..Cell::base()
     };
     Question {
         id: "slow-clients",
-        asks: "Do clients that take their time hold up those that do not?",
-        varies: "who else is connected",
-        cells: vec![Cell { label: "nobody".into(), ..Cell::base() }, readers, heads],
+        text: "Do slow clients hold up fast ones?",
+        varies: "slow clients",
+        cells: vec![Cell { label: "none".into(), ..Cell::base() }, readers, heads],
         predictions: vec![
-            Prediction::of("slow-readers", Figure::Goodput, Parked).since("base").between(0.6, 1.05),
-            Prediction::of("slow-readers", Figure::Goodput, TinyHttp).since("base").between(0.0, 0.1),
-            Prediction::of("slow-readers", Figure::Goodput, Async).since("base").between(0.8, 1.05),
-            Prediction::of("trickled-heads", Figure::Goodput, Parked).since("base").between(0.75, 1.05),
-            Prediction::of("trickled-heads", Figure::Goodput, TinyHttp).since("base").between(0.5, 1.05),
+            Prediction::of("slow-readers", Figure::Goodput, Parked).over_cell("base").between(0.6, 1.05),
+            Prediction::of("slow-readers", Figure::Goodput, TinyHttp).over_cell("base").between(0.0, 0.1),
+            Prediction::of("slow-readers", Figure::Goodput, Async).over_cell("base").between(0.8, 1.05),
+            Prediction::of("trickled-heads", Figure::Goodput, Parked).over_cell("base").between(0.75, 1.05),
+            Prediction::of("trickled-heads", Figure::Goodput, TinyHttp).over_cell("base").between(0.5, 1.05),
         ],
         only: &[],
     }
 }
 
-fn sick_backends() -> Question {
+fn backend_failures() -> Question {
     let cell = |event, id: &str, label: &str| Cell {
         id: id.into(),
         label: label.into(),
         event,
-        patience: Duration::from_secs(1),
+        reply_timeout: Duration::from_secs(1),
         ..Cell::base()
     };
     Question {
-        id: "sick-backends",
-        asks: "What happens when one of the two backends stops in mid-run, or is killed? (Balancers wait a second for a reply.)",
-        varies: "what befalls a backend",
+        id: "backend-failures",
+        text: "What happens when one of the two backends stops responding, or is killed? (The reply timeout is one second.)",
+        varies: "backend failure",
         cells: vec![
             Cell { label: "nothing".into(), ..Cell::base() },
-            cell(Event::Stall, "backend-stalled", "it stalls"),
-            cell(Event::Kill, "backend-killed", "it is killed"),
+            cell(Event::Stall, "backend-stalled", "stopped"),
+            cell(Event::Kill, "backend-killed", "killed"),
         ],
         predictions: vec![
-            // Two thirds of the run and what is left of one after a second's timeout: it notices, as nginx does.
-            Prediction::of("backend-stalled", Figure::Goodput, Parked).since("base").between(0.6, 0.9),
-            Prediction::of("backend-stalled", Figure::Goodput, Async).since("base").between(0.3, 0.4),
-            Prediction::of("backend-stalled", Figure::Goodput, Nginx).since("base").between(0.3, 0.8),
-            Prediction::of("backend-killed", Figure::Goodput, Parked).since("base").between(0.6, 1.1),
+            // Two thirds of the run, and part of the last third after the timeout of one second: it ejects, as nginx does.
+            Prediction::of("backend-stalled", Figure::Goodput, Parked).over_cell("base").between(0.6, 0.9),
+            Prediction::of("backend-stalled", Figure::Goodput, Async).over_cell("base").between(0.3, 0.4),
+            Prediction::of("backend-stalled", Figure::Goodput, Nginx).over_cell("base").between(0.3, 0.8),
+            Prediction::of("backend-killed", Figure::Goodput, Parked).over_cell("base").between(0.6, 1.1),
             Prediction::of("backend-killed", Figure::Errors, Parked).between(0.0, 0.0),
             Prediction::of("backend-killed", Figure::Errors, Async).between(0.0, 0.0),
         ],
@@ -328,13 +327,13 @@ fn overload() -> Question {
     };
     Question {
         id: "overload",
-        asks: "What is left when twice as much is asked as it can do?",
-        varies: "the offered load",
-        cells: vec![Cell { label: "a closed loop of 64".into(), ..Cell::base() }, cell],
+        text: "What goodput remains at twice the capacity?",
+        varies: "offered load",
+        cells: vec![Cell { label: "closed loop of 64".into(), ..Cell::base() }, cell],
         predictions: vec![
-            Prediction::of("overload", Figure::Goodput, Parked).since("base").between(0.7, 1.05),
-            Prediction::of("overload", Figure::Goodput, Async).since("base").between(0.7, 1.05),
-            Prediction::of("overload", Figure::Goodput, Threads).since("base").between(0.4, 1.0),
+            Prediction::of("overload", Figure::Goodput, Parked).over_cell("base").between(0.7, 1.05),
+            Prediction::of("overload", Figure::Goodput, Async).over_cell("base").between(0.7, 1.05),
+            Prediction::of("overload", Figure::Goodput, Threads).over_cell("base").between(0.4, 1.0),
         ],
         only: &[],
     }
@@ -345,18 +344,18 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_prediction_is_about_a_cell_of_its_run() {
+    fn every_prediction_names_a_cell_of_the_plan() {
         let questions = questions(false);
         let cells = cells(&questions);
         let is_there = |id: &str| cells.iter().any(|(cell, _)| cell.id == id);
         for prediction in questions.iter().flat_map(|question| &question.predictions) {
             assert!(is_there(prediction.cell), "{prediction:?}");
-            assert!(prediction.since.is_none_or(is_there), "{prediction:?}");
+            assert!(prediction.over_cell.is_none_or(is_there), "{prediction:?}");
         }
     }
 
     #[test]
-    fn cells_have_names_of_their_own_and_differ_from_the_base() {
+    fn cells_have_unique_names_and_differ_from_the_base() {
         for quick in [false, true] {
             let cells = cells(&questions(quick));
             assert_eq!(cells[0].0, Cell::base());

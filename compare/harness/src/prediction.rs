@@ -1,83 +1,104 @@
-//! What was expected, in a form that the run itself can judge.
+//! Predictions written down before a run, in a form that the run can judge.
 
-use crate::numbers::grouped;
+use crate::numbers::{grouped, ratio, rounded, time};
 use crate::variant::Variant;
 use std::fmt;
 
-/// A figure that a measurement has.
+/// A measured quantity.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Figure {
-    /// Good replies a second.
+    /// Good replies per second.
     Goodput,
     /// The 99th percentile of latency.
     P99,
-    /// Processor time a reply.
+    /// Processor time per reply.
     Processor,
-    /// Context switches a reply.
+    /// Context switches per reply.
     Switches,
-    /// Memory at most.
+    /// Memory at the end of the window.
     Memory,
-    /// Threads at most.
+    /// Threads at the end of the window.
     Threads,
-    /// Requests that failed, of all.
+    /// Failed requests as a share of all.
     Errors,
 }
 
-/// "In this cell, this variant's figure is between these bounds": by itself, as a ratio to another
-/// variant's in the same cell, or as a ratio to its own in another cell.
+/// States that a variant's figure in a cell lies within bounds: by itself, as a ratio to another variant in
+/// the same cell, or as a ratio to the same variant in another cell.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Prediction {
     /// The cell.
     pub cell: &'static str,
     /// The figure.
     pub figure: Figure,
-    /// Whose.
+    /// The variant.
     pub of: Variant,
-    /// Over whose.
+    /// The variant to divide by.
     pub over: Option<Variant>,
-    /// Over its own in which cell.
-    pub since: Option<&'static str>,
-    /// At least.
+    /// The cell of the same variant to divide by.
+    pub over_cell: Option<&'static str>,
+    /// Lower bound, inclusive.
     pub least: f64,
-    /// At most.
+    /// Upper bound, inclusive.
     pub most: f64,
 }
 
 impl Prediction {
-    /// About this figure.
+    /// Returns a prediction without bounds.
     pub fn of(cell: &'static str, figure: Figure, of: Variant) -> Self {
-        Prediction { cell, figure, of, over: None, since: None, least: 0.0, most: f64::INFINITY }
+        Prediction { cell, figure, of, over: None, over_cell: None, least: 0.0, most: f64::INFINITY }
     }
 
-    /// As a ratio to this variant's.
+    /// Makes it a ratio to another variant in the same cell.
     pub fn over(self, other: Variant) -> Self {
         Prediction { over: Some(other), ..self }
     }
 
-    /// As a ratio to its own in this cell.
-    pub fn since(self, cell: &'static str) -> Self {
-        Prediction { since: Some(cell), ..self }
+    /// Makes it a ratio to the same variant in another cell.
+    pub fn over_cell(self, cell: &'static str) -> Self {
+        Prediction { over_cell: Some(cell), ..self }
     }
 
-    /// Its bounds.
+    /// Sets the bounds.
     pub fn between(self, least: f64, most: f64) -> Self {
         Prediction { least, most, ..self }
     }
 
-    /// Has it come true?
+    /// Returns whether a value is within the bounds.
     pub fn holds(&self, value: f64) -> bool {
         (self.least..=self.most).contains(&value)
+    }
+
+    /// Formats the measured value of the predicted figure, with as many digits as it takes to show on which side
+    /// of a bound the value is.
+    pub fn format(&self, value: f64) -> String {
+        let is_ratio = self.over.is_some() || self.over_cell.is_some();
+        match self.figure {
+            _ if is_ratio => {}
+            Figure::P99 => return time(value),
+            Figure::Memory => return format!("{} MiB", rounded(value)),
+            Figure::Goodput => return format!("{} /s", rounded(value)),
+            Figure::Threads => return grouped(value.round() as u64),
+            _ => {}
+        }
+        let shows_side = |text: &String| {
+            text.replace(',', "").parse().is_ok_and(|shown| self.holds(shown) == self.holds(value))
+        };
+        [ratio(value), format!("{value:.4}")]
+            .into_iter()
+            .find(shows_side)
+            .unwrap_or_else(|| value.to_string())
     }
 }
 
 impl Figure {
-    /// Its name in a sentence.
+    /// Returns the name used in sentences.
     pub fn name(self) -> &'static str {
         match self {
             Figure::Goodput => "goodput",
             Figure::P99 => "p99",
-            Figure::Processor => "processor time a reply",
-            Figure::Switches => "context switches a reply",
+            Figure::Processor => "processor time per reply",
+            Figure::Switches => "context switches per reply",
             Figure::Memory => "memory",
             Figure::Threads => "threads",
             Figure::Errors => "share of errors",
@@ -86,12 +107,12 @@ impl Figure {
 }
 
 impl fmt::Display for Prediction {
-    /// As a sentence, without the cell.
+    /// Formats the prediction as a sentence, without the cell.
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Prediction { figure, of, .. } = self;
         let (least, most) = (bound(self.least), bound(self.most));
         write!(out, "{of}: {} is ", figure.name())?;
-        match (self.over, self.since) {
+        match (self.over, self.over_cell) {
             (Some(other), _) => write!(out, "{least} to {most} times that of {other}"),
             (None, Some(cell)) => write!(out, "{least} to {most} times its own in {cell}"),
             (None, None) if least == most => write!(out, "{least}"),
@@ -100,7 +121,21 @@ impl fmt::Display for Prediction {
     }
 }
 
-/// As it was written down.
+/// Formats a bound.
 fn bound(value: f64) -> String {
     if value < 1000.0 { value.to_string() } else { grouped(value as u64) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn shows_enough_digits_to_tell_on_which_side_of_a_bound_a_value_is() {
+        let prediction =
+            Prediction::of("base", Figure::Goodput, Variant::Parked).over(Variant::Async).between(0.5, 1.0);
+        for (value, text) in [(0.934, "0.93"), (1.0, "1.00"), (1.004, "1.0040"), (0.4999, "0.4999")] {
+            assert_eq!(prediction.format(value), text);
+        }
+    }
 }

@@ -1,5 +1,4 @@
-//! Programs that are measured, and the backends: started on a port of their own, and ended with whoever holds
-//! them.
+//! Starts and ends the measured programs and the backends, each on its own port.
 
 use crate::cell::{Cell, Delay};
 use crate::variant::Variant;
@@ -17,56 +16,56 @@ use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// How long a program may take until it listens.
-const PATIENCE: Duration = Duration::from_secs(10);
+/// Timeout for a program to start listening.
+const START_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// How long one that was asked to end may take.
-const GRACE: Duration = Duration::from_secs(2);
+/// Time for a program to exit after SIGTERM before it is killed.
+const TERMINATION_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// A running program. Ends when it is dropped.
+/// A running program, ended when this is dropped.
 pub struct Program {
-    /// Where it listens.
+    /// Listening address.
     pub address: SocketAddr,
     child: Child,
     folder: PathBuf,
 }
 
-/// What a program has said. Gone with the program.
+/// A program's log file, which exists as long as the program.
 pub struct Log(PathBuf);
 
 impl Log {
-    /// Its last line, in a sentence.
-    pub fn last_words(&self) -> String {
+    /// Returns the last line as part of an error message.
+    pub fn last_line(&self) -> String {
         let text = fs::read_to_string(&self.0).unwrap_or_default();
-        text.lines().last().map_or("it has said nothing".into(), |line| format!("it has said: {line}"))
+        text.lines().last().map_or("its log is empty".into(), |line| format!("its last log line: {line}"))
     }
 }
 
-/// Where the programs are.
+/// Finds and starts the programs.
 #[derive(Clone, Debug)]
 pub struct Programs {
-    /// The folder that `compare/` is in.
+    /// The repository's root.
     pub root: PathBuf,
-    /// A folder for settings and logs.
+    /// Directory for configuration files and logs.
     pub scratch: PathBuf,
-    /// True when it is time to stop.
+    /// Whether the run has been interrupted.
     pub stop: Arc<AtomicBool>,
 }
 
 impl Programs {
-    /// Is it time to stop?
+    /// Checks that the run has not been interrupted.
     ///
     /// # Errors
-    /// When it is.
-    pub fn go_on(&self) -> Result<()> {
+    /// Returns an error if it has.
+    pub fn check_running(&self) -> Result<()> {
         ensure!(!self.stop.load(Relaxed), "stopped");
         Ok(())
     }
 
-    /// One word for the programs of this project's own, this one among them: the same as long as they are.
+    /// Returns a hash of this project's own programs, including the harness.
     ///
     /// # Errors
-    /// When one of them cannot be read.
+    /// Returns an error if one of them cannot be read.
     pub fn fingerprint(&self) -> Result<String> {
         let mut hasher = DefaultHasher::new();
         let own = Variant::ALL.into_iter().filter(|variant| variant.is_own());
@@ -76,7 +75,7 @@ impl Programs {
         Ok(format!("{:016x}", hasher.finish()))
     }
 
-    /// The program of a variant, if it is there.
+    /// Returns the path of a variant's program, or `None` if it is not installed.
     pub fn find(&self, variant: Variant) -> Option<PathBuf> {
         let target = std::env::var_os("CARGO_TARGET_DIR").map(PathBuf::from);
         let built = |workspace: &str, name: &str| {
@@ -94,7 +93,7 @@ impl Programs {
         }
     }
 
-    /// Its version, in a line of its own.
+    /// Returns a variant's version line, or `None` if it is not installed.
     pub fn version(&self, variant: Variant) -> Option<String> {
         if variant == Variant::Direct {
             return Some("no balancer".into());
@@ -111,10 +110,10 @@ impl Programs {
         Some(String::from_utf8_lossy(&text).lines().next()?.trim().to_owned())
     }
 
-    /// Starts a balancer in front of two backends, as this cell wants it.
+    /// Starts a balancer in front of two backends, configured for a cell.
     ///
     /// # Errors
-    /// When it is not there, or does not come to listen.
+    /// Returns an error if it is not installed or does not start listening.
     pub fn balancer(&self, variant: Variant, cell: &Cell, backends: [SocketAddr; 2]) -> Result<Program> {
         let program = self.find(variant).with_context(|| format!("{variant} is not there"))?;
         let listen = free_address()?;
@@ -163,13 +162,13 @@ impl Programs {
     /// Starts a backend.
     ///
     /// # Errors
-    /// When it does not come to listen.
+    /// Returns an error if it does not start listening.
     pub fn backend(&self, name: &str, body: usize, delay: Delay) -> Result<Program> {
         let listen = free_address()?;
         let mut command = Command::new(std::env::current_exe()?);
         command.args(["backend", "--name", name, "--listen", &listen.to_string()]);
         command.args(["--body", &body.to_string(), "--delay", &delay.to_string()]);
-        command.stdin(Stdio::piped()); // it ends when this does
+        command.stdin(Stdio::piped()); // the backend exits when this pipe closes
         let folder = self.scratch.join(format!("backend-{}", listen.port()));
         fs::create_dir_all(&folder)?;
         Program::start(&mut command, listen, folder).with_context(|| format!("backend {name} does not start"))
@@ -187,14 +186,14 @@ fn own_arguments(
     for backend in backends {
         command.args(["--backend", &format!("http://{backend}")]);
     }
-    command.args(["--reply-head-timeout", &format!("{}ms", cell.patience.as_millis())]);
+    command.args(["--reply-head-timeout", &format!("{}ms", cell.reply_timeout.as_millis())]);
     match variant {
         Variant::Parked => command.args(["--edge", "parked", "--max-connections", "12000"]),
         Variant::TinyHttp => command.args(["--edge", "tiny-http"]),
         Variant::AsyncOne => command.args(["--runtime", "current-thread"]),
         _ => command,
     };
-    if !cell.notices && variant.has_workers() {
+    if !cell.health && variant.has_workers() {
         command.args(["--health=off", "--max-fails=0"]);
     }
     for (flag, value) in [("--workers", cell.workers), ("--queue", cell.queue)] {
@@ -204,7 +203,7 @@ fn own_arguments(
     }
 }
 
-/// Writes a peer's settings.
+/// Writes a peer's configuration file and returns its path.
 fn settings(
     template: &str,
     name: &str,
@@ -213,7 +212,7 @@ fn settings(
     listen: SocketAddr,
     [a, b]: [SocketAddr; 2],
 ) -> Result<PathBuf> {
-    // Started by root, nginx gives its workers to a user that cannot enter the folder.
+    // If started by root, nginx runs its workers as a user that cannot enter the directory.
     let user = if nix::unistd::geteuid().is_root() { "user root;" } else { "" };
     let text = template
         .replace("@user@", user)
@@ -224,20 +223,20 @@ fn settings(
         .replace("@listen@", &listen.to_string())
         .replace("@backend-a@", &a.to_string())
         .replace("@backend-b@", &b.to_string())
-        .replace("@patience@", &cell.patience.as_millis().to_string());
+        .replace("@reply-timeout@", &cell.reply_timeout.as_millis().to_string());
     let file = folder.join(name);
     fs::write(&file, text).with_context(|| format!("cannot write {}", file.display()))?;
     Ok(file)
 }
 
-/// A program of the system's, also where only root's PATH has it.
+/// Returns the path of an installed program, searching also the directories of root's PATH.
 pub fn installed(name: &str) -> Option<PathBuf> {
     let path = std::env::var_os("PATH").unwrap_or_default();
     let folders = std::env::split_paths(&path).chain(["/usr/sbin".into(), "/usr/local/sbin".into()]);
     folders.map(|folder| folder.join(name)).find(|program| program.is_file())
 }
 
-/// An address that nobody listens on just now.
+/// Returns an address with a port that is free at the moment.
 fn free_address() -> Result<SocketAddr> {
     Ok(TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?)
 }
@@ -246,50 +245,50 @@ impl Program {
     fn start(command: &mut Command, address: SocketAddr, folder: PathBuf) -> Result<Program> {
         let log = File::create(folder.join("log"))?;
         command.stdout(log.try_clone()?).stderr(log).env_remove("RUST_LOG");
-        command.process_group(0); // whatever else it starts ends with it
+        command.process_group(0); // its children can then be killed with it
         let name = command.get_program().to_owned();
         let child = command.spawn().with_context(|| format!("cannot run {}", name.display()))?;
         let mut program = Program { address, child, folder };
-        let until = Instant::now() + PATIENCE;
-        while TcpStream::connect_timeout(&address, PATIENCE).is_err() {
+        let until = Instant::now() + START_TIMEOUT;
+        while TcpStream::connect_timeout(&address, START_TIMEOUT).is_err() {
             if program.child.try_wait()?.is_some() {
-                bail!("it has ended; {}", program.log().last_words());
+                bail!("the program has exited; {}", program.log().last_line());
             }
             if Instant::now() > until {
-                bail!("it does not listen; {}", program.log().last_words());
+                bail!("the program does not listen; {}", program.log().last_line());
             }
             thread::sleep(Duration::from_millis(5));
         }
         Ok(program)
     }
 
-    /// Where it says what it has to say.
+    /// Returns the program's log.
     pub fn log(&self) -> Log {
         Log(self.folder.join("log"))
     }
 
-    /// Its process id.
+    /// Returns the process ID.
     pub fn pid(&self) -> i32 {
         self.child.id() as i32
     }
 
-    /// Sends it a signal. One that has ended takes no notice.
+    /// Sends a signal; has no effect if the program has exited.
     pub fn signal(&self, signal: Signal) {
         let _ = kill(Pid::from_raw(self.pid()), signal);
     }
 
-    /// Ends it, and waits until it has ended.
+    /// Ends the program and waits for its exit.
     pub fn end(&mut self) {
-        self.signal(Signal::SIGCONT); // a stalled one would not hear
+        self.signal(Signal::SIGCONT); // a stopped process does not handle SIGTERM
         self.signal(Signal::SIGTERM);
-        let until = Instant::now() + GRACE;
+        let until = Instant::now() + TERMINATION_TIMEOUT;
         while Instant::now() < until {
             if !matches!(self.child.try_wait(), Ok(None)) {
                 return;
             }
             thread::sleep(Duration::from_millis(2));
         }
-        let _ = killpg(Pid::from_raw(self.pid()), Signal::SIGKILL); // gone already, or gone now
+        let _ = killpg(Pid::from_raw(self.pid()), Signal::SIGKILL); // fails only if the group has exited
         let _ = self.child.wait();
     }
 }

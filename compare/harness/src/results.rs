@@ -1,7 +1,6 @@
-//! What is measured, as it is kept: one JSON object a line, the first for the run, one for each
-//! measurement after it.
+//! The raw data of a run: JSON Lines, first a header, then one measurement per line.
 //!
-//! A run that was stopped goes on behind its last whole line.
+//! An interrupted run resumes after its last complete line.
 
 use crate::variant::Variant;
 use anyhow::{Context, Result};
@@ -11,37 +10,37 @@ use std::fs::{self, File};
 use std::io::Write;
 use std::path::Path;
 
-/// The first line: under what conditions the rest was measured.
+/// The first line: the conditions of the run.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Header {
-    /// When it was begun, as RFC 3339 in UTC.
+    /// Start time in UTC as RFC 3339.
     pub begun: String,
-    /// The version of the sources, as git names it.
+    /// Version of the sources, as `git describe` prints it.
     pub commit: String,
-    /// Of this project's own programs, the one that measures among them: whether they are the same.
+    /// Hash of this project's own programs, including the harness.
     #[serde(default)]
     pub fingerprint: String,
-    /// Where.
+    /// The machine.
     pub machine: Machine,
-    /// How.
+    /// Durations and rounds.
     pub settings: Settings,
-    /// What was there to be measured, and in which version.
+    /// Version of each measured variant.
     pub variants: BTreeMap<Variant, String>,
-    /// What was there and was not measured, and why.
+    /// Variants that were not measured, and why.
     #[serde(default)]
     pub left_out: BTreeMap<Variant, String>,
-    /// What system calls were counted with, if they were.
+    /// The tool that counted system calls, if any.
     #[serde(default)]
     pub calls_counted_with: Option<String>,
-    /// What wrk says of the load, if it was there.
-    #[serde(default)]
-    pub second_opinion: Option<SecondOpinion>,
+    /// Rates measured by wrk for comparison, if it was installed.
+    #[serde(default, rename = "second_opinion")]
+    pub cross_check: Option<CrossCheck>,
 }
 
-/// Replies a second of one balancer in the base cell, by two load generators in turn.
+/// Replies per second of one balancer in the base cell, by two load generators in turn.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-pub struct SecondOpinion {
-    /// By our own.
+pub struct CrossCheck {
+    /// By the harness's own load generator.
     pub own: Vec<f64>,
     /// By wrk.
     pub wrk: Vec<f64>,
@@ -50,79 +49,78 @@ pub struct SecondOpinion {
 /// The machine.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Machine {
-    /// The processor's name.
+    /// Name of the processor.
     pub processor: String,
-    /// How many the system counts.
+    /// Number of logical processors.
     pub processors: usize,
     /// Memory in MiB.
     pub memory_mib: u64,
-    /// The kernel's name and version.
+    /// Name and version of the kernel.
     pub kernel: String,
-    /// The compiler.
+    /// Version of the compiler.
     pub rustc: String,
-    /// The system's load average over a minute when the run began.
+    /// One-minute load average at the start of the run.
     pub load_average: f32,
 }
 
-/// How long, and how often.
+/// Durations and number of rounds.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Settings {
-    /// The shorter choice of cells.
+    /// Whether this is the quick selection of cells.
     pub quick: bool,
-    /// How often each variant has its turn in each cell.
+    /// Measurements per variant and cell.
     pub rounds: u32,
-    /// Load before it counts, in milliseconds.
+    /// Duration of the load before the window in milliseconds.
     pub warm_up_ms: u64,
-    /// How long it counts, in milliseconds.
+    /// Duration of the window in milliseconds.
     pub window_ms: u64,
 }
 
-/// One variant, in one cell, in one round.
+/// One variant in one cell in one round.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Measurement {
-    /// The cell's name.
+    /// Name of the cell.
     pub cell: String,
-    /// Who.
+    /// The variant.
     pub variant: Variant,
-    /// Which round, from 1. In round 0 system calls are counted, and nothing of it counts but those.
+    /// The round, from 1. Round 0 counts system calls and is used for nothing else.
     pub round: u32,
-    /// What the clients saw.
+    /// What the clients observed.
     pub load: Load,
-    /// What it took. Nothing for `direct`, where there is no proxy.
+    /// What the balancer used; `None` for `direct`.
     pub usage: Option<Usage>,
 }
 
-/// What the clients saw in the window.
+/// What the clients observed in the window.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Load {
-    /// The window's length in seconds.
+    /// Length of the window in seconds.
     pub seconds: f64,
-    /// Whole replies with a status of 2xx, and no others.
+    /// Complete replies with a 2xx status.
     pub good: u64,
-    /// Bytes of their bodies.
+    /// Sum of their body sizes in bytes.
     pub bytes: u64,
     /// Their latencies.
     pub latency: Latency,
-    /// What else came of requests: a word for each kind, and how often.
+    /// Failed requests by kind.
     pub errors: BTreeMap<String, u64>,
-    /// How many connections asked.
+    /// Number of connections.
     pub connections: u64,
-    /// The fewest good replies that any of them got.
+    /// Fewest good replies of any connection.
     pub fewest: u64,
-    /// The most.
+    /// Most good replies of any connection.
     pub most: u64,
-    /// How many got nothing good at all.
+    /// Number of connections without a good reply.
     pub nothing: u64,
-    /// Requests under way by Little's law (rate times mean latency) over those that really were, which
-    /// is one for each connection. Only where that is so: with closed loops.
+    /// Requests in flight by Little's law (rate times mean latency) divided by the true number, which is one
+    /// per connection. Closed loops only.
     pub little: Option<f64>,
-    /// Requests a second that were due in the window, in an open loop.
+    /// Requests per second due in the window. Open loops only.
     pub offered: Option<f64>,
-    /// Requests that were due and had no reply when the window ended, in an open loop. They are in no other
-    /// figure.
+    /// Requests due without a reply at the end of the window. They are in no other figure. Open loops only.
     #[serde(default)]
     pub unanswered: Option<u64>,
-    /// Whole replies with any status since the first connection was opened.
+    /// Complete replies with any status since the first connection was opened.
     pub replies_ever: u64,
 }
 
@@ -138,23 +136,23 @@ pub struct Latency {
     pub max: f64,
 }
 
-/// What the proxy took.
+/// Resources used by the balancer.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Usage {
-    /// Processor time in seconds, within the window.
+    /// Processor time within the window in seconds.
     pub processor: f64,
-    /// Context switches, from the first connection of the load to the window's end; to the program's end where
-    /// connections carry one request.
+    /// Context switches from the first connection of the load to the end of the window, or to the program's
+    /// exit if a connection carries one request.
     pub switches: u64,
-    /// Memory as the window ended, in KiB: what is shared between its processes is counted once.
+    /// Proportional set size at the end of the window in KiB, summed over the processes.
     pub memory_kib: u64,
-    /// Threads as the window ended.
+    /// Number of threads at the end of the window.
     pub threads: u64,
-    /// System calls, from the first request to the window's end. Only in round 0.
+    /// System calls from the first request to the end of the window. Only in round 0.
     pub calls: Option<u64>,
 }
 
-/// A run: its conditions and what has been measured so far.
+/// A run: its conditions and its measurements so far.
 #[derive(Clone, Debug)]
 pub struct Run {
     /// The conditions.
@@ -164,10 +162,10 @@ pub struct Run {
 }
 
 impl Run {
-    /// Reads a run.
+    /// Reads a run from its raw data.
     ///
     /// # Errors
-    /// When there is none, or it is none. A last line that was cut off is no error.
+    /// Returns an error if the file cannot be read or parsed. An incomplete last line is ignored.
     pub fn read(file: &Path) -> Result<Run> {
         let text = fs::read_to_string(file).with_context(|| format!("cannot read {}", file.display()))?;
         let whole = text.rfind('\n').map_or("", |end| &text[..end]);
@@ -182,12 +180,12 @@ impl Run {
         Ok(Run { header, measurements })
     }
 
-    /// Writes it anew, without what was cut off, and says where further lines go.
+    /// Writes the run without an incomplete last line, and returns the file to append further lines to.
     ///
     /// # Errors
-    /// When the file cannot be written.
+    /// Returns an error if the file cannot be written.
     pub fn write(&self, file: &Path) -> Result<File> {
-        // Never without a whole copy, whatever happens in between.
+        // Written to a new file and renamed, so that a complete copy exists at any time.
         let fresh = file.with_extension("new");
         let mut out = File::create(&fresh).with_context(|| format!("cannot write {}", fresh.display()))?;
         append(&mut out, &self.header)?;
@@ -197,12 +195,12 @@ impl Run {
     }
 }
 
-/// Writes a line.
+/// Appends one line.
 ///
 /// # Errors
-/// When it cannot be written.
+/// Returns an error if the line cannot be written.
 pub fn append(out: &mut File, line: &impl Serialize) -> Result<()> {
     let mut text = serde_json::to_vec(line)?;
     text.push(b'\n');
-    out.write_all(&text).context("cannot write what was measured")
+    out.write_all(&text).context("cannot write the measurement")
 }

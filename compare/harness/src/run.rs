@@ -1,11 +1,11 @@
-//! A run: every variant in every cell, in turn, round after round, so that what the machine does meanwhile
-//! befalls all alike. What is measured is written down at once, and a run that was stopped goes on.
+//! A run: every variant in every cell, round after round, so that changes of the machine affect all alike.
+//! Each measurement is written at once, and an interrupted run resumes.
 
 use crate::calls::Counter;
-use crate::cell::{Beside, Cell, Event};
+use crate::cell::{Background, Cell, Event};
 use crate::machine;
-use crate::measure::Subject;
-use crate::cluster::snapshot;
+use crate::measure::Trial;
+use crate::plan;
 use crate::program::Programs;
 use crate::results::{Header, Load, Machine, Measurement, Run, Settings, append};
 use crate::smoke;
@@ -16,51 +16,52 @@ use indicatif::{ProgressBar, ProgressStyle};
 use std::collections::BTreeMap;
 use std::path::Path;
 
-/// How a run is made.
-pub struct Options {
-    /// How long, and how often.
+/// Options of a run.
+pub struct RunOptions {
+    /// Durations and rounds.
     pub settings: Settings,
-    /// Only these variants. Empty: all that are there.
+    /// Variants to measure; empty for all that are installed.
     pub variants: Vec<Variant>,
-    /// Only these cells. Empty: all.
+    /// Cells to measure; empty for all.
     pub cells: Vec<String>,
-    /// Forget what an earlier run has measured.
+    /// Whether to discard an earlier run.
     pub afresh: bool,
 }
 
-/// One thing to measure.
+/// One measurement to take.
 struct Job<'a> {
     cell: &'a Cell,
     variant: Variant,
     round: u32,
 }
 
-/// Makes a run, or finishes one that was begun. Its raw data is in `file`.
+/// Makes a run, or completes an interrupted one, with its raw data in `file`.
 ///
 /// # Errors
-/// When a variant of the project's own fails the smoke test, or nothing can be written, or it is stopped.
-pub fn run(programs: &Programs, options: &Options, file: &Path) -> Result<Run> {
+/// Returns an error if one of this project's variants fails the smoke test, a file cannot be written, or the
+/// run is interrupted.
+pub fn run(programs: &Programs, options: &RunOptions, file: &Path) -> Result<Run> {
     let counter = Counter::find();
     let header = header(programs, options, counter.as_ref())?;
-    let mut run = begun(programs, header, options, file)?;
+    let mut run = resume_or_create(programs, header, options, file)?;
     let mut out = run.write(file)?;
-    let cells = snapshot::cells(&snapshot::questions(options.settings.quick));
+    let cells = plan::cells(&plan::questions(options.settings.quick));
     if let Some(unknown) = options.cells.iter().find(|name| cells.iter().all(|(cell, _)| cell.id != **name)) {
         let names: Vec<_> = cells.iter().map(|(cell, _)| cell.id.as_str()).collect();
-        bail!("there is no cell {unknown:?} in this run; there are {}", names.join(", "));
+        bail!("there is no cell {unknown:?} in this run; the cells are {}", names.join(", "));
     }
     let jobs = jobs(&cells, &run.header, options, counter.is_some());
     if !jobs.is_empty() && jobs.iter().all(|job| run.has(job)) {
-        println!("Everything has been measured by an earlier run; --afresh measures it again.");
+        println!("An earlier run has measured everything; --afresh measures it again.");
     }
     let progress = progress(jobs.len());
     for job in jobs {
         progress.set_message(format!("{} in {}", job.variant, job.cell.id));
         if !run.has(&job) {
             let measurement = measure(programs, &run, &job, counter.as_ref(), &progress);
-            if let Err(stopped) = programs.go_on() {
+            if let Err(stopped) = programs.check_running() {
                 progress.abandon();
-                return Err(stopped.context("the same command goes on from here"));
+                return Err(stopped.context("the same command resumes the run"));
             }
             append(&mut out, &measurement)?;
             run.measurements.push(measurement);
@@ -71,8 +72,8 @@ pub fn run(programs: &Programs, options: &Options, file: &Path) -> Result<Run> {
     Ok(run)
 }
 
-/// Finds out what there is to be measured, and whether it does what it must.
-fn header(programs: &Programs, options: &Options, counter: Option<&Counter>) -> Result<Header> {
+/// Finds the variants to measure and runs the smoke test on each.
+fn header(programs: &Programs, options: &RunOptions, counter: Option<&Counter>) -> Result<Header> {
     let (mut variants, mut left_out) = (BTreeMap::new(), BTreeMap::new());
     let is_wanted = |variant: &Variant| options.variants.is_empty() || options.variants.contains(variant);
     for variant in Variant::ALL.into_iter().filter(is_wanted) {
@@ -80,7 +81,7 @@ fn header(programs: &Programs, options: &Options, counter: Option<&Counter>) -> 
             if variant.is_own() {
                 bail!("{variant} is not built; `make compare` builds it");
             }
-            left_out.insert(variant, "it is not installed".to_owned());
+            left_out.insert(variant, "not installed".to_owned());
             continue;
         };
         match smoke::check(programs, variant) {
@@ -101,19 +102,16 @@ fn header(programs: &Programs, options: &Options, counter: Option<&Counter>) -> 
         variants,
         left_out,
         calls_counted_with: counter.map(|counter| counter.name().to_owned()),
-        second_opinion: None,
+        cross_check: None,
     })
 }
 
-/// The run in this file, if it is the same one, or a new one.
-fn begun(programs: &Programs, header: Header, options: &Options, file: &Path) -> Result<Run> {
+/// Returns the run in `file` if its conditions are the same, or a new run.
+fn resume_or_create(programs: &Programs, header: Header, options: &RunOptions, file: &Path) -> Result<Run> {
     if options.afresh || !file.exists() {
-        let second_opinion = if header.variants.contains_key(&Variant::Parked) {
-            wrk::second_opinion(programs)?
-        } else {
-            None
-        };
-        return Ok(Run { header: Header { second_opinion, ..header }, measurements: Vec::new() });
+        let cross_check =
+            if header.variants.contains_key(&Variant::Parked) { wrk::cross_check(programs)? } else { None };
+        return Ok(Run { header: Header { cross_check, ..header }, measurements: Vec::new() });
     }
     let mut earlier = Run::read(file)?;
     if conditions(&earlier.header) != conditions(&header) {
@@ -122,23 +120,23 @@ fn begun(programs: &Programs, header: Header, options: &Options, file: &Path) ->
             file.display()
         );
     }
-    // What could not be measured may be measurable now.
+    // A measurement that failed may succeed now.
     earlier.measurements.retain(|done| done.load.seconds > 0.0);
     Ok(earlier)
 }
 
-/// What must be the same for figures to be set beside each other.
+/// Returns the conditions that must be equal for two measurements to be comparable.
 fn conditions(header: &Header) -> impl PartialEq {
     let Machine { processor, processors, kernel, .. } = header.machine.clone();
     (header.settings, header.fingerprint.clone(), header.variants.clone(), processor, processors, kernel)
 }
 
-/// Round by round, so that what changes in the course of a run is in every cell's spread; cell by cell in each,
-/// everybody in turn, and not always in the same order. Then one more round for the system calls.
+/// Returns the measurements to take: round by round, so that slow changes show in every cell's spread, and
+/// within a round cell by cell, with the variants in rotating order. A last round counts system calls.
 fn jobs<'a>(
     cells: &'a [(Cell, &'static [Variant])],
     header: &Header,
-    options: &Options,
+    options: &RunOptions,
     counts: bool,
 ) -> Vec<Job<'a>> {
     let mut jobs = Vec::new();
@@ -161,12 +159,12 @@ fn jobs<'a>(
 }
 
 fn takes_part(variant: Variant, cell: &Cell, only: &[Variant]) -> bool {
-    // Where something befalls backends, or crowds come, the backends alone answer no question.
-    let alone = cell.beside == Beside::Nobody && cell.event == Event::None;
+    // With background clients or a failing backend, measuring the backends alone answers no question.
+    let alone = cell.background == Background::None && cell.event == Event::None;
     (only.is_empty() || only.contains(&variant)) && (variant != Variant::Direct || alone)
 }
 
-/// One measurement. One that cannot be made is written down as that.
+/// Takes one measurement. A failure is recorded as one.
 fn measure(
     programs: &Programs,
     run: &Run,
@@ -176,8 +174,8 @@ fn measure(
 ) -> Measurement {
     let &Job { cell, variant, round } = job;
     let capacity = run.capacity(variant);
-    let subject = Subject { programs, variant, cell, settings: run.header.settings, capacity };
-    subject.measure(round, counter.filter(|_| round == 0)).unwrap_or_else(|error| {
+    let trial = Trial { programs, variant, cell, settings: run.header.settings, capacity };
+    trial.measure(round, counter.filter(|_| round == 0)).unwrap_or_else(|error| {
         progress.suspend(|| eprintln!("{variant} in {}, round {round}: {error:#}", cell.id));
         let errors = BTreeMap::from([(format!("not measured: {error:#}"), 1)]);
         Measurement {
@@ -197,7 +195,7 @@ impl Run {
         })
     }
 
-    /// The most that a variant could do in the base cell, in replies a second.
+    /// Returns the highest goodput of a variant in the base cell in replies per second.
     fn capacity(&self, variant: Variant) -> Option<f64> {
         let base = self.measurements.iter().filter(|done| done.cell == "base" && done.variant == variant);
         base.filter(|done| done.round > 0)

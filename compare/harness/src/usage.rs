@@ -1,4 +1,4 @@
-//! What a program takes, from the kernel's accounts.
+//! Resource usage of a program, read from the kernel.
 
 use crate::program::Program;
 use crate::results::Usage;
@@ -8,11 +8,10 @@ use nix::time::ClockId;
 use nix::unistd::Pid;
 use procfs::process::Process;
 
-/// A program that is measured: its processes, and how often they had been switched when it was looked at
-/// first.
+/// The processes of a measured program, and their context switches before the load.
 ///
-/// They are looked for once. That opens a file for each thread, as counting switches does: done while the load
-/// is on, it would hold up the load in proportion to the threads of whoever is measured.
+/// The processes are looked up once, before the load: the lookup opens a file per thread, as counting switches
+/// does, and would disturb the load in proportion to the program's threads.
 pub struct Meter {
     pids: Vec<i32>,
     clocks: Vec<ClockId>,
@@ -20,34 +19,35 @@ pub struct Meter {
 }
 
 impl Meter {
-    /// Looks at a program before the load begins.
+    /// Looks up the program's processes. To be called before the load starts.
     ///
     /// # Errors
-    /// When it has ended.
+    /// Returns an error if the program has exited.
     pub fn new(program: &Program) -> Result<Meter> {
         let pid = program.pid();
         let tasks = Process::new(pid)?.tasks()?.flatten();
         let children = tasks.filter_map(|task| task.children().ok()).flatten().map(u32::cast_signed);
         let pids: Vec<_> = [pid].into_iter().chain(children).collect();
         let clock = |pid: &i32| ClockId::pid_cpu_clock_id(Pid::from_raw(*pid));
-        let clocks = pids.iter().map(clock).collect::<Result<_, _>>().context("its time cannot be read")?;
+        let clocks =
+            pids.iter().map(clock).collect::<Result<_, _>>().context("its processor time cannot be read")?;
         let switches = switches(&pids);
         Ok(Meter { pids, clocks, switches })
     }
 
-    /// Its processes.
+    /// Returns the process IDs.
     pub fn pids(&self) -> &[i32] {
         &self.pids
     }
 
-    /// Processor seconds so far, of threads that have ended, too. Costs next to nothing.
+    /// Returns the processor time so far in seconds, including threads that have ended. Cheap.
     pub fn processor(&self) -> f64 {
         let times = self.clocks.iter().filter_map(|clock| clock.now().ok());
         times.map(|time| time.tv_sec() as f64 + time.tv_nsec() as f64 / 1e9).sum()
     }
 
-    /// What it has taken since `processor`. To be asked when the load is over, and while its connections are
-    /// still open.
+    /// Returns the usage since the processor time was `processor` seconds. To be called after the load, while
+    /// its connections are still open.
     pub fn read(&self, processor: f64) -> Usage {
         Usage {
             processor: self.processor() - processor,
@@ -61,16 +61,16 @@ impl Meter {
         }
     }
 
-    /// How often it was switched since it was looked at first, when it has ended. Unlike [`Meter::read`] this
-    /// knows of threads that ended under the load, and it counts its end, too.
+    /// Ends the program and returns its context switches since [`Meter::new`]. Unlike [`Meter::read`] this
+    /// includes threads that ended during the load, and the program's shutdown.
     ///
     /// # Errors
-    /// When the kernel does not say.
+    /// Returns an error if the kernel does not report the usage of children.
     pub fn switches_to_the_end(&self, mut program: Program) -> Result<u64> {
-        // Nobody else is waited for meanwhile.
-        let before = switches_of_the_ended()?;
+        // No other child is reaped between the two readings.
+        let before = switches_of_reaped_children()?;
         program.end();
-        Ok((switches_of_the_ended()? - before).saturating_sub(self.switches))
+        Ok((switches_of_reaped_children()? - before).saturating_sub(self.switches))
     }
 
     fn processes(&self) -> impl Iterator<Item = Process> {
@@ -78,13 +78,13 @@ impl Meter {
     }
 }
 
-/// Memory in bytes. What several processes share is shared out between them.
+/// Returns the proportional set size (PSS) in bytes: shared pages are divided among the processes.
 fn memory(process: Process) -> Option<u64> {
     let rollup = process.smaps_rollup().ok()?;
     rollup.memory_map_rollup.iter().find_map(|map| map.extension.map.get("Pss").copied())
 }
 
-/// Context switches so far, of threads that still are.
+/// Returns the context switches so far of threads that still exist.
 fn switches(pids: &[i32]) -> u64 {
     let processes = pids.iter().filter_map(|pid| Process::new(*pid).ok());
     let tasks = processes.filter_map(|process| process.tasks().ok()).flatten().flatten();
@@ -95,8 +95,9 @@ fn switches(pids: &[i32]) -> u64 {
     switches.sum()
 }
 
-/// Context switches of all children that have ended and been waited for.
-fn switches_of_the_ended() -> Result<u64> {
-    let usage = getrusage(UsageWho::RUSAGE_CHILDREN).context("the kernel does not say what children used")?;
+/// Returns the context switches of all children that have been reaped.
+fn switches_of_reaped_children() -> Result<u64> {
+    let usage =
+        getrusage(UsageWho::RUSAGE_CHILDREN).context("the kernel does not report the usage of children")?;
     Ok((usage.voluntary_context_switches() + usage.involuntary_context_switches()).unsigned_abs())
 }

@@ -1,22 +1,22 @@
-//! What is measured: turnwheel, its peers, and nothing at all in between.
+//! The variants that are measured: turnwheel, its peers, and no balancer at all.
 
 use clap::ValueEnum;
 use serde::{Deserialize, Serialize};
 use std::fmt;
 
-/// A balancer, or none.
+/// A balancer, or the absence of one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, ValueEnum)]
 #[serde(rename_all = "kebab-case")]
 pub enum Variant {
-    /// No balancer: clients ask the backends themselves. What the load and the backends can do
+    /// No balancer: clients connect to the backends directly. The ceiling of the measurement
     Direct,
-    /// turnwheel with its parked edge
+    /// turnwheel with the parked edge
     Parked,
-    /// turnwheel with its tiny-http edge
+    /// turnwheel with the tiny-http edge
     TinyHttp,
-    /// A thread for each connection, on std alone
+    /// One thread per connection, standard library only
     Threads,
-    /// tokio and hyper, a thread for each processor
+    /// tokio and hyper, one thread per processor
     Async,
     /// tokio and hyper on one thread
     AsyncOne,
@@ -29,7 +29,7 @@ pub enum Variant {
 }
 
 impl Variant {
-    /// All of them, in the order of tables.
+    /// Every variant, in the order of the tables.
     pub const ALL: [Variant; 9] = [
         Variant::Direct,
         Variant::Parked,
@@ -42,7 +42,7 @@ impl Variant {
         Variant::Caddy,
     ];
 
-    /// Its name in tables.
+    /// Returns the name used in tables and on the command line.
     pub fn name(self) -> &'static str {
         match self {
             Variant::Direct => "direct",
@@ -57,12 +57,12 @@ impl Variant {
         }
     }
 
-    /// Is it one of this project's own?
+    /// Returns whether this project builds the variant.
     pub fn is_own(self) -> bool {
         !matches!(self, Variant::Direct | Variant::Nginx | Variant::Haproxy | Variant::Caddy)
     }
 
-    /// Has it a pool of workers whose size can be set?
+    /// Returns whether the variant has a worker pool whose size can be set.
     pub fn has_workers(self) -> bool {
         matches!(self, Variant::Parked | Variant::TinyHttp)
     }

@@ -1,4 +1,4 @@
-//! The harness as a program: a run with nothing but its own backends and load, stopped and taken up again.
+//! The harness as a program: runs with only its own backends and load, interrupted and resumed.
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test that panics says what is wrong")]
 
 use serde_json::Value;
@@ -15,7 +15,7 @@ fn harness(arguments: &[&str]) -> Command {
     command
 }
 
-/// The cheapest run: backends alone, in the cells named.
+/// Returns the cheapest run: the backends alone, in the named cells.
 fn run(folder: &Path, cells: &[&str], rounds: &str) -> Command {
     let mut command = harness(&["run", "--quick", "--variant", "direct", "--rounds", rounds, "--out"]);
     command.arg(folder).args(cells.iter().flat_map(|cell| ["--cell", cell]));
@@ -44,7 +44,7 @@ fn wait(mut child: Child) -> bool {
         if let Some(status) = child.try_wait().unwrap() {
             return status.success();
         }
-        assert!(Instant::now() < until, "it does not end");
+        assert!(Instant::now() < until, "the program does not exit");
         std::thread::sleep(Duration::from_millis(5));
     }
 }
@@ -59,7 +59,7 @@ fn a_run_measures_and_writes_its_report() {
     for (line, cell) in [(base, "base"), (delayed, "delay-10ms")] {
         assert_eq!((&line["cell"], &line["variant"]), (&cell.into(), &"direct".into()));
         assert_eq!(line["load"]["errors"], serde_json::json!({}));
-        assert_eq!(line["load"]["nothing"], 0, "each connection got something: {line}");
+        assert_eq!(line["load"]["nothing"], 0, "every connection is served: {line}");
         assert!(line["load"]["good"].as_u64().unwrap() >= 64, "{line}");
     }
     let median = |line: &Value| line["load"]["latency"]["p50"].as_f64().unwrap();
@@ -74,30 +74,30 @@ fn a_run_measures_and_writes_its_report() {
 }
 
 #[test]
-fn a_run_goes_on_where_it_was_stopped() {
+fn resumes_an_interrupted_run() {
     let folder = tempfile::tempdir().unwrap();
     let child = run(folder.path(), &["base"], "8").stderr(Stdio::null()).spawn().unwrap();
     let until = Instant::now() + DEADLINE;
     while lines(folder.path()).len() < 2 {
-        assert!(Instant::now() < until, "nothing is measured");
+        assert!(Instant::now() < until, "no measurement is taken");
         std::thread::sleep(Duration::from_millis(5));
     }
     let interrupt = Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap();
-    assert!(interrupt.success() && !wait(child), "it says that it was stopped");
+    assert!(interrupt.success() && !wait(child), "an interrupted run fails");
     let before = lines(folder.path());
     assert!((2..9).contains(&before.len()), "{}", before.len());
-    // A line that was being written when the power failed.
+    // A partial line, as after a power failure.
     fs::write(raw(folder.path()), fs::read_to_string(raw(folder.path())).unwrap() + "{\"cell\":\"ba")
         .unwrap();
     succeeds(run(folder.path(), &["base"], "8"));
     let after = lines(folder.path());
-    assert_eq!(after[..before.len()], before[..], "what was measured is kept");
+    assert_eq!(after[..before.len()], before[..], "earlier measurements are kept");
     let rounds: Vec<_> = after[1..].iter().map(|line| line["round"].as_u64().unwrap()).collect();
     assert_eq!(rounds, (1..=8).collect::<Vec<_>>());
 }
 
 #[test]
-fn a_run_under_other_conditions_is_not_mixed_with_an_earlier_one() {
+fn refuses_to_resume_a_run_under_other_conditions() {
     let folder = tempfile::tempdir().unwrap();
     succeeds(run(folder.path(), &["base"], "1"));
     let output = run(folder.path(), &["base"], "2").output().unwrap();
@@ -110,7 +110,7 @@ fn a_run_under_other_conditions_is_not_mixed_with_an_earlier_one() {
 }
 
 #[test]
-fn a_run_agrees_with_itself_and_a_report_can_be_written_anew() {
+fn a_run_agrees_with_itself_and_its_report_can_be_rewritten() {
     let folder = tempfile::tempdir().unwrap();
     succeeds(run(folder.path(), &["base"], "1"));
     let raw = raw(folder.path());
@@ -128,7 +128,7 @@ fn a_run_agrees_with_itself_and_a_report_can_be_written_anew() {
 }
 
 #[test]
-fn what_is_no_run_is_named() {
+fn names_a_file_that_is_not_a_run() {
     let folder = tempfile::tempdir().unwrap();
     fs::create_dir_all(folder.path().join("comparison")).unwrap();
     fs::write(raw(folder.path()), "not a run\n").unwrap();
@@ -138,7 +138,7 @@ fn what_is_no_run_is_named() {
 }
 
 #[test]
-fn a_cell_that_is_not_there_is_named() {
+fn names_an_unknown_cell() {
     let folder = tempfile::tempdir().unwrap();
     let output = run(folder.path(), &["bases"], "1").output().unwrap();
     let said = String::from_utf8(output.stderr).unwrap();
@@ -148,17 +148,17 @@ fn a_cell_that_is_not_there_is_named() {
     );
 }
 
-/// One measurement of a full run.
+/// Returns one measurement of a run.
 fn line<'a>(lines: &'a [Value], cell: &str, variant: &str, round: u64) -> &'a Value {
     let is_it = |line: &&Value| {
         (&line["cell"], &line["variant"], &line["round"]) == (&cell.into(), &variant.into(), &round.into())
     };
-    lines.iter().find(is_it).unwrap_or_else(|| panic!("{variant} in {cell}, round {round}, is not there"))
+    lines.iter().find(is_it).unwrap_or_else(|| panic!("{variant} in {cell}, round {round}, is missing"))
 }
 
 #[test]
 #[ignore = "heavy: needs the balancers, built in release"]
-fn the_cells_show_what_they_are_for() {
+fn the_cells_measure_what_they_are_meant_to() {
     let folder = tempfile::tempdir().unwrap();
     let mut command =
         harness(&["run", "--rounds", "1", "--variant", "parked", "--variant", "threads", "--out"]);
@@ -176,28 +176,31 @@ fn the_cells_show_what_they_are_for() {
     let a_reply = |cell, variant, figure| {
         usage(cell, variant, figure) / number(&line(cell, variant)["load"]["replies_ever"])
     };
-    // Turnwheel's are 64 workers and six more, and one more for each of the two backends while it is checked.
+    // turnwheel has 64 workers and six other threads, and one more per backend during a health check.
     for (variant, least, most) in [("parked", 70.0, 72.0), ("threads", 1065.0, 1070.0)] {
         let threads = usage("idle-1000", variant, "threads");
         assert!((least..=most).contains(&threads), "{variant} has {threads} threads");
         assert!(usage("base", variant, "processor") > 0.1, "{variant} takes processor time");
         assert!(usage("base", variant, "memory_kib") > 1000.0, "{variant} takes memory");
-        // A thread that waits for a client and then for a backend is switched each time.
+        // A thread that waits for a client and then for a backend is switched out each time.
         assert!(
             (0.5..10.0).contains(&a_reply("base", variant, "switches")),
             "{variant}: {}",
             line("base", variant)
         );
-        assert!(a_reply("one-request", variant, "switches") > 0.5, "threads that have ended count, too");
+        assert!(a_reply("one-request", variant, "switches") > 0.5, "threads that have ended count too");
         let offered = number(&line("offered-2000", variant)["load"]["offered"]);
         assert!((1700.0..2300.0).contains(&offered), "{offered}");
         let stalled = &line("backend-stalled", variant)["load"]["errors"];
-        let in_vain = number(&stalled["status-504"]);
+        let timeouts = number(&stalled["status-504"]);
         match variant {
             "parked" => {
-                assert!((3.0..64.0).contains(&in_vain), "it notices before each has waited: {stalled}")
+                assert!(
+                    (3.0..64.0).contains(&timeouts),
+                    "it ejects the backend before every client has waited: {stalled}"
+                )
             }
-            _ => assert!(in_vain >= 64.0, "{variant}: each client waits in vain: {stalled}"),
+            _ => assert!(timeouts >= 64.0, "{variant}: every client times out: {stalled}"),
         }
         assert_eq!(line("backend-killed", variant)["load"]["errors"], serde_json::json!({}), "{variant}");
     }

@@ -1,25 +1,25 @@
-//! What stands on the command line.
+//! The command line.
 
 use std::time::Duration;
 
 const USAGE: &str =
     "serve --listen ADDR --backend http://HOST:PORT [--backend ...] [--reply-head-timeout 30s]";
 
-/// What can be set.
+/// Settings from the command line.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Settings {
-    /// Where to listen.
+    /// Address to listen on.
     pub listen: String,
     /// Host and port of each backend.
     pub backends: Vec<String>,
-    /// How long a backend may take for the next bytes of its reply.
+    /// Timeout for the next bytes of a backend's reply.
     pub reply_head_timeout: Duration,
 }
 
-/// Reads the arguments, without the program's name.
+/// Parses the arguments, without the program name.
 ///
 /// # Errors
-/// A sentence that says what is wrong.
+/// Returns a message that says which argument is wrong.
 pub fn parse(mut args: impl Iterator<Item = String>) -> Result<Settings, String> {
     if args.next().as_deref() != Some("serve") {
         return Err(format!("the command line must be: {USAGE}"));
@@ -39,16 +39,16 @@ pub fn parse(mut args: impl Iterator<Item = String>) -> Result<Settings, String>
             "--listen" => settings.listen = value()?,
             "--backend" => settings.backends.push(authority(&value()?)?),
             "--reply-head-timeout" => settings.reply_head_timeout = duration(&value()?)?,
-            _ => return Err(format!("{name} is not known; the command line must be: {USAGE}")),
+            _ => return Err(format!("unknown flag {name}; the command line must be: {USAGE}")),
         }
     }
     if settings.backends.is_empty() {
-        return Err("there is no backend; name one with --backend http://HOST:PORT".into());
+        return Err("no backend; add one with --backend http://HOST:PORT".into());
     }
     Ok(settings)
 }
 
-/// `http://host:port` without what stands before the host. Port 80 if none is named.
+/// Returns `host:port` of an `http://` URL, with port 80 as the default.
 fn authority(url: &str) -> Result<String, String> {
     let wrong = || format!("backend {url} is not of the form http://HOST:PORT");
     let authority = url.strip_prefix("http://").map(|rest| rest.strip_suffix('/').unwrap_or(rest));
@@ -63,10 +63,10 @@ fn authority(url: &str) -> Result<String, String> {
     }
 }
 
-/// `30s` or `250ms`. Zero is none: a socket takes it for no timeout at all.
+/// Parses `30s` or `250ms`. Zero is refused, because it means no timeout to a socket.
 fn duration(text: &str) -> Result<Duration, String> {
     let number = |digits: &str| digits.parse().ok().filter(|&number: &u64| number > 0);
-    // "ms" first: it ends with an "s" too.
+    // "ms" first, because it also ends with "s".
     let duration = match (text.strip_suffix("ms"), text.strip_suffix('s')) {
         (Some(digits), _) => number(digits).map(Duration::from_millis),
         (None, Some(digits)) => number(digits).map(Duration::from_secs),
@@ -85,7 +85,7 @@ mod tests {
     }
 
     #[test]
-    fn both_ways_to_give_a_value_mean_the_same() {
+    fn accepts_a_value_after_a_space_or_an_equals_sign() {
         let spaced = parsed("serve --listen a:1 --backend http://b:2 --reply-head-timeout 250ms").unwrap();
         let joined = parsed("serve --listen=a:1 --backend=http://b:2/ --reply-head-timeout=250ms").unwrap();
         assert_eq!(spaced, joined);
@@ -94,13 +94,13 @@ mod tests {
     }
 
     #[test]
-    fn what_is_wrong_is_said() {
+    fn names_the_mistake() {
         for (line, why) in [
             ("", "the command line must be"),
             ("demo", "the command line must be"),
-            ("serve", "there is no backend"),
+            ("serve", "no backend"),
             ("serve --backend", "--backend needs a value"),
-            ("serve --workers 8", "--workers is not known"),
+            ("serve --workers 8", "unknown flag --workers"),
             ("serve --backend https://b", "not of the form"),
             ("serve --backend http://b:0x1", "not of the form"),
             ("serve --backend http://b/path", "not of the form"),
@@ -115,7 +115,7 @@ mod tests {
     }
 
     #[test]
-    fn a_backend_without_a_port_has_80() {
+    fn the_default_port_of_a_backend_is_80() {
         assert_eq!(authority("http://[::1]"), Ok("[::1]:80".into()));
         assert_eq!(authority("http://[::1]:81"), Ok("[::1]:81".into()));
         assert_eq!(authority("http://host"), Ok("host:80".into()));

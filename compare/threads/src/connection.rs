@@ -1,75 +1,76 @@
-//! One client's connection: a request, its reply, and again while both sides like.
+//! A client's connection: requests and replies, until either side closes.
 
-use crate::message::{Refusal, Reply, Request};
-use crate::relay::{Broken, Buffer, NoHead, PIECE, relay};
+use crate::relay::{BUFFER_SIZE, Buffer, HeadError, RelayError, relay};
+use crate::reply::Reply;
+use crate::request::{Refusal, Request};
 use crate::upstream::{Upstream, Upstreams};
 use std::io::{self, ErrorKind, Write};
 use std::iter;
 use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::time::{Duration, Instant};
 
-/// How long a client may take for its next bytes, in a request or between two.
+/// Timeout for the client's next bytes, within a request or between two.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(60);
 
-/// How long a client may take nothing of its reply.
+/// Timeout for a write to the client.
 const WRITE_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// How long a client that has been refused may go on sending before it is cut.
+/// Time for which a refused client's bytes are read before its connection is closed.
 const LINGER: Duration = Duration::from_secs(1);
 
-/// The longest head of a request.
-const LONGEST_HEAD: usize = 16 << 10;
+/// Longest accepted head of a request in bytes.
+const MAX_REQUEST_HEAD: usize = 16 << 10;
 
 const BAD_GATEWAY: Refusal = Refusal::new("502 Bad Gateway", "no backend gave a usable reply");
-const TOO_SLOW: Refusal = Refusal::new("504 Gateway Timeout", "the backend took too long");
-const CLIENT_TOO_SLOW: Refusal = Refusal::new("408 Request Timeout", "the request took too long to arrive");
+const BACKEND_TIMEOUT: Refusal = Refusal::new("504 Gateway Timeout", "the backend took too long");
+const CLIENT_TIMEOUT: Refusal = Refusal::new("408 Request Timeout", "the request took too long to arrive");
 
-/// A connection while its thread serves it.
+/// A connection served by its thread.
 pub struct Connection<'a> {
     upstreams: &'a Upstreams,
     client: TcpStream,
     peer: String,
-    /// What has come from the client.
+    /// Bytes received from the client.
     received: Buffer,
-    /// What has come from the backend.
+    /// Bytes received from the backend.
     answered: Buffer,
-    /// What goes out next, to either side: a head, and the first of a body.
+    /// Bytes to send next, to either side: a head and the start of a body.
     out: Vec<u8>,
 }
 
-/// What becomes of the client's connection.
+/// What to do next with the client's connection.
 enum Next {
-    /// The next request may come.
+    /// Wait for the next request.
     Request,
-    /// Nothing more.
+    /// Close it.
     Close,
-    /// Nothing more, but the client may still be sending: it must get to read what it was told.
+    /// Close it after reading for a while, because the client may still be sending.
     Linger,
 }
 
-/// Why there is no reply.
-enum Lost {
-    /// The backend closed the connection without a word. If it was a pooled one, it may have been closed before.
+/// Why a request has no reply.
+enum ForwardError {
+    /// The backend closed the connection without a reply. A pooled connection may have been closed earlier.
     Unanswered,
-    /// The client is told so.
+    /// The client receives this refusal.
     Refused(Refusal),
-    /// The client has gone.
+    /// The client has disconnected.
     ClientGone,
 }
 
-/// A reply that has begun: its head waits in `out`.
-struct Begun {
+/// A reply whose head is in `out`.
+struct StartedReply {
     reply: Reply,
-    link: TcpStream,
-    /// The backend took the whole request.
+    stream: TcpStream,
+    /// Whether the backend has received the whole request.
     sent: bool,
 }
 
 impl<'a> Connection<'a> {
-    /// Takes an accepted connection over.
+    /// Wraps an accepted connection.
     ///
     /// # Errors
-    /// When the socket cannot be set up.
+    /// Returns an error if a socket option cannot be set.
     pub fn new(client: TcpStream, peer: SocketAddr, upstreams: &'a Upstreams) -> io::Result<Self> {
         client.set_nodelay(true)?;
         client.set_read_timeout(Some(IDLE_TIMEOUT))?;
@@ -79,10 +80,10 @@ impl<'a> Connection<'a> {
         Ok(Connection { upstreams, client, peer, received, answered, out: Vec::new() })
     }
 
-    /// Serves one request after the other.
+    /// Serves requests until the connection closes.
     pub fn serve(mut self) {
         loop {
-            match self.turn() {
+            match self.serve_one() {
                 Next::Request => {}
                 Next::Close => return,
                 Next::Linger => return self.linger(),
@@ -90,32 +91,32 @@ impl<'a> Connection<'a> {
         }
     }
 
-    fn turn(&mut self) -> Next {
+    fn serve_one(&mut self) -> Next {
         let mut request = match self.request() {
             Ok(Some(request)) => request,
             Ok(None) => return Next::Close,
             Err(refusal) => return self.refuse(refusal, None),
         };
         match self.forward(&mut request) {
-            Ok((upstream, begun)) => self.deliver(upstream, begun, &request),
-            Err(Lost::ClientGone) => Next::Close,
-            Err(Lost::Unanswered) => self.refuse(BAD_GATEWAY, Some(&request)),
-            Err(Lost::Refused(refusal)) => self.refuse(refusal, Some(&request)),
+            Ok((upstream, started)) => self.deliver(upstream, started, &request),
+            Err(ForwardError::ClientGone) => Next::Close,
+            Err(ForwardError::Unanswered) => self.refuse(BAD_GATEWAY, Some(&request)),
+            Err(ForwardError::Refused(refusal)) => self.refuse(refusal, Some(&request)),
         }
     }
 
-    /// Waits for a request's head. Nothing if none will come.
+    /// Reads a request's head. Returns `None` if the client has closed or timed out between requests.
     fn request(&mut self) -> Result<Option<Request>, Refusal> {
         // Some clients send an empty line after a body (RFC 9112 §2.2).
         while self.received.bytes().starts_with(b"\r\n") {
             self.received.consume(2);
         }
-        let length = match self.received.head(&self.client, LONGEST_HEAD) {
+        let length = match self.received.head(&self.client, MAX_REQUEST_HEAD) {
             Ok(length) => length,
-            Err(NoHead::TimedOut) if !self.received.bytes().is_empty() => return Err(CLIENT_TOO_SLOW),
-            Err(NoHead::Ended | NoHead::TimedOut) => return Ok(None),
-            Err(NoHead::Malformed) => return Err(Refusal::bad("a header line is malformed")),
-            Err(NoHead::TooLong) => {
+            Err(HeadError::TimedOut) if !self.received.bytes().is_empty() => return Err(CLIENT_TIMEOUT),
+            Err(HeadError::Ended | HeadError::TimedOut) => return Ok(None),
+            Err(HeadError::Malformed) => return Err(Refusal::bad("a header line is malformed")),
+            Err(HeadError::TooLong) => {
                 let text = "the request's head is too long";
                 return Err(Refusal::new("431 Request Header Fields Too Large", text));
             }
@@ -125,92 +126,97 @@ impl<'a> Connection<'a> {
         Ok(Some(request))
     }
 
-    /// Tries backends until one has begun a reply. One that cannot be connected to has seen nothing: the next
-    /// one is tried, whatever the request.
-    fn forward(&mut self, request: &mut Request) -> Result<(&'a Upstream, Begun), Lost> {
-        for upstream in self.upstreams.tour() {
-            // One that was kept has most likely been closed if nothing comes: then once more, over a fresh one.
+    /// Tries backends until one starts a reply. A failed connection has sent nothing, so the next backend is tried
+    /// whatever the request.
+    fn forward(&mut self, request: &mut Request) -> Result<(&'a Upstream, StartedReply), ForwardError> {
+        for upstream in self.upstreams.attempts() {
+            // A pooled connection without a reply was most likely closed: try again over a new one.
             let fresh = iter::once_with(|| upstream.connect().ok()).flatten();
-            for link in upstream.take().into_iter().chain(fresh) {
-                match self.ask(link, upstream, request) {
-                    Err(Lost::Unanswered) if request.repeatable => {}
-                    outcome => return outcome.map(|begun| (upstream, begun)),
+            for stream in upstream.take().into_iter().chain(fresh) {
+                match self.send(stream, upstream, request) {
+                    Err(ForwardError::Unanswered) if request.retryable => {}
+                    outcome => return outcome.map(|started| (upstream, started)),
                 }
             }
         }
-        Err(Lost::Refused(BAD_GATEWAY))
+        Err(ForwardError::Refused(BAD_GATEWAY))
     }
 
-    /// Sends the request over this connection and waits for the reply's head.
-    fn ask(&mut self, link: TcpStream, upstream: &Upstream, request: &mut Request) -> Result<Begun, Lost> {
+    /// Sends the request over a connection and reads the reply's head.
+    fn send(
+        &mut self,
+        stream: TcpStream,
+        upstream: &Upstream,
+        request: &mut Request,
+    ) -> Result<StartedReply, ForwardError> {
         let Connection { client, received, answered, out, .. } = self;
-        if request.expects && !request.body.is_over() {
-            client.write_all(b"HTTP/1.1 100 Continue\r\n\r\n").map_err(|_| Lost::ClientGone)?;
+        if request.expects_continue && !request.body.is_done() {
+            client.write_all(b"HTTP/1.1 100 Continue\r\n\r\n").map_err(|_| ForwardError::ClientGone)?;
         }
         out.clear();
         request.write(upstream.authority(), out);
-        let sent = match relay(&mut request.body, request.chunked, (&*client, received), (&link, out)) {
+        let sent = match relay(&mut request.body, request.chunked, (&*client, received), (&stream, out)) {
             Ok(()) => true,
-            // It may have said why before it closed: read on.
-            Err(Broken::Sink) => false,
-            Err(Broken::Source(error)) => return Err(upload_failed(&error)),
+            // The backend may have replied before it closed.
+            Err(RelayError::Sink) => false,
+            Err(RelayError::Source(error)) => return Err(upload_failed(&error)),
         };
-        answered.clear(); // of an earlier try
+        answered.clear(); // of an earlier attempt
         let mut interim = false;
         loop {
-            let length = match answered.head(&link, PIECE) {
+            let length = match answered.head(&stream, BUFFER_SIZE) {
                 Ok(length) => length,
-                Err(NoHead::Ended) if answered.bytes().is_empty() && !interim => {
-                    return Err(Lost::Unanswered);
+                Err(HeadError::Ended) if answered.bytes().is_empty() && !interim => {
+                    return Err(ForwardError::Unanswered);
                 }
-                Err(NoHead::TimedOut) => return Err(Lost::Refused(TOO_SLOW)),
-                Err(_) => return Err(Lost::Refused(BAD_GATEWAY)),
+                Err(HeadError::TimedOut) => return Err(ForwardError::Refused(BACKEND_TIMEOUT)),
+                Err(_) => return Err(ForwardError::Refused(BAD_GATEWAY)),
             };
-            let reply = Reply::parse(&answered.bytes()[..length], request, request.body.is_over(), out);
+            let reply = Reply::parse(&answered.bytes()[..length], request, request.body.is_done(), out);
             answered.consume(length);
             match reply {
-                Ok(Some(reply)) => return Ok(Begun { reply, link, sent }),
+                Ok(Some(reply)) => return Ok(StartedReply { reply, stream, sent }),
                 Ok(None) => interim = true,
-                Err(()) => return Err(Lost::Refused(BAD_GATEWAY)),
+                Err(()) => return Err(ForwardError::Refused(BAD_GATEWAY)),
             }
         }
     }
 
-    /// Sends the reply on as it arrives.
-    fn deliver(&mut self, upstream: &Upstream, begun: Begun, request: &Request) -> Next {
-        let Begun { mut reply, link, sent } = begun;
+    /// Relays the reply as it arrives.
+    fn deliver(&mut self, upstream: &Upstream, started: StartedReply, request: &Request) -> Next {
+        let StartedReply { mut reply, stream, sent } = started;
         let Connection { client, answered, out, .. } = self;
-        let delivered = relay(&mut reply.body, reply.chunked, (&link, answered), (&*client, out));
-        // Whoever has said more than its reply cannot be believed the next time.
+        let delivered = relay(&mut reply.body, reply.chunked, (&stream, answered), (&*client, out));
+        // A backend that has sent more than its reply cannot be trusted with another request.
         if delivered.is_ok()
             && reply.reusable
             && sent
-            && request.body.is_over()
+            && request.body.is_done()
             && answered.bytes().is_empty()
         {
-            upstream.put(link);
+            upstream.append(stream);
         }
         match delivered {
-            Ok(()) if reply.keep => Next::Request,
-            Ok(()) if !request.body.is_over() => Next::Linger,
+            Ok(()) if reply.keep_alive => Next::Request,
+            Ok(()) if !request.body.is_done() => Next::Linger,
             Ok(()) | Err(_) => Next::Close,
         }
     }
 
-    /// Tells the client why there is no reply. `request` is nothing if it could not be understood.
+    /// Sends a refusal. `request` is `None` if the request could not be parsed.
     fn refuse(&mut self, refusal: Refusal, request: Option<&Request>) -> Next {
         self.out.clear();
-        let keep = request.is_some_and(|request| request.keep && request.body.is_over());
-        refusal.write(request, keep, &mut self.out);
+        let keep_alive = request.is_some_and(|request| request.keep_alive && request.body.is_done());
+        refusal.write(request, keep_alive, &mut self.out);
         match self.client.write_all(&self.out) {
-            Ok(()) if keep => Next::Request,
+            Ok(()) if keep_alive => Next::Request,
             Ok(()) => Next::Linger,
             Err(_) => Next::Close,
         }
     }
 
-    /// Closing a connection on which bytes are unread resets it, and a reset can overtake the reply: so they
-    /// are read, for a moment.
+    /// Reads for a while before closing: closing with unread bytes resets the connection, and the reset can
+    /// overtake the reply.
     fn linger(mut self) {
         let began = Instant::now();
         let _ = self.client.shutdown(Shutdown::Write);
@@ -224,11 +230,11 @@ impl<'a> Connection<'a> {
     }
 }
 
-/// What the client's failure in its own upload means to it.
-fn upload_failed(error: &io::Error) -> Lost {
+/// Maps a failed upload to its consequence for the client.
+fn upload_failed(error: &io::Error) -> ForwardError {
     match error.kind() {
-        ErrorKind::InvalidData => Lost::Refused(Refusal::bad("the body's chunks are malformed")),
-        ErrorKind::WouldBlock | ErrorKind::TimedOut => Lost::Refused(CLIENT_TOO_SLOW),
-        _ => Lost::ClientGone,
+        ErrorKind::InvalidData => ForwardError::Refused(Refusal::bad("the body's chunks are malformed")),
+        ErrorKind::WouldBlock | ErrorKind::TimedOut => ForwardError::Refused(CLIENT_TIMEOUT),
+        _ => ForwardError::ClientGone,
     }
 }

@@ -1,4 +1,4 @@
-//! The backends: whose turn it is, and the connections to each that nobody uses now.
+//! The backends: round robin, and a pool of idle connections to each.
 
 use std::io;
 use std::net::{SocketAddr, TcpStream, ToSocketAddrs};
@@ -8,20 +8,20 @@ use std::time::{Duration, Instant};
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
 const WRITE_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// How old a pooled connection may be. Shorter than the five seconds after which common servers close theirs.
-const OLDEST: Duration = Duration::from_secs(4);
+/// Longest idle time of a pooled connection, below the five seconds after which common servers close theirs.
+const MAX_IDLE: Duration = Duration::from_secs(4);
 
-/// All backends, and the index that turns over them.
+/// All backends, and the index of the next one.
 pub struct Upstreams {
     all: Vec<Upstream>,
     next: Mutex<usize>,
 }
 
 impl Upstreams {
-    /// Looks up `host:port` of each, once. `read_timeout` is for the next bytes of a reply.
+    /// Resolves `host:port` of each backend once. `read_timeout` applies to each read of a reply.
     ///
     /// # Errors
-    /// A sentence that says which one cannot be found, and why.
+    /// Returns a message that names a backend that cannot be resolved, and why.
     pub fn resolve(authorities: &[String], read_timeout: Duration) -> Result<Self, String> {
         let one = |authority: &String| {
             let addresses =
@@ -33,16 +33,16 @@ impl Upstreams {
         Ok(Upstreams { all, next: Mutex::new(0) })
     }
 
-    /// The backends in the order in which one request tries them. The wheel moves on by one.
+    /// Returns the backends in the order in which a request tries them, and advances the rotation by one.
     ///
-    /// With more than two, the one after a dead backend gets the dead one's share. turnwheel's does better.
-    pub fn tour(&self) -> impl Iterator<Item = &Upstream> {
-        let first = self.turn();
+    /// With more than two, the backend after a failed one receives its share. turnwheel distributes it evenly.
+    pub fn attempts(&self) -> impl Iterator<Item = &Upstream> {
+        let first = self.next_index();
         self.all.iter().cycle().skip(first).take(self.all.len())
     }
 
-    fn turn(&self) -> usize {
-        // Poison says that a thread panicked while it held the lock. The number is a number even so.
+    fn next_index(&self) -> usize {
+        // The index is valid even if a thread panicked while it held the lock.
         let mut next = self.next.lock().unwrap_or_else(PoisonError::into_inner);
         let turn = *next;
         *next = (turn + 1) % self.all.len();
@@ -55,38 +55,38 @@ pub struct Upstream {
     authority: String,
     addresses: Vec<SocketAddr>,
     read_timeout: Duration,
-    /// The one used last is at the end, and taken first: those that are not needed grow old at the front.
+    /// Most recently used last, and taken first, so that surplus connections age at the front.
     idle: Mutex<Vec<(Instant, TcpStream)>>,
 }
 
 impl Upstream {
-    /// Host and port, as a Host header has them.
+    /// Returns host and port, as in a Host header.
     pub fn authority(&self) -> &str {
         &self.authority
     }
 
-    /// The connection that was used last, if there is one. It may be closed at the other end by now: that is
-    /// found out by using it.
+    /// Takes the most recently used connection, or `None` if the pool is empty. The backend may have closed it,
+    /// which shows when it is used.
     pub fn take(&self) -> Option<TcpStream> {
         let now = Instant::now();
         let mut idle = self.idle();
-        let old = idle.partition_point(|(since, _)| now.duration_since(*since) >= OLDEST);
+        let old = idle.partition_point(|(since, _)| now.duration_since(*since) >= MAX_IDLE);
         let closed: Vec<_> = idle.drain(..old).collect();
         let newest = idle.pop();
-        drop(idle); // closing is I/O, and the lock guards arithmetic
+        drop(idle); // closing is I/O and must not happen under the lock
         drop(closed);
         newest.map(|(_, stream)| stream)
     }
 
-    /// Keeps a connection for the next request.
-    pub fn put(&self, stream: TcpStream) {
+    /// Returns a connection to the pool.
+    pub fn append(&self, stream: TcpStream) {
         self.idle().push((Instant::now(), stream));
     }
 
-    /// Opens a connection: each address of the backend gets its time.
+    /// Opens a connection, trying each address of the backend with the full timeout.
     ///
     /// # Errors
-    /// The last address's.
+    /// Returns the error of the last address.
     pub fn connect(&self) -> io::Result<TcpStream> {
         let mut failure = io::ErrorKind::AddrNotAvailable.into();
         for address in &self.addresses {
@@ -115,29 +115,29 @@ mod tests {
     use std::net::TcpListener;
 
     #[test]
-    fn each_gets_its_exact_share_from_any_number_of_threads() {
+    fn round_robin_is_exact_across_threads() {
         let names: Vec<_> = (1..=4).map(|port| format!("127.0.0.1:{port}")).collect();
-        let upstreams = Upstreams::resolve(&names, OLDEST).unwrap();
+        let upstreams = Upstreams::resolve(&names, MAX_IDLE).unwrap();
         std::thread::scope(|scope| {
             for _ in 0..8 {
-                scope.spawn(|| (0..1001).for_each(|_| _ = upstreams.turn()));
+                scope.spawn(|| (0..1001).for_each(|_| _ = upstreams.next_index()));
             }
         });
-        let order: Vec<_> = upstreams.tour().map(Upstream::authority).collect();
-        assert_eq!(order, names, "8008 turns end where they began");
-        assert_eq!(upstreams.turn(), 1);
+        let order: Vec<_> = upstreams.attempts().map(Upstream::authority).collect();
+        assert_eq!(order, names, "8008 steps end at the first backend");
+        assert_eq!(upstreams.next_index(), 1);
     }
 
     #[test]
-    fn the_connection_used_last_is_taken_first_and_old_ones_are_closed() {
+    fn takes_the_most_recent_connection_and_closes_expired_ones() {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let name = listener.local_addr().unwrap().to_string();
-        let upstreams = Upstreams::resolve(&[name], OLDEST).unwrap();
+        let upstreams = Upstreams::resolve(&[name], MAX_IDLE).unwrap();
         let upstream = &upstreams.all[0];
         let streams: Vec<_> = (0..3).map(|_| upstream.connect().unwrap()).collect();
         let ports: Vec<_> = streams.iter().map(|stream| stream.local_addr().unwrap().port()).collect();
-        streams.into_iter().for_each(|stream| upstream.put(stream));
-        upstream.idle()[0].0 -= OLDEST;
+        streams.into_iter().for_each(|stream| upstream.append(stream));
+        upstream.idle()[0].0 -= MAX_IDLE;
         let taken = std::iter::from_fn(|| upstream.take());
         let taken: Vec<_> = taken.map(|stream| stream.local_addr().unwrap().port()).collect();
         assert_eq!(taken, [ports[2], ports[1]]);

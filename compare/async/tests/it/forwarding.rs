@@ -6,7 +6,7 @@ fn named(name: &str) -> Backend {
 }
 
 #[test]
-fn two_backends_take_turns() {
+fn alternates_between_two_backends() {
     let backends = [named("one"), named("two")];
     let addrs = [backends[0].addr, backends[1].addr];
     for runtime in ["multi-thread", "current-thread"] {
@@ -19,7 +19,7 @@ fn two_backends_take_turns() {
 }
 
 #[test]
-fn headers_arrive_stripped_and_added_to() {
+fn strips_hop_by_hop_headers_and_adds_forwarding_headers() {
     let (send, seen) = mpsc::channel();
     let backend = Backend::run(move |mut peer, _| {
         while let Some(head) = peer.head() {
@@ -56,7 +56,7 @@ fn headers_arrive_stripped_and_added_to() {
 }
 
 #[test]
-fn what_has_no_body_gets_none_and_the_connections_live_on() {
+fn replies_without_a_body_keep_the_connections_open() {
     let backend = Backend::run(|mut peer, _| {
         while let Some(head) = peer.head() {
             let reply = match head.split(' ').nth(1) {
@@ -83,7 +83,7 @@ fn what_has_no_body_gets_none_and_the_connections_live_on() {
         let head = client.head().unwrap();
         assert!(head.starts_with(&format!("HTTP/1.1 {status}\r\n")), "{request}: {head}");
         assert_eq!(header(&head, "content-length"), length, "{request}: {head}");
-        // If a byte of a body had come, this would not be a head.
+        // A body byte here would make this head invalid.
         let (_, body) = client.ask("GET / HTTP/1.1\r\nHost: h\r\n\r\n");
         assert_eq!(body, "hello", "after {request}");
     }
@@ -91,7 +91,7 @@ fn what_has_no_body_gets_none_and_the_connections_live_on() {
 }
 
 #[test]
-fn an_old_client_is_answered_in_its_own_version() {
+fn answers_an_http_1_0_client_in_its_version() {
     let backend =
         Backend::answers("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n");
     let balancer = Balancer::serve(&[backend.addr], &[]);
@@ -103,7 +103,7 @@ fn an_old_client_is_answered_in_its_own_version() {
 }
 
 #[test]
-fn a_request_that_is_none_is_refused_in_turnwheels_words() {
+fn refuses_an_invalid_request_with_turnwheels_texts() {
     let backend = Backend::answers(HELLO);
     let balancer = Balancer::serve(&[backend.addr], &[]);
     for (request, status, text) in [
@@ -124,7 +124,7 @@ fn a_request_that_is_none_is_refused_in_turnwheels_words() {
     ] {
         let mut client = Peer::connect(balancer.addr);
         client.send(request);
-        let reply = client.rest(); // it closes: nothing more of this connection is believed
+        let reply = client.rest(); // closed, because the connection cannot be trusted
         assert!(reply.starts_with(&format!("HTTP/1.1 {status} ")), "{request}: {reply}");
         assert!(reply.ends_with(&format!("\r\n\r\n{text}")), "{request}: {reply}");
     }

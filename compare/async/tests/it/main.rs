@@ -1,4 +1,4 @@
-//! The async balancer as a program, over real sockets: enough to know that what is measured balances.
+//! Tests of the async balancer as a program, over real sockets: enough to know that it balances.
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test that panics says what is wrong")]
 
 mod bed;

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 const POST: &str = "POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 5\r\n\r\nworld";
 
 #[test]
-fn a_dead_backend_is_skipped_whatever_the_method() {
+fn skips_an_unreachable_backend_for_any_method() {
     let (_socket, dead) = dead_port();
     let backend = Backend::run(|mut peer, _| {
         while let Some(head) = peer.head() {
@@ -23,7 +23,7 @@ fn a_dead_backend_is_skipped_whatever_the_method() {
 }
 
 #[test]
-fn no_living_backend_is_a_502() {
+fn answers_502_without_a_reachable_backend() {
     let (_socket, dead) = dead_port();
     let balancer = Balancer::serve(&[dead], &[]);
     let reply = get(balancer.addr, "/");
@@ -32,10 +32,10 @@ fn no_living_backend_is_a_502() {
 }
 
 #[test]
-fn a_silent_backend_is_a_504() {
+fn answers_504_if_the_backend_does_not_reply() {
     let backend = Backend::run(|mut peer, _| {
         peer.head();
-        peer.head(); // nothing, until the balancer gives up
+        peer.head(); // returns when the balancer gives up
     });
     let balancer = Balancer::serve(&[backend.addr], &["--reply-head-timeout=100ms"]);
     let began = Instant::now();
@@ -43,11 +43,11 @@ fn a_silent_backend_is_a_504() {
     assert!(began.elapsed() >= Duration::from_millis(100));
     assert!(reply.starts_with("HTTP/1.1 504 Gateway Timeout\r\n"), "{reply}");
     assert!(reply.ends_with("the server took too long to reply\n"), "{reply}");
-    assert_eq!(backend.accepted(), 1); // a wait is not repeated
+    assert_eq!(backend.accepted(), 1); // a timeout is not retried
 }
 
-/// Answers the first request of its first connection, and lets the second one fall.
-fn forgetful() -> Backend {
+/// Starts a backend that answers the first request on its first connection and closes at the second.
+fn closes_after_one_reply() -> Backend {
     Backend::run(|mut peer, number| {
         if number == 1 {
             peer.head();
@@ -62,8 +62,8 @@ fn forgetful() -> Backend {
 }
 
 #[test]
-fn a_stale_connection_is_replaced() {
-    let backend = forgetful();
+fn replaces_a_stale_connection() {
+    let backend = closes_after_one_reply();
     let balancer = Balancer::serve(&[backend.addr], &[]);
     let mut client = Peer::connect(balancer.addr);
     for _ in 0..3 {
@@ -74,8 +74,8 @@ fn a_stale_connection_is_replaced() {
 }
 
 #[test]
-fn what_must_not_be_done_twice_is_not() {
-    let backend = forgetful();
+fn does_not_retry_a_request_that_must_not_be_repeated() {
+    let backend = closes_after_one_reply();
     let balancer = Balancer::serve(&[backend.addr], &[]);
     let mut client = Peer::connect(balancer.addr);
     client.ask("GET / HTTP/1.1\r\nHost: h\r\n\r\n");
@@ -85,7 +85,7 @@ fn what_must_not_be_done_twice_is_not() {
 }
 
 #[test]
-fn a_reply_that_cannot_be_framed_is_a_502() {
+fn answers_502_if_the_reply_has_no_valid_framing() {
     let backend = Backend::answers("HTTP/1.1 200 OK\r\nTransfer-Encoding: gzip, chunked\r\n\r\n0\r\n\r\n");
     let balancer = Balancer::serve(&[backend.addr], &[]);
     let reply = get(balancer.addr, "/");

@@ -4,7 +4,7 @@ use std::sync::Mutex;
 use std::sync::mpsc;
 
 #[test]
-fn a_signal_lets_the_request_under_way_finish() {
+fn a_signal_lets_the_current_request_finish() {
     for signal in ["TERM", "INT"] {
         let (asked, wait_asked) = mpsc::channel();
         let (go, wait_go) = mpsc::channel::<()>();
@@ -21,9 +21,9 @@ fn a_signal_lets_the_request_under_way_finish() {
         client.send("GET / HTTP/1.1\r\nHost: h\r\n\r\n");
         wait_asked.recv().unwrap();
         balancer.signal(signal);
-        assert_eq!(idle.rest(), ""); // nobody waits for those who ask nothing
+        assert_eq!(idle.rest(), ""); // idle connections are closed at once
         go.send(()).unwrap();
-        let reply = client.rest(); // whole, and then the end
+        let reply = client.rest(); // complete, and then closed
         assert!(reply.ends_with("hello"), "{reply}");
         assert_eq!(balancer.exit().code(), Some(0));
         assert!(TcpStream::connect(balancer.addr).is_err());
@@ -31,7 +31,7 @@ fn a_signal_lets_the_request_under_way_finish() {
 }
 
 #[test]
-fn a_client_that_has_closed_its_side_gets_its_reply() {
+fn replies_to_a_client_that_has_closed_its_sending_side() {
     let (go, wait) = mpsc::channel::<()>();
     let wait = Mutex::new(wait);
     let backend = Backend::run(move |mut peer, _| {
@@ -48,7 +48,7 @@ fn a_client_that_has_closed_its_side_gets_its_reply() {
 }
 
 #[test]
-fn a_command_line_that_is_wrong_is_an_error() {
+fn refuses_an_invalid_command_line() {
     let program = || std::process::Command::new(env!("CARGO_BIN_EXE_turnwheel-async"));
     let output = program().args(["serve", "--backend=https://h:1"]).output().unwrap();
     assert_eq!(output.status.code(), Some(2));

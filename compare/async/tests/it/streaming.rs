@@ -3,7 +3,7 @@ use std::sync::Mutex;
 use std::sync::mpsc;
 
 #[test]
-fn a_chunked_reply_streams_through() {
+fn streams_a_chunked_reply() {
     let (go, wait) = mpsc::channel::<()>();
     let wait = Mutex::new(wait);
     let backend = Backend::run(move |mut peer, _| {
@@ -19,7 +19,7 @@ fn a_chunked_reply_streams_through() {
         client.send("GET / HTTP/1.1\r\nHost: h\r\n\r\n");
         let head = client.head().unwrap();
         assert_eq!(header(&head, "transfer-encoding"), Some("chunked"), "{head}");
-        client.expect("5\r\nfirst\r\n"); // it is here before the second is sent
+        client.expect("5\r\nfirst\r\n"); // relayed before the second is sent
         go.send(()).unwrap();
         client.expect("6\r\nsecond\r\n0\r\n\r\n");
     }
@@ -27,7 +27,7 @@ fn a_chunked_reply_streams_through() {
 }
 
 #[test]
-fn a_chunked_upload_streams_through_with_any_method() {
+fn streams_a_chunked_upload_with_any_method() {
     let (saw, seen) = mpsc::channel();
     let backend = Backend::run(move |mut peer, _| {
         while let Some(head) = peer.head() {
@@ -44,7 +44,7 @@ fn a_chunked_upload_streams_through_with_any_method() {
         client.send(&format!(
             "{method} / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nfirst\r\n"
         ));
-        seen.recv().unwrap(); // it is there before the second is sent
+        seen.recv().unwrap(); // relayed before the second is sent
         let (_, body) = client.ask("6\r\nsecond\r\n0\r\n\r\n");
         assert_eq!(body, "hello", "{method}");
     }
@@ -52,7 +52,7 @@ fn a_chunked_upload_streams_through_with_any_method() {
 }
 
 #[test]
-fn large_bodies_arrive_whole_both_ways() {
+fn relays_large_bodies_completely_in_both_directions() {
     const SIZE: usize = 8 << 20;
     let backend = Backend::run(|mut peer, _| {
         while let Some(head) = peer.head() {
@@ -74,7 +74,7 @@ fn large_bodies_arrive_whole_both_ways() {
 }
 
 #[test]
-fn a_client_that_waits_for_permission_gets_it() {
+fn answers_100_continue_to_a_client_that_expects_it() {
     let backend = Backend::run(|mut peer, _| {
         let head = peer.head().unwrap();
         assert_eq!(header(&head, "expect"), None);
@@ -89,7 +89,7 @@ fn a_client_that_waits_for_permission_gets_it() {
 }
 
 #[test]
-fn a_reply_that_breaks_off_is_visibly_broken() {
+fn a_truncated_reply_is_visibly_incomplete() {
     let (go, wait) = mpsc::channel::<()>();
     let wait = Mutex::new(wait);
     let backend = Backend::run(move |mut peer, _| {

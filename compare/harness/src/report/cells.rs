@@ -1,100 +1,96 @@
-//! A cell: what it is, and its figures.
+//! Describes a cell and tabulates its figures.
 
 use super::document::{Table, Text};
 use super::findings::Findings;
-use crate::cell::{Arrivals, Beside, Cell, Delay, Event};
-use crate::numbers::{self, NONE, grouped, three, time};
-use crate::cluster::snapshot::Question;
+use crate::cell::{Arrivals, Background, Cell, Delay, Event};
+use crate::numbers::{self, NONE, grouped, rounded, time};
+use crate::plan::Question;
 use crate::prediction::Figure;
 use crate::summary::{Row, Spread};
 use crate::variant::Variant;
 
-/// Bodies from here on are what moves, and worth a column of their own.
+/// Body size in bytes above which a table has a throughput column.
 const LARGE_BODY: usize = 1 << 10;
 
 /// A column of a cell's table.
 pub struct Column {
-    /// Its name.
+    /// Heading.
     pub name: &'static str,
-    /// What it says.
+    /// Explanation for the reader.
     pub meaning: &'static str,
     text: fn(&Cell, &Row) -> Text,
 }
 
-/// All that a cell's table can have, in order.
+/// Every column that a cell's table can have, in order.
 pub const COLUMNS: [Column; 16] = [
     Column {
         name: "offered /s",
-        meaning: "requests that were due each second; open loops only",
-        text: |_, row| middle(row.offered, three),
+        meaning: "requests due per second; open loops only",
+        text: |_, row| median(row.offered, rounded),
     },
     Column {
         name: "goodput /s",
-        meaning: "whole replies with a status of 2xx, each second",
-        text: |_, row| spread(row.goodput, three),
+        meaning: "complete replies with a 2xx status per second",
+        text: |_, row| spread(row.goodput, rounded),
     },
     Column {
         name: "MiB/s",
-        meaning: "their bodies; only where these are large",
-        text: |cell, row| middle(row.mib.filter(|_| cell.body > LARGE_BODY), three),
+        meaning: "throughput of reply bodies; only with large bodies",
+        text: |cell, row| median(row.mib.filter(|_| cell.body > LARGE_BODY), rounded),
     },
-    Column {
-        name: "p50",
-        meaning: "latency of good replies: the median",
-        text: |_, row| middle(row.p50, time),
-    },
-    Column { name: "p99", meaning: "what 99 of 100 do not exceed", text: |_, row| spread(row.p99, time) },
-    Column {
-        name: "p99.9",
-        meaning: "what 999 of 1,000 do not exceed",
-        text: |_, row| middle(row.p999, time),
-    },
-    Column { name: "max", meaning: "the longest in a round", text: |_, row| middle(row.max, time) },
+    Column { name: "p50", meaning: "median latency of good replies", text: |_, row| median(row.p50, time) },
+    Column { name: "p99", meaning: "99th percentile of latency", text: |_, row| spread(row.p99, time) },
+    Column { name: "p99.9", meaning: "99.9th percentile of latency", text: |_, row| median(row.p999, time) },
+    Column { name: "max", meaning: "longest latency of a round", text: |_, row| median(row.max, time) },
     Column {
         name: "processor s/M",
-        meaning: "processor time of the balancer in seconds for a million good replies, which is microseconds a reply",
-        text: |_, row| spread(row.processor, three),
+        meaning: "processor time of the balancer in seconds per million good replies, equal to microseconds per reply",
+        text: |_, row| spread(row.processor, rounded),
     },
     Column {
         name: "switches",
-        meaning: "context switches a reply",
-        text: |_, row| middle(row.switches, three),
+        meaning: "context switches per reply",
+        text: |_, row| median(row.switches, rounded),
     },
     Column {
         name: "calls",
-        meaning: "system calls a reply",
-        text: |_, row| row.calls.map_or(none(), |calls| three(calls).into()),
+        meaning: "system calls per reply",
+        text: |_, row| row.calls.map_or(none(), |calls| rounded(calls).into()),
     },
-    Column { name: "memory MiB", meaning: "as the window ends", text: |_, row| middle(row.memory, three) },
+    Column {
+        name: "memory MiB",
+        meaning: "at the end of the window",
+        text: |_, row| median(row.memory, rounded),
+    },
     Column {
         name: "threads",
-        meaning: "as the window ends",
-        text: |_, row| middle(row.threads, |count| grouped(count as u64)),
+        meaning: "at the end of the window",
+        text: |_, row| median(row.threads, |count| grouped(count as u64)),
     },
     Column {
-        name: "a connection got",
-        meaning: "the fewest and the most good replies of one connection, over all rounds",
+        name: "replies per connection",
+        meaning: "fewest and most good replies of one connection, over all rounds",
         text: |_, row| format!("{}–{}", grouped(row.fewest), grouped(row.most)).into(),
     },
     Column {
-        name: "got nothing",
-        meaning: "connections without any good reply, in the worst round",
+        name: "unserved",
+        meaning: "connections without a good reply, in the worst round",
         text: |_, row| grouped(row.nothing).into(),
     },
     Column {
         name: "errors",
-        meaning: "by kind, over all rounds, and their share of all requests",
+        meaning: "failed requests by kind, over all rounds, and their share of all requests",
         text: |_, row| errors(row),
     },
     Column {
         name: "Little",
-        meaning: "the ratio of Little's law; 1 is right; closed loops only",
+        meaning: "ratio of Little's law, ideally 1; closed loops only",
         text: |_, row| little(row),
     },
 ];
 
-/// Its figures, with a row for each variant that was measured there. A column that says nothing of any is left
-/// out. Nothing when nothing was measured.
+/// Returns a cell's table with a row for each measured variant, or `None` if none was measured. Empty columns
+/// are left out.
 pub fn table(cell: &Cell, findings: &Findings) -> Option<Table> {
     let rows: Vec<_> = findings.summary.rows(&cell.id).collect();
     if rows.is_empty() {
@@ -110,8 +106,8 @@ pub fn table(cell: &Cell, findings: &Findings) -> Option<Table> {
     Some(Table { columns: names.collect(), rows: rows.iter().map(texts).collect(), is_text: false })
 }
 
-/// A question's cells beside each other: goodput, p99, and memory where something is expected of it.
-pub fn glance(question: &Question, findings: &Findings) -> Table {
+/// Returns a table of a question's cells: goodput, p99, and memory where a prediction is about memory.
+pub fn overview(question: &Question, findings: &Findings) -> Table {
     let memory = shows_memory(question);
     let is_asked = |variant: &Variant| question.only.is_empty() || question.only.contains(variant);
     let was_measured = |variant: &Variant| {
@@ -121,8 +117,8 @@ pub fn glance(question: &Question, findings: &Findings) -> Table {
         let row = findings.summary.row(&cell.id, variant)?;
         let figure =
             |spread: Option<Spread>, format: fn(f64) -> String| spread.map(|spread| format(spread.median));
-        let goodput = figure(row.goodput, |value| format!("{} /s", three(value)));
-        let memory = figure(row.memory.filter(|_| memory), |value| format!("{} MiB", three(value)));
+        let goodput = figure(row.goodput, |value| format!("{} /s", rounded(value)));
+        let memory = figure(row.memory.filter(|_| memory), |value| format!("{} MiB", rounded(value)));
         Some([goodput, figure(row.p99, time), memory].into_iter().flatten().collect::<Vec<_>>().join(" · "))
     };
     let row = |variant| {
@@ -137,25 +133,25 @@ pub fn glance(question: &Question, findings: &Findings) -> Table {
     }
 }
 
-/// What stands in it, in words.
-pub fn glanced(question: &Question) -> &'static str {
+/// Names the figures in the overview table.
+pub fn overview_figures(question: &Question) -> &'static str {
     if shows_memory(question) { "goodput, p99 and memory" } else { "goodput and p99" }
 }
 
 fn shows_memory(question: &Question) -> bool {
     question.predictions.iter().any(|prediction| prediction.figure == Figure::Memory)
-        || question.cells.iter().any(|cell| matches!(cell.beside, Beside::Idle(_)))
+        || question.cells.iter().any(|cell| matches!(cell.background, Background::Idle(_)))
 }
 
-/// What makes it differ from the base cell, in words.
+/// Describes how a cell differs from the base cell.
 pub fn description(cell: &Cell) -> String {
     let differences = differences(cell);
     if differences.is_empty() {
-        return "64 connections in a closed loop, kept alive; replies of 64 bytes, which backends send at once; \
-                each balancer as it is by default, with room for more than 10,000 connections."
+        return "64 keep-alive connections in a closed loop; replies of 64 bytes, sent without delay; each \
+                balancer with its defaults, except that it accepts more than 10,000 connections."
             .into();
     }
-    format!("Like base, but: {}.", differences.join("; "))
+    format!("Like base, except: {}.", differences.join("; "))
 }
 
 fn differences(cell: &Cell) -> Vec<String> {
@@ -168,19 +164,21 @@ fn differences(cell: &Cell) -> Vec<String> {
     match cell.arrivals {
         Arrivals::Closed => {}
         Arrivals::Rate(rate) => {
-            all.push(format!("an open loop of {} requests a second", numbers::tick(rate)))
+            all.push(format!("an open loop of {} requests per second", numbers::tick(rate)))
         }
         Arrivals::TimesCapacity(times) => {
-            all.push(format!("an open loop of {times} times the variant's own goodput in base"));
+            all.push(format!("an open loop at {times} times the variant's own goodput in base"));
         }
     }
     if !cell.keep_alive {
-        all.push("a connection for each request".into());
+        all.push("one connection per request".into());
     }
     match cell.delay {
         Delay::None => {}
-        Delay::Fixed(delay) => all.push(format!("backends take {delay:?}")),
-        Delay::Either(short, long) => all.push(format!("backends take {short:?}, or {long:?} once in 20")),
+        Delay::Fixed(delay) => all.push(format!("backend delay of {delay:?}")),
+        Delay::Bimodal(short, long) => {
+            all.push(format!("backend delay of {short:?}, or {long:?} for one request in 20"))
+        }
     }
     if cell.body != base.body {
         let kib = cell.body >> 10;
@@ -190,29 +188,30 @@ fn differences(cell: &Cell) -> Vec<String> {
             format!("replies of {} MiB", kib >> 10)
         });
     }
-    all.extend(cell.workers.map(|workers| format!("{workers} workers, where there is a pool of them")));
-    all.extend(company(cell.beside));
+    all.extend(cell.workers.map(|workers| format!("{workers} workers, for variants with a pool")));
+    all.extend(background(cell.background));
     match cell.event {
         Event::None => {}
-        Event::Stall => all
-            .push("one of the two backends stops a third into the window, and keeps its connections".into()),
+        Event::Stall => all.push(
+            "one of the two backends is stopped a third into the window, and keeps its connections".into(),
+        ),
         Event::Kill => all.push("one of the two backends is killed a third into the window".into()),
     }
-    if cell.patience != base.patience {
-        all.push(format!("balancers wait {:?} for a backend", cell.patience));
+    if cell.reply_timeout != base.reply_timeout {
+        all.push(format!("a reply timeout of {:?}", cell.reply_timeout));
     }
     all
 }
 
-fn company(beside: Beside) -> Option<String> {
-    match beside {
-        Beside::Nobody => None,
-        Beside::Idle(count) => Some(format!("{} idle connections beside them", grouped(count as u64))),
-        Beside::SlowReaders(count) => {
-            Some(format!("{count} clients beside them that hardly read their 16 MiB"))
+fn background(background: Background) -> Option<String> {
+    match background {
+        Background::None => None,
+        Background::Idle(count) => Some(format!("{} more connections that stay idle", grouped(count as u64))),
+        Background::SlowReaders(count) => {
+            Some(format!("{count} more clients that read 16 MiB at 50 KiB per second"))
         }
-        Beside::TrickledHeads(count) => {
-            Some(format!("{count} clients beside them that send a head a byte at a time"))
+        Background::TrickledHeads(count) => {
+            Some(format!("{count} more clients that send a request head one byte at a time"))
         }
     }
 }
@@ -221,7 +220,7 @@ fn none() -> Text {
     NONE.into()
 }
 
-fn middle(figure: Option<Spread>, format: fn(f64) -> String) -> Text {
+fn median(figure: Option<Spread>, format: fn(f64) -> String) -> Text {
     figure.map_or(none(), |figure| format(figure.median).into())
 }
 
@@ -239,7 +238,7 @@ fn errors(row: &Row) -> Text {
     let share = row.failed.map_or(0.0, |failed| failed.median);
     let failed = match share {
         0.0 => "0".into(),
-        share => Text::joined(kinds).small(format!("{} %", three(share * 100.0))),
+        share => Text::joined(kinds).small(format!("{} %", rounded(share * 100.0))),
     };
     match row.unanswered.filter(|count| *count > 0) {
         Some(count) => failed.plain(format!("; unanswered {}", grouped(count))),
@@ -249,7 +248,7 @@ fn errors(row: &Row) -> Text {
 
 fn little(row: &Row) -> Text {
     match (row.violation(), row.little) {
-        (Some(ratio), _) => Text::default().alarm(format!("{ratio:.2} violated")),
+        (Some(ratio), _) => Text::default().warning(format!("{ratio:.2} violated")),
         (None, Some(ratio)) => format!("{:.2}", ratio.median).into(),
         (None, None) => none(),
     }

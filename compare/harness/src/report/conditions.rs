@@ -1,74 +1,73 @@
-//! Under what conditions a run was measured, and what its figures can say.
+//! The conditions of a run, and how to read its figures.
 
 use super::cells::COLUMNS;
 use super::document::{Block, Table, Text};
-use crate::numbers::{grouped, three};
+use crate::numbers::{grouped, rounded};
 use crate::results::{Header, Settings};
 use crate::summary::Spread;
 use crate::variant::Variant;
 use clap::ValueEnum;
 
-/// What one has to know to read the figures.
+/// Explanations for the reader.
 const READING: [(&str, &str); 9] = [
     (
         "Closed loop",
-        "Each connection sends its next request when the reply to the last one is there. This shows how much \
-         goes through. Of latency it shows little: while a balancer is slow, fewer requests are sent, and \
-         those that clients would have sent meanwhile, and would have waited for, are in no figure.",
+        "Each connection sends its next request when the previous reply is complete. This shows throughput. It \
+         says little about latency: while a balancer is slow, fewer requests are sent, and the requests that \
+         independent clients would have sent in that time appear in no figure (coordinated omission).",
     ),
     (
         "Open loop",
-        "Requests are due at random times, independently of each other and of the replies, and latency counts \
-         from when a request was due, not from when it could be sent. So waiting for a free connection is in \
-         it: these are the latencies that clients of a busy service see. What was due and had no reply when the \
-         window ended is counted as unanswered and is in no latency: where there is much of it, the latencies \
-         are those of the lucky ones.",
+        "Requests are due at random times, independent of each other and of the replies, and latency counts \
+         from the time a request is due, not from the time it is sent. It therefore includes the wait for a free \
+         connection, as clients of a busy service experience it. Requests that were due and had no reply at the end \
+         of the window are counted as unanswered and are in no latency figure: if there are many, the latencies \
+         are those of the requests that were served.",
     ),
     (
         "direct",
-        "No balancer: the load generator asks the backends themselves. It is the ceiling of what can be \
-         measured here, and a variant close to it may be faster than its figures say.",
+        "No balancer: the load generator connects to the backends directly. This is the ceiling of the \
+         measurement, and a variant close to it may be faster than its figures say.",
     ),
     (
         "Shared processors",
-        "The load generator, the balancer and the backends share the same processors. What a balancer leaves, \
-         the others use: goodput is that of all three together, processor time is the balancer's alone.",
+        "The load generator, the balancer and the backends share the same processors, so goodput depends on all \
+         three. Processor time is the balancer's alone.",
     ),
     (
         "Processor time, switches, calls",
-        "Processor time is the balancer's within the window, over its good replies. Context switches are \
-         counted from the load's first request to the end of the window, and divided by all replies of that time; \
-         where each connection carries one request they are counted to the program's end, because its threads \
-         may end with the connections. System calls are counted in a round of their own, with perf or strace, \
-         because counting slows down what is counted; nothing else of that round is used.",
+        "Processor time is the balancer's within the window, divided by its good replies. Context switches are \
+         counted from the first request to the end of the window, and divided by all replies in that time; \
+         where each connection carries one request they are counted to the program's exit, because its threads \
+         may end with the connections. System calls are counted in a separate round, with perf or strace, \
+         because counting slows the program down; that round is used for nothing else.",
     ),
     (
         "Memory, threads",
-        "As the window ends, with all connections open. Pages that a balancer's processes share are counted once \
-         (PSS).",
+        "Read at the end of the window, with all connections open. Memory is the proportional set size (PSS): pages \
+         shared by a balancer's processes count once.",
     ),
     (
         "Errors",
-        "Whatever else came of a request than a whole reply with a status of 2xx. The connection then rests for \
-         10 ms. Their share is that of all \
-         rounds together, so that one round's errors do not vanish in a median.",
+        "Every outcome of a request other than a complete reply with a 2xx status. After an error the connection \
+         pauses for 10 ms. The share is over all rounds together, because a median would hide errors that occur \
+         in one round only.",
     ),
     (
         "Little's law",
-        "In a closed loop, the rate times the mean latency is the number of connections. The ratio of the two \
-         says whether the load generator saw what it thinks it saw. Further than 5 % from 1 in any round the law is \
-         violated, and the row says so: either the generator is wrong, or requests hung when the window ended \
-         (or had hung before it began), which is what happens where a backend stalls. Rate and latency then \
-         do not belong together.",
+        "In a closed loop, the rate times the mean latency equals the number of connections. Their ratio checks \
+         the load generator. If it deviates from 1 by more than 5 % in any round, the row reports a violation: \
+         either the generator is wrong, or requests were stuck at the start or the end of the window, as when a \
+         backend stops responding. Rate and latency are then not consistent.",
     ),
     (
         "Predictions",
-        "Written down with bounds before this run, as part of the sources that it was made from. One holds when the ratio of the medians, or \
-         the median itself, is within its bounds. Those that did not hold stay.",
+        "Written with bounds before this run, as part of the measured version's sources. A prediction holds if the \
+         ratio of the medians, or the median itself, is within its bounds. Predictions that did not hold are kept.",
     ),
 ];
 
-/// The machine and the settings, and who was measured.
+/// Returns the section on the machine, the settings and the variants.
 pub fn conditions(header: &Header) -> Vec<Block> {
     let Header { begun, commit, machine, settings, variants, left_out, calls_counted_with, .. } = header;
     let rows = [
@@ -77,8 +76,8 @@ pub fn conditions(header: &Header) -> Vec<Block> {
         ("memory", format!("{} MiB", grouped(machine.memory_mib))),
         ("kernel", machine.kernel.clone()),
         ("compiler", machine.rustc.clone()),
-        ("load average as it began", format!("{:.2}", machine.load_average)),
-        ("questions", if settings.quick { "the quick run's" } else { "all" }.into()),
+        ("load average at the start", format!("{:.2}", machine.load_average)),
+        ("questions", if settings.quick { "quick selection" } else { "all" }.into()),
         ("rounds", settings.rounds.to_string()),
         ("warm-up", seconds(settings.warm_up_ms)),
         ("window", seconds(settings.window_ms)),
@@ -86,65 +85,67 @@ pub fn conditions(header: &Header) -> Vec<Block> {
             "system calls",
             calls_counted_with.as_ref().map_or("not counted".into(), |tool| format!("counted with {tool}")),
         ),
-        ("the load beside wrk", second_opinion(header)),
+        ("load generator check", cross_check(header)),
         ("begun", begun.clone()),
         ("commit", commit.clone()),
     ];
     let rows = rows.map(|(name, what)| vec![name.into(), what.into()]).into();
-    let who = variants.iter().map(|(variant, version)| {
+    let measured = variants.iter().map(|(variant, version)| {
         vec![variant.name().into(), description(*variant).into(), version.as_str().into()]
     });
-    let not = left_out.iter().map(|(variant, why)| {
+    let not_measured = left_out.iter().map(|(variant, why)| {
         vec![variant.name().into(), description(*variant).into(), format!("not measured: {why}").into()]
     });
     vec![
         heading("conditions", "The machine and the settings"),
-        Block::Table(Table::of_text(&["what", "value"], rows)),
-        Block::Table(Table::of_text(&["variant", "what it is", "version"], who.chain(not).collect())),
+        Block::Table(Table::of_text(&["item", "value"], rows)),
+        Block::Table(Table::of_text(
+            &["variant", "description", "version"],
+            measured.chain(not_measured).collect(),
+        )),
     ]
 }
 
-/// Replies a second of parked in the base cell, by our own load and by wrk's.
-fn second_opinion(header: &Header) -> String {
-    let rate = |rates: &[f64]| Spread::of(rates.iter().copied()).map(|spread| three(spread.median));
-    let rates = header.second_opinion.as_ref().and_then(|both| Some((rate(&both.own)?, rate(&both.wrk)?)));
-    rates.map_or("not compared: wrk or parked is not there".into(), |(own, wrk)| {
-        format!("parked in the base cell, in turn: {own} /s by the load generator used here, {wrk} /s by wrk")
+/// Formats the goodput of parked in the base cell by both load generators.
+fn cross_check(header: &Header) -> String {
+    let rate = |rates: &[f64]| Spread::of(rates.iter().copied()).map(|spread| rounded(spread.median));
+    let rates = header.cross_check.as_ref().and_then(|both| Some((rate(&both.own)?, rate(&both.wrk)?)));
+    rates.map_or("not done: wrk or parked is not installed".into(), |(own, wrk)| {
+        format!(
+            "parked in the base cell, in turn: {own} /s with the harness's load generator, {wrk} /s with wrk"
+        )
     })
 }
 
-/// How it was measured, and how to read it.
+/// Returns the section on the method and the columns.
 pub fn reading(settings: &Settings) -> Vec<Block> {
     let columns = COLUMNS.iter().map(|column| vec![column.name.into(), column.meaning.into()]).collect();
-    let mut blocks = vec![heading("reading", "How it was measured, and how to read it")];
-    let turns = turns(settings);
-    let paragraphs = [("Cells", turns.as_str())].into_iter().chain(READING);
-    blocks.extend(paragraphs.map(|(subject, words)| {
-        Block::Paragraph(Text::default().strong(format!("{subject}.")).plain(format!(" {words}")))
+    let mut blocks = vec![heading("reading", "Method, and how to read the tables")];
+    let method = method(settings);
+    let paragraphs = [("Cells", method.as_str())].into_iter().chain(READING);
+    blocks.extend(paragraphs.map(|(topic, words)| {
+        Block::Paragraph(Text::default().strong(format!("{topic}.")).plain(format!(" {words}")))
     }));
-    blocks.push(Block::Paragraph(
-        "The columns of the cells' tables. One in which nothing stands is left out.".into(),
-    ));
-    blocks.push(Block::Table(Table::of_text(&["column", "what it says"], columns)));
+    blocks.push(Block::Paragraph("Columns of the cell tables; empty ones are left out:".into()));
+    blocks.push(Block::Table(Table::of_text(&["column", "meaning"], columns)));
     blocks
 }
 
-fn turns(settings: &Settings) -> String {
+fn method(settings: &Settings) -> String {
     let Settings { rounds, warm_up_ms, window_ms, .. } = settings;
     let (warm_up, window) = (seconds(*warm_up_ms), seconds(*window_ms));
-    let turns = if *rounds == 1 { "one turn".into() } else { format!("{rounds} turns") };
+    let measured = if *rounds == 1 { "once".into() } else { format!("{rounds} times") };
     format!(
-        "A cell is one way of asking: one load, one kind of backend, one state of the world. It differs from \
-         the base cell in one thing, and in two only where one alone shows nothing. In each cell each variant \
-         has {turns}, one in each pass over all cells, with new processes each time: load for {warm_up} that \
-         does not count (and eight times the backends' delay), then load for {window} that does (three times as long where something befalls a \
-         backend, a third into it). A figure is \
-         the median of its rounds; where the least and the most of them differ, they stand behind it in \
-         parentheses, or small below it."
+        "A cell is a combination of load, backends and conditions. It differs from the base cell in one respect, \
+         or in two where one alone shows nothing. Each variant is measured {measured} in each cell, once per \
+         pass over all cells, with new processes each time: a warm-up of {warm_up} (plus eight times the backend \
+         delay), then a window of {window} (three times as long where a backend fails, a third into it). A figure \
+         is the median of the rounds; if the minimum and the maximum differ, they follow in parentheses or small \
+         print."
     )
 }
 
-/// What the command line's help says of it, too.
+/// Returns the variant's description from the command line's help.
 fn description(variant: Variant) -> String {
     let value = variant.to_possible_value();
     value.and_then(|value| value.get_help().map(ToString::to_string)).unwrap_or_default()
@@ -156,5 +157,5 @@ fn heading(id: &str, text: &str) -> Block {
 
 fn seconds(milliseconds: u64) -> String {
     let seconds = milliseconds as f64 / 1e3;
-    if seconds.fract() == 0.0 { format!("{seconds} s") } else { format!("{} s", three(seconds)) }
+    if seconds.fract() == 0.0 { format!("{seconds} s") } else { format!("{} s", rounded(seconds)) }
 }

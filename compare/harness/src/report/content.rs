@@ -1,12 +1,12 @@
-//! The page: what stands on it, and in which order.
+//! The content of the page and its order.
 
 use super::document::{Block, Page, Plot, Text};
 use super::findings::Findings;
-use super::{cells, conditions, rivals};
+use super::{cells, conditions, ratios};
 use crate::cell::Cell;
-use crate::cluster::snapshot::Question;
+use crate::plan::Question;
 
-/// All of it.
+/// Returns the whole page.
 pub fn page(findings: &Findings, plots: Vec<Plot>) -> Page {
     let mut blocks = vec![Block::Paragraph(introduction())];
     blocks.extend(in_short(findings));
@@ -16,39 +16,38 @@ pub fn page(findings: &Findings, plots: Vec<Plot>) -> Page {
     for question in &findings.questions {
         blocks.extend(section(question, findings, &plots, &mut shown));
     }
-    blocks.push(heading(2, "rivals", "Over async and over nginx, cell by cell"));
+    blocks.push(heading(2, "ratios", "Ratios to async and to nginx, cell by cell"));
     blocks.push(Block::Paragraph(
-        "Medians of the one over medians of the other, in every cell where both were measured. More and less are \
-         said of goodput where the rounds' ranges have nothing in common and the medians are at least 2 % apart. \
-         For p99, processor time and memory, less \
-         than 1 is better."
+        "Ratios of medians, in every cell where both variants were measured. The last column compares goodput: it \
+         is more or less if the ranges of the rounds do not overlap and the medians differ by at least 2 %. \
+         For p99, processor time and memory, a ratio below 1 is better."
             .into(),
     ));
-    blocks.extend(rivals::blocks(findings));
-    Page { title: "turnwheel beside other balancers".into(), blocks }
+    blocks.extend(ratios::blocks(findings));
+    Page { title: "turnwheel and other load balancers".into(), blocks }
 }
 
 fn introduction() -> Text {
     Text::from(
-        "turnwheel, the same balancer built in other ways, and balancers in wide use, under the same loads on one \
-         machine: how much goes through, how long it takes, and what it costs. ",
+        "Throughput, latency and cost of turnwheel, of the same balancer built on other I/O models, and of widely \
+         used balancers, under the same loads on one machine. ",
     )
     .code("make compare")
-    .plain(" measures it and writes this page; ")
+.plain(" takes the measurements and writes this page; ")
     .code("make compare ARGS=--quick")
-    .plain(" does so with fewer questions.")
+.plain(" does so for fewer questions.")
 }
 
 fn in_short(findings: &Findings) -> Vec<Block> {
     let mut blocks =
         vec![heading(2, "in-short", "In short"), Block::Paragraph(findings.score_in_words().into())];
-    blocks.extend(list(rivals::lines(findings)));
+    blocks.extend(list(ratios::lines(findings)));
     blocks.push(Block::Paragraph(violations(findings)));
     blocks.push(Block::Paragraph("The questions:".into()));
     let questions =
-        findings.questions.iter().map(|question| Text::default().link(question.asks, anchor(question)));
+        findings.questions.iter().map(|question| Text::default().link(question.text, anchor(question)));
     blocks.extend(list(questions.collect()));
-    blocks.push(Block::Paragraph("What was expected before it was measured, and what came of it:".into()));
+    blocks.push(Block::Paragraph("The predictions and their outcomes:".into()));
     blocks.push(Block::Table(findings.outcomes(findings.predictions())));
     blocks
 }
@@ -61,25 +60,25 @@ fn violations(findings: &Findings) -> Text {
     let each = violations.into_iter().map(|(cell, variant, ratio)| {
         Text::from(format!("{variant} in ")).link(cell, cell).plain(format!(" ({ratio:.2})"))
     });
-    let mut text = Text::default().alarm("Little's law is violated").plain(" by ");
+    let mut text = Text::default().warning("Little's law is violated").plain(" by ");
     text.0.extend(Text::joined(each).0);
     text.plain(
-        ". There, requests hung when the window ended or had hung before it began, and rates and latencies do not \
-         belong together.",
+        ". In these cells requests were stuck at the start or the end of the window, so rate and latency are not \
+         consistent.",
     )
 }
 
-/// A question, and those of its cells that no question before it has shown.
+/// Returns the section of a question, with the cells that no earlier section has shown.
 fn section(question: &Question, findings: &Findings, plots: &[Plot], shown: &mut Vec<String>) -> Vec<Block> {
-    let mut blocks = vec![heading(2, &anchor(question), question.asks)];
-    blocks.push(Block::Paragraph(format!("What varies: {}.{}", question.varies, asked(question)).into()));
+    let mut blocks = vec![heading(2, &anchor(question), question.text)];
+    blocks.push(Block::Paragraph(format!("Varied: {}.{}", question.varies, asked(question)).into()));
     if !question.predictions.is_empty() {
         blocks.push(Block::Table(findings.outcomes(&question.predictions)));
     }
     blocks.extend(plots.iter().filter(|plot| plot.question == question.id).cloned().map(Block::Plot));
-    let glance = cells::glance(question, findings);
+    let glance = cells::overview(question, findings);
     if !glance.rows.is_empty() {
-        blocks.push(Block::Paragraph(format!("At a glance, {}:", cells::glanced(question)).into()));
+        blocks.push(Block::Paragraph(format!("Overview, {}:", cells::overview_figures(question)).into()));
         blocks.push(Block::Table(glance));
     }
     for cell in &question.cells {
@@ -93,7 +92,7 @@ fn section(question: &Question, findings: &Findings, plots: &[Plot], shown: &mut
 
 fn asked(question: &Question) -> String {
     let names: Vec<_> = question.only.iter().map(|variant| variant.name()).collect();
-    if names.is_empty() { String::new() } else { format!(" Asked of {} only.", names.join(" and ")) }
+    if names.is_empty() { String::new() } else { format!(" Variants: {} only.", names.join(" and ")) }
 }
 
 fn figures(cell: &Cell, findings: &Findings) -> Vec<Block> {
@@ -116,7 +115,7 @@ fn figures(cell: &Cell, findings: &Findings) -> Vec<Block> {
     blocks
 }
 
-/// A question's name is a cell's, too, in one case.
+/// Returns the link target of a question. Prefixed, because a question and a cell may share a name.
 fn anchor(question: &Question) -> String {
     format!("question-{}", question.id)
 }

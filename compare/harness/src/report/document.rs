@@ -1,86 +1,86 @@
-//! A page, before it is decided how it is rendered.
+//! A page, independent of its output format.
 
-/// The folder beside the page in which its plots are.
+/// Name of the directory next to the page, for its plots.
 pub const PLOTS: &str = "comparison";
 
 /// A page.
 #[derive(Clone, Debug)]
 pub struct Page {
-    /// Its title.
+    /// Title.
     pub title: String,
-    /// What follows.
+    /// Content.
     pub blocks: Vec<Block>,
 }
 
-/// A part of a page.
+/// An element of a page.
 #[derive(Clone, Debug)]
 pub enum Block {
-    /// A heading of level 2 or 3, with a name to link to.
+    /// A heading: level (2 or 3), link target, text.
     Heading(u8, String, String),
-    /// Sentences.
+    /// A paragraph.
     Paragraph(Text),
-    /// One thing below the other.
+    /// An unordered list.
     List(Vec<Text>),
     /// A table.
     Table(Table),
-    /// A picture.
+    /// A plot.
     Plot(Plot),
 }
 
-/// A table. What stands first in a row is its name; the rest is numbers, unless it is said to be text.
+/// A table. The first column names the rows.
 #[derive(Clone, Debug, Default)]
 pub struct Table {
-    /// Names of the columns.
+    /// Column headings.
     pub columns: Vec<Text>,
-    /// As many texts each.
+    /// Rows, each with one text per column.
     pub rows: Vec<Vec<Text>>,
-    /// Columns are to be read, not compared.
+    /// Whether the columns are prose; otherwise they are numbers.
     pub is_text: bool,
 }
 
 /// A plot.
 #[derive(Clone, Debug)]
 pub struct Plot {
-    /// Its name.
+    /// Name, also of its file.
     pub name: &'static str,
-    /// The question to which it belongs.
+    /// ID of the question it belongs to.
     pub question: &'static str,
-    /// What it shows.
+    /// Title.
     pub title: &'static str,
-    /// The picture.
+    /// The image as SVG.
     pub svg: String,
 }
 
-/// Words in a row, of different kinds.
+/// Text with inline formatting.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Text(pub Vec<Span>);
 
-/// Words of one kind.
+/// A run of text with one format.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Span {
-    /// As they are.
+    /// Unformatted text.
     Plain(String),
-    /// What to see first.
+    /// Emphasized text.
     Strong(String),
-    /// What must not be overlooked.
-    Alarm(String),
-    /// What is typed.
+    /// A warning.
+    Warning(String),
+    /// Code.
     Code(String),
-    /// What may be overlooked.
+    /// Secondary text.
     Small(String),
-    /// A link to a heading on this page: its words, and the heading's name.
+    /// A link within the page: text, target.
     Link(String, String),
 }
 
 impl Plot {
-    /// The name of its file.
+    /// Returns the file name.
     pub fn file(&self) -> String {
         format!("{}.svg", self.name)
     }
 }
 
 impl Table {
-    /// A table of words.
+    /// Returns a table whose columns are prose.
     pub fn of_text(columns: &[&str], rows: Vec<Vec<Text>>) -> Table {
         Table { columns: columns.iter().copied().map(Text::from).collect(), rows, is_text: true }
     }
@@ -93,32 +93,32 @@ impl<S: Into<String>> From<S> for Text {
 }
 
 impl Text {
-    /// And then these.
+    /// Appends unformatted text.
     pub fn plain(self, words: impl Into<String>) -> Text {
         self.and(Span::Plain(words.into()))
     }
 
-    /// And then, to be seen first, these.
+    /// Appends emphasized text.
     pub fn strong(self, words: impl Into<String>) -> Text {
         self.and(Span::Strong(words.into()))
     }
 
-    /// And then, not to be overlooked, these.
-    pub fn alarm(self, words: impl Into<String>) -> Text {
-        self.and(Span::Alarm(words.into()))
+    /// Appends a warning.
+    pub fn warning(self, words: impl Into<String>) -> Text {
+        self.and(Span::Warning(words.into()))
     }
 
-    /// And then, as typed, these.
+    /// Appends code.
     pub fn code(self, words: impl Into<String>) -> Text {
         self.and(Span::Code(words.into()))
     }
 
-    /// And then, in parentheses, these.
+    /// Appends secondary text, in parentheses or small print.
     pub fn small(self, words: impl Into<String>) -> Text {
         self.and(Span::Small(words.into()))
     }
 
-    /// And then a link to a heading.
+    /// Appends a link to a heading.
     pub fn link(self, words: impl Into<String>, heading: impl Into<String>) -> Text {
         self.and(Span::Link(words.into(), heading.into()))
     }
@@ -128,7 +128,7 @@ impl Text {
         self
     }
 
-    /// These, with commas between them.
+    /// Joins texts with commas.
     pub fn joined(texts: impl IntoIterator<Item = Text>) -> Text {
         let mut all = Text::default();
         for text in texts {

@@ -1,45 +1,45 @@
-//! What a page is written from.
+//! The data that a report is written from.
 
 use super::document::{Table, Text};
 use crate::cell::Cell;
 use crate::numbers;
-use crate::cluster::snapshot::{self, Question};
+use crate::plan::{self, Question};
 use crate::prediction::Prediction;
 use crate::results::{Header, Run};
 use crate::summary::{Summary, judge};
 use crate::variant::Variant;
 
-/// A run's conditions, its questions, and what came of them.
+/// A run's conditions, questions and results.
 pub struct Findings<'a> {
     /// The conditions.
     pub header: &'a Header,
-    /// What was asked.
+    /// The questions of the run.
     pub questions: Vec<Question>,
-    /// Where, each once.
+    /// The cells of all questions, each once.
     pub cells: Vec<Cell>,
-    /// What came of it.
+    /// The results.
     pub summary: Summary,
 }
 
 impl<'a> Findings<'a> {
-    /// Of this run.
+    /// Collects the data of a run.
     pub fn of(run: &'a Run) -> Findings<'a> {
-        let mut questions = snapshot::questions(run.header.settings.quick);
-        let cells: Vec<Cell> = snapshot::cells(&questions).into_iter().map(|(cell, _)| cell).collect();
-        // A quick run has questions whose predictions are about cells that only the full run has.
+        let mut questions = plan::questions(run.header.settings.quick);
+        let cells: Vec<Cell> = plan::cells(&questions).into_iter().map(|(cell, _)| cell).collect();
+        // The quick plan shares predictions with the full one, whose cells it may lack.
         let is_there = |id: &str| cells.iter().any(|cell| cell.id == id);
         for question in &mut questions {
-            question.predictions.retain(|one| is_there(one.cell) && one.since.is_none_or(is_there));
+            question.predictions.retain(|one| is_there(one.cell) && one.over_cell.is_none_or(is_there));
         }
         Findings { header: &run.header, questions, cells, summary: Summary::of(run) }
     }
 
-    /// All predictions.
+    /// Returns every prediction.
     pub fn predictions(&self) -> impl Iterator<Item = &Prediction> {
         self.questions.iter().flat_map(|question| &question.predictions)
     }
 
-    /// How many came true, how many did not, and of how many it cannot be told.
+    /// Counts the predictions that held, failed, and could not be judged.
     pub fn score(&self) -> (usize, usize, usize) {
         self.predictions().fold((0, 0, 0), |(held, failed, open), prediction| {
             match judge(prediction, &self.summary) {
@@ -50,7 +50,7 @@ impl<'a> Findings<'a> {
         })
     }
 
-    /// The score, as a sentence.
+    /// Returns the score as a sentence.
     pub fn score_in_words(&self) -> String {
         let (held, failed, open) = self.score();
         let all = held + failed + open;
@@ -58,14 +58,12 @@ impl<'a> Findings<'a> {
         format!("Of {all} predictions, {held} held, {failed} did not{rest}.")
     }
 
-    /// What became of these predictions.
+    /// Returns a table of predictions and their outcomes.
     pub fn outcomes<'p>(&self, predictions: impl IntoIterator<Item = &'p Prediction>) -> Table {
         let row = |prediction: &Prediction| {
             let (value, outcome) = match judge(prediction, &self.summary) {
-                Some((value, true)) => (numbers::measured(prediction, value), Text::from("held")),
-                Some((value, false)) => {
-                    (numbers::measured(prediction, value), Text::default().strong("did not hold"))
-                }
+                Some((value, true)) => (prediction.format(value), Text::from("held")),
+                Some((value, false)) => (prediction.format(value), Text::default().strong("did not hold")),
                 None => (numbers::NONE.into(), Text::from("not measured")),
             };
             let cell = Text::default().link(prediction.cell, prediction.cell);
@@ -75,7 +73,7 @@ impl<'a> Findings<'a> {
         Table::of_text(&["cell", "expected", "measured", "outcome"], rows)
     }
 
-    /// Where Little's law is violated, and its ratio there.
+    /// Returns the cells and variants that violate Little's law, with the ratio.
     pub fn violations(&self) -> Vec<(&str, Variant, f64)> {
         let rows = self.cells.iter().flat_map(|cell| {
             self.summary.rows(&cell.id).map(|(variant, row)| (cell.id.as_str(), variant, row.violation()))

@@ -1,12 +1,12 @@
-//! A page as HTML that needs nothing else: no file, no script, no connection.
+//! Renders a page as self-contained HTML, without scripts or external resources.
 
 use super::document::{Block, Page, Span, Table, Text};
 use maud::{DOCTYPE, Markup, PreEscaped, html};
 
-/// Set large enough for a projector; wide tables scroll by themselves.
+/// Legible on a projector; wide tables scroll on their own.
 const STYLE: &str = include_str!("style.css");
 
-/// All of it.
+/// Renders the page.
 pub fn render(page: &Page) -> String {
     let page = html! {
         (DOCTYPE)
@@ -66,7 +66,7 @@ fn span(span: &Span) -> Markup {
         @match span {
             Span::Plain(words) => { (words) },
             Span::Strong(words) => { strong { (words) } },
-            Span::Alarm(words) => { strong.alarm { (words) } },
+            Span::Warning(words) => { strong.warning { (words) } },
             Span::Code(words) => { code { (words) } },
             Span::Small(words) => { " " small { (words) } },
             Span::Link(words, heading) => { a href={ "#" (heading) } { (words) } },

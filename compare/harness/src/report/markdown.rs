@@ -1,9 +1,9 @@
-//! A page as Markdown, in the dialect of the places where sources are kept.
+//! Renders a page as GitHub-flavoured Markdown.
 
 use super::document::{Block, PLOTS, Page, Span, Table, Text};
 use std::fmt::Write;
 
-/// All of it.
+/// Renders the page.
 pub fn render(page: &Page) -> String {
     let blocks = page.blocks.iter().map(block);
     [format!("# {}\n", escaped(&page.title))].into_iter().chain(blocks).collect::<Vec<_>>().join("\n")
@@ -37,14 +37,14 @@ fn text(text: &Text) -> String {
 fn span(span: &Span) -> String {
     match span {
         Span::Plain(words) => escaped(words),
-        Span::Strong(words) | Span::Alarm(words) => format!("**{}**", escaped(words)),
+        Span::Strong(words) | Span::Warning(words) => format!("**{}**", escaped(words)),
         Span::Code(words) => format!("`{words}`"),
         Span::Small(words) => format!(" ({})", escaped(words)),
         Span::Link(words, heading) => format!("[{}](#{heading})", escaped(words)),
     }
 }
 
-/// Names of processors and versions come from outside: what means something in Markdown is taken literally.
+/// Escapes characters that have a meaning in Markdown, because processor names and versions are arbitrary text.
 fn escaped(words: &str) -> String {
     let mut out = String::with_capacity(words.len());
     for letter in words.chars() {
@@ -62,7 +62,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn words_from_outside_stay_words() {
+    fn escapes_markdown_in_external_text() {
         for (words, text) in [
             ("plain 1.0 (x)", "plain 1.0 (x)"),
             ("a|b", "a\\|b"),
@@ -74,7 +74,7 @@ mod tests {
     }
 
     #[test]
-    fn a_table_has_as_many_bars_in_every_line() {
+    fn every_line_of_a_table_has_the_same_number_of_columns() {
         let rows = vec![vec!["a|b".into(), Text::from("1").small("0–2"), Text::default().link("c", "d")]];
         let columns = ["x", "y", "z"].map(Text::from).into();
         let lines = table(&Table { columns, rows, is_text: false });

@@ -1,19 +1,19 @@
-//! What is printed at the end of a run.
+//! The short report printed at the end of a run.
 
 use super::cells;
 use super::document::{Span, Table, Text};
 use super::findings::Findings;
-use crate::numbers::{three, time};
+use crate::numbers::{rounded, time};
 use crate::prediction::Figure;
-use crate::summary::{Agreement, Apart, Spread};
+use crate::summary::{Agreement, Disagreement, Spread};
 use comfy_table::presets::NOTHING;
 use comfy_table::{CellAlignment, LineStyle};
 
-/// All of it.
+/// Renders the short report.
 pub fn render(findings: &Findings) -> String {
     let questions = findings.questions.iter().map(|question| {
-        let table = table(&cells::glance(question, findings));
-        format!("{}\n({})\n{table}\n", question.asks, cells::glanced(question))
+        let table = table(&cells::overview(question, findings));
+        format!("{}\n({})\n{table}\n", question.text, cells::overview_figures(question))
     });
     let predictions = table(&findings.outcomes(findings.predictions()));
     let predictions = format!("{predictions}\n{}", findings.score_in_words());
@@ -28,38 +28,40 @@ fn violations(findings: &Findings) -> String {
     let each =
         violations.into_iter().map(|(cell, variant, ratio)| format!("  {cell}, {variant}: {ratio:.2}\n"));
     format!(
-        "Little's law is VIOLATED, so rates and latencies do not belong together, in:\n{}",
+        "Little's law is VIOLATED, so rates and latencies are not consistent, in:\n{}",
         each.collect::<String>()
     )
 }
 
-/// Whether two runs came to the same.
+/// Renders the comparison of two runs.
 pub fn agreement(agreement: &Agreement) -> String {
-    let Agreement { common, apart } = agreement;
+    let Agreement { common, disagreements } = agreement;
     let mut text = format!(
         "Of {common} ranges of goodput and p99 that both runs have, {} overlap and {} do not.",
-        common - apart.len(),
-        apart.len()
+        common - disagreements.len(),
+        disagreements.len()
     );
-    if !apart.is_empty() {
-        let table =
-            Table::of_text(&["cell", "variant", "figure", "one", "other"], apart.iter().map(row).collect());
+    if !disagreements.is_empty() {
+        let table = Table::of_text(
+            &["cell", "variant", "figure", "first run", "second run"],
+            disagreements.iter().map(row).collect(),
+        );
         text.push_str(&format!("\n{}", self::table(&table)));
     }
     text
 }
 
-fn row(apart: &Apart) -> Vec<Text> {
-    let Apart { cell, variant, figure, a, b } = apart;
+fn row(apart: &Disagreement) -> Vec<Text> {
+    let Disagreement { cell, variant, figure, a, b } = apart;
     let format = |spread: &Spread| {
         let [least, most] = [spread.least, spread.most]
-            .map(|value| if *figure == Figure::P99 { time(value) } else { format!("{} /s", three(value)) });
+            .map(|value| if *figure == Figure::P99 { time(value) } else { format!("{} /s", rounded(value)) });
         Text::from(format!("{least} to {most}"))
     };
     vec![cell.into(), variant.name().into(), figure.name().into(), format(a), format(b)]
 }
 
-/// Never wrapped: a terminal that is too narrow for a row wraps it by itself, and a file does not have to.
+/// Renders a table without wrapping, because the output may be a file. A narrow terminal wraps it.
 fn table(table: &Table) -> comfy_table::Table {
     let mut out = comfy_table::Table::new();
     out.load_style(NOTHING.header_separator(LineStyle::none().fill('─').junction('─')));
@@ -74,7 +76,7 @@ fn table(table: &Table) -> comfy_table::Table {
 fn plain(text: &Text) -> String {
     let words = |span: &Span| match span {
         Span::Small(words) => format!(" ({words})"),
-        Span::Plain(words) | Span::Strong(words) | Span::Alarm(words) | Span::Code(words) => words.clone(),
+        Span::Plain(words) | Span::Strong(words) | Span::Warning(words) | Span::Code(words) => words.clone(),
         Span::Link(words, _) => words.clone(),
     };
     text.0.iter().map(words).collect()

@@ -1,14 +1,14 @@
-//! Reports of a run that never was: every cell of the plan, with numbers made up.
+//! Tests of the reports on an invented run with every cell of the plan.
 
 use super::*;
-use crate::cell::{Arrivals, Beside, Cell, Delay};
-use crate::cluster::snapshot;
+use crate::cell::{Arrivals, Background, Cell, Delay};
+use crate::plan;
 use crate::results::{Header, Latency, Load, Machine, Measurement, Settings, Usage};
 use crate::variant::Variant;
 use std::collections::BTreeSet;
 
-/// Without Caddy, and without HAProxy in the base cell; with errors of threads under overload, and with one
-/// violation of Little's law.
+/// Returns a run without Caddy, and without HAProxy in the base cell; threads has errors under overload, and
+/// async-one violates Little's law.
 fn made_up(quick: bool) -> Run {
     let machine = Machine {
         processor: "Example_Core 9 | *fast*".into(),
@@ -28,12 +28,12 @@ fn made_up(quick: bool) -> Run {
         machine,
         settings,
         variants: versions,
-        left_out: [(Variant::Caddy, "it is not installed".into())].into(),
-        second_opinion: None,
+        left_out: [(Variant::Caddy, "not installed".into())].into(),
+        cross_check: None,
         calls_counted_with: Some("strace".into()),
     };
     let mut measurements = Vec::new();
-    for (cell, only) in snapshot::cells(&snapshot::questions(quick)) {
+    for (cell, only) in plan::cells(&plan::questions(quick)) {
         let is_here = |variant: &Variant| {
             (only.is_empty() || only.contains(variant)) && (cell.id != "base" || *variant != Variant::Haproxy)
         };
@@ -50,12 +50,12 @@ fn measurement(cell: &Cell, variant: Variant, round: u32) -> Measurement {
     let busy = cell.connections as f64;
     let delay = match cell.delay {
         Delay::None => 0.0,
-        Delay::Fixed(delay) | Delay::Either(delay, _) => delay.as_secs_f64(),
+        Delay::Fixed(delay) | Delay::Bimodal(delay, _) => delay.as_secs_f64(),
     };
     let ability = (70_000.0 / (1.0 + place * 0.35)) * wobble / (1.0 + cell.body as f64 / 200_000.0);
     let rate = ability.min(busy / (delay + 0.0002));
     let p50 = (busy / rate * 1e6).max(40.0);
-    let idle = if let Beside::Idle(count) = cell.beside { count as f64 } else { 0.0 };
+    let idle = if let Background::Idle(count) = cell.background { count as f64 } else { 0.0 };
     let fails = cell.id == "overload" && variant == Variant::Threads && round == 2;
     let errors = [("connect".to_owned(), 12), ("status-503".to_owned(), 4)];
     let errors = errors.into_iter().filter(|_| fails).collect();
@@ -101,7 +101,7 @@ fn written(run: &Run) -> (tempfile::TempDir, String, String) {
     (folder, markdown, html)
 }
 
-/// What stands between these, each time.
+/// Returns every part of `text` between two markers.
 fn between<'a>(text: &'a str, before: &str, after: &str) -> Vec<&'a str> {
     text.split(before).skip(1).filter_map(|rest| Some(rest.split_once(after)?.0)).collect()
 }
@@ -112,7 +112,7 @@ fn plots(folder: &Path) -> BTreeSet<String> {
 }
 
 #[test]
-fn every_link_has_a_target_and_no_target_is_there_twice() {
+fn every_link_has_a_target_and_every_target_is_unique() {
     for quick in [false, true] {
         let (folder, markdown, html) = written(&made_up(quick));
         for (text, link, id) in [(&markdown, ("](#", ")"), "<a id=\""), (&html, ("href=\"#", "\""), " id=\"")]
@@ -146,7 +146,7 @@ fn every_plot_is_well_formed() {
 }
 
 #[test]
-fn a_quick_run_has_fewer_plots_and_removes_those_of_a_longer_one() {
+fn a_quick_run_removes_the_plots_of_an_earlier_full_run() {
     let (folder, ..) = written(&made_up(false));
     assert!(plots(folder.path()).contains("latency.svg"));
     write(&made_up(true), folder.path()).unwrap();
@@ -155,7 +155,7 @@ fn a_quick_run_has_fewer_plots_and_removes_those_of_a_longer_one() {
 }
 
 #[test]
-fn the_page_in_html_needs_nothing_else() {
+fn the_html_page_has_no_external_resources() {
     let (_, _, html) = written(&made_up(false));
     for outside in ["<script", "<link", "src=", "url(", "@import"] {
         assert!(!html.contains(outside), "{outside}");
@@ -163,10 +163,10 @@ fn the_page_in_html_needs_nothing_else() {
 }
 
 #[test]
-fn both_pages_have_every_cell_and_what_is_in_it() {
+fn both_pages_show_every_cell_and_its_figures() {
     let run = made_up(false);
     let (_, markdown, html) = written(&run);
-    for (cell, _) in snapshot::cells(&snapshot::questions(false)) {
+    for (cell, _) in plan::cells(&plan::questions(false)) {
         assert_eq!(markdown.matches(&format!("### <a id=\"{}\"></a>", cell.id)).count(), 1, "{}", cell.id);
         assert_eq!(html.matches(&format!("<h3 id=\"{}\">", cell.id)).count(), 1, "{}", cell.id);
     }
@@ -201,7 +201,7 @@ fn a_variant_that_was_not_measured_has_no_row() {
 }
 
 #[test]
-fn a_run_without_any_measurement_is_no_error() {
+fn writes_a_report_without_any_measurement() {
     let run = Run { measurements: Vec::new(), ..made_up(false) };
     let (folder, markdown, _) = written(&run);
     assert!(markdown.contains("Not measured in this run."));
@@ -209,7 +209,7 @@ fn a_run_without_any_measurement_is_no_error() {
 }
 
 #[test]
-fn a_run_in_which_nothing_was_good_is_no_error() {
+fn writes_a_report_without_any_good_reply() {
     let mut run = made_up(false);
     run.measurements.retain(|one| one.variant != Variant::Direct || one.cell == "connections-8");
     for measurement in &mut run.measurements {
@@ -222,11 +222,11 @@ fn a_run_in_which_nothing_was_good_is_no_error() {
 }
 
 #[test]
-fn the_terminal_gets_questions_predictions_and_violations() {
+fn the_terminal_table_shows_questions_predictions_and_violations() {
     let run = made_up(false);
     let table = table(&run);
-    for question in snapshot::questions(false) {
-        assert!(table.contains(question.asks));
+    for question in plan::questions(false) {
+        assert!(table.contains(question.text));
     }
     for value in ["70,000 /s", "did not hold", "Little's law is VIOLATED", "base, async-one: 1.12"] {
         assert!(table.contains(value), "{value}");
@@ -234,13 +234,13 @@ fn the_terminal_gets_questions_predictions_and_violations() {
 }
 
 #[test]
-fn runs_are_compared_range_by_range() {
+fn compares_two_runs_range_by_range() {
     let (one, mut other) = (made_up(true), made_up(true));
     assert!(agreement(&one, &other).ends_with(" overlap and 0 do not."));
     for measurement in other.measurements.iter_mut().filter(|one| one.variant == Variant::Parked) {
         measurement.load.good *= 2;
     }
     let text = agreement(&one, &other);
-    assert!(text.contains(&format!("and {} do not", snapshot::cells(&snapshot::questions(true)).len())), "{text}");
+    assert!(text.contains(&format!("and {} do not", plan::cells(&plan::questions(true)).len())), "{text}");
     assert!(text.contains("goodput"));
 }

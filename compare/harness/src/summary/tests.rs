@@ -1,4 +1,4 @@
-//! What a summary says of rounds with made-up figures.
+//! Tests of the summary on invented rounds.
 
 use super::*;
 use crate::results::{Header, Latency, Machine, Settings};
@@ -21,13 +21,13 @@ fn run(measurements: Vec<Measurement>) -> Summary {
         settings,
         variants: BTreeMap::new(),
         left_out: BTreeMap::new(),
-        second_opinion: None,
+        cross_check: None,
         calls_counted_with: None,
     };
     Summary::of(&Run { header, measurements })
 }
 
-/// A round of two seconds, with a processor second and ten replies more than are good.
+/// Returns a round of two seconds with one second of processor time and ten replies that are not good.
 fn one(cell: &str, variant: Variant, round: u32, good: u64, p99: f64) -> Measurement {
     let latency = Latency { p99, ..Latency::default() };
     let load =
@@ -43,7 +43,7 @@ fn failing(mut measurement: Measurement, kind: &str, count: u64) -> Measurement 
 }
 
 #[test]
-fn a_spread_is_the_middle_and_both_ends() {
+fn a_spread_is_the_median_and_the_range() {
     for (values, expected) in [
         (vec![], None),
         (vec![f64::NAN], None),
@@ -58,7 +58,7 @@ fn a_spread_is_the_middle_and_both_ends() {
 }
 
 #[test]
-fn figures_are_medians_over_rounds_and_round_0_is_none() {
+fn figures_are_medians_over_the_rounds_without_round_0() {
     let (parked, cell) = (Variant::Parked, "base");
     let rounds = [(0, 1, 9e9), (1, 100, 20.0), (2, 400, 10.0), (3, 200, 30.0)];
     let summary = run(rounds.map(|(round, good, p99)| one(cell, parked, round, good, p99)).into());
@@ -81,12 +81,12 @@ fn figures_are_medians_over_rounds_and_round_0_is_none() {
 }
 
 #[test]
-fn what_was_only_counted_is_not_measured() {
+fn a_cell_with_only_round_0_is_not_measured() {
     assert_eq!(run(vec![one("base", Variant::Parked, 0, 1, 1.0)]), Summary::default());
 }
 
 #[test]
-fn a_round_without_a_reply_has_no_latency_but_counts_as_goodput() {
+fn a_round_without_a_reply_has_no_latency_but_a_goodput_of_zero() {
     let row = run(vec![one("base", Variant::Parked, 1, 0, 0.0), one("base", Variant::Parked, 2, 8, 5.0)]);
     let row = row.row("base", Variant::Parked).unwrap();
     assert_eq!(row.p99, Spread::of([5.0]));
@@ -95,7 +95,7 @@ fn a_round_without_a_reply_has_no_latency_but_counts_as_goodput() {
 }
 
 #[test]
-fn errors_of_one_round_are_not_lost_in_a_median() {
+fn reports_errors_that_occur_in_one_round_only() {
     let rounds = [1, 2, 3].map(|round| one("base", Variant::Parked, round, 100, 1.0));
     let [first, second, third] = rounds;
     let summary =
@@ -106,7 +106,7 @@ fn errors_of_one_round_are_not_lost_in_a_median() {
 }
 
 #[test]
-fn littles_law_is_violated_by_more_than_a_twentieth() {
+fn littles_law_is_violated_beyond_five_percent() {
     for (ratio, violation) in [(1.04, None), (0.96, None), (1.06, Some(1.06)), (0.5, Some(0.5))] {
         let mut measurement = one("base", Variant::Parked, 1, 1, 1.0);
         measurement.load.little = Some(ratio);
@@ -115,7 +115,7 @@ fn littles_law_is_violated_by_more_than_a_twentieth() {
 }
 
 #[test]
-fn connections_are_judged_by_the_worst_round() {
+fn reports_connections_by_the_worst_round() {
     let mut rounds = [1, 2].map(|round| one("base", Variant::Parked, round, 100, 1.0));
     (rounds[0].load.nothing, rounds[0].load.fewest, rounds[0].load.most) = (0, 4, 9);
     (rounds[1].load.nothing, rounds[1].load.fewest, rounds[1].load.most) = (3, 0, 8);
@@ -137,7 +137,7 @@ fn predictions_are_judged_by_medians() {
         (goodput("base").between(50.0, 50.0), Some((50.0, true))),
         (goodput("base").over(Variant::Async).between(0.4, 0.6), Some((0.5, true))),
         (goodput("base").over(Variant::Async).between(0.6, 0.9), Some((0.5, false))),
-        (goodput("later").since("base").between(0.0, 0.2), Some((0.25, false))),
+        (goodput("later").over_cell("base").between(0.0, 0.2), Some((0.25, false))),
         (goodput("later").over(Variant::Async), None),
         (goodput("base").over(Variant::Nginx), None),
         (goodput("elsewhere"), None),
@@ -154,8 +154,8 @@ fn runs_agree_where_their_ranges_overlap() {
     };
     for (a, b, apart) in [([10, 20], [20, 30], 0), ([10, 20], [21, 30], 1), ([25, 26], [10, 40], 0)] {
         let agreement = agreement(&rounds(a), &rounds(b));
-        assert_eq!((agreement.common, agreement.apart.len()), (2, apart), "{a:?} {b:?}");
-        assert!(agreement.apart.iter().all(|apart| apart.figure == Figure::Goodput));
+        assert_eq!((agreement.common, agreement.disagreements.len()), (2, apart), "{a:?} {b:?}");
+        assert!(agreement.disagreements.iter().all(|apart| apart.figure == Figure::Goodput));
     }
     assert_eq!(agreement(&rounds([1, 2]), &Summary::default()), Agreement::default());
 }

@@ -7,23 +7,23 @@ use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::Duration;
 
-/// How long anything may take that has to happen at all. Generous: the machine may be busy.
+/// Timeout for anything that must happen. Generous, because the machine may be busy.
 pub const DEADLINE: Duration = Duration::from_secs(10);
 
-/// A whole reply of five bytes.
+/// A complete reply with a body of five bytes.
 pub const HELLO: &str = "HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello";
 
-/// The program under test. Killed and waited for on drop.
+/// The program under test, killed and reaped on drop.
 pub struct Balancer {
     child: Child,
-    /// Kept open: the program writes to it.
+    /// Kept open, because the program writes to it.
     _stdout: BufReader<ChildStdout>,
-    /// Where it listens.
+    /// The listening address.
     pub addr: SocketAddr,
 }
 
 impl Balancer {
-    /// `turnwheel-threads serve` on a port of the kernel's choice, once it says that it listens.
+    /// Starts `turnwheel-threads serve` on a port chosen by the kernel and waits until it listens.
     pub fn serve(backends: &[SocketAddr], flags: &[&str]) -> Self {
         let mut child = Command::new(env!("CARGO_BIN_EXE_turnwheel-threads"))
             .args(["serve", "--listen=127.0.0.1:0"])
@@ -64,12 +64,12 @@ impl Peer {
         self.0.get_mut().write_all(bytes.as_bytes()).unwrap();
     }
 
-    /// Sends, unless the other end has closed.
+    /// Sends bytes. Returns whether the peer was still open.
     pub fn try_send(&mut self, bytes: &str) -> bool {
         self.0.get_mut().write_all(bytes.as_bytes()).is_ok()
     }
 
-    /// A head, up to and with its empty line. Nothing if the other end has closed.
+    /// Reads a head, including its empty line. Returns `None` if the peer has closed.
     pub fn head(&mut self) -> Option<String> {
         let mut head = String::new();
         while !head.ends_with("\r\n\r\n") {
@@ -80,7 +80,7 @@ impl Peer {
         Some(head)
     }
 
-    /// Exactly these bytes, or panics.
+    /// Reads exactly these bytes; panics otherwise.
     #[track_caller]
     pub fn expect(&mut self, bytes: &str) {
         let mut got = vec![0; bytes.len()];
@@ -88,7 +88,7 @@ impl Peer {
         assert_eq!(String::from_utf8_lossy(&got), bytes);
     }
 
-    /// What comes until the other end closes.
+    /// Reads until the peer closes.
     pub fn rest(&mut self) -> String {
         let mut rest = Vec::new();
         self.0.read_to_end(&mut rest).unwrap();
@@ -98,7 +98,7 @@ impl Peer {
     /// Sends a request and reads a reply with a Content-Length: its head and its body.
     pub fn ask(&mut self, request: &str) -> (String, String) {
         self.send(request);
-        let head = self.head().expect("there is no reply");
+        let head = self.head().expect("no reply");
         let length = header(&head, "content-length").map_or(0, |length| length.parse().unwrap());
         let mut body = vec![0; length];
         self.0.read_exact(&mut body).unwrap();
@@ -106,28 +106,28 @@ impl Peer {
     }
 }
 
-/// The value of the first such header.
+/// Returns the value of the first field with this name.
 pub fn header<'a>(head: &'a str, name: &str) -> Option<&'a str> {
     let mut fields = head.lines().filter_map(|line| line.split_once(':'));
     fields.find(|(found, _)| found.eq_ignore_ascii_case(name)).map(|(_, value)| value.trim())
 }
 
-/// A GET on a connection of its own: the whole reply.
+/// Sends a GET on a new connection and returns the complete reply.
 pub fn get(addr: SocketAddr, path: &str) -> String {
     let mut client = Peer::connect(addr);
     client.send(&format!("GET {path} HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n"));
     client.rest()
 }
 
-/// A backend: a thread for each connection, which runs the script and closes when that returns.
+/// A backend with one thread per connection, which runs a script and then closes.
 pub struct Backend {
-    /// Where it listens.
+    /// The listening address.
     pub addr: SocketAddr,
     accepted: Arc<Mutex<usize>>,
 }
 
 impl Backend {
-    /// The script gets each connection, and which one it is, counted from 1.
+    /// Starts a backend. The script receives each connection and its number, counted from 1.
     pub fn run(script: impl Fn(Peer, usize) + Send + Sync + 'static) -> Self {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
         let addr = listener.local_addr().unwrap();
@@ -144,7 +144,7 @@ impl Backend {
         Backend { addr, accepted }
     }
 
-    /// Answers every request that has no body with the same bytes.
+    /// Starts a backend that answers every request without a body with the same bytes.
     pub fn answers(reply: &str) -> Self {
         let reply = reply.to_owned();
         Self::run(move |mut peer, _| {
@@ -154,14 +154,14 @@ impl Backend {
         })
     }
 
-    /// How many connections there have been.
+    /// Returns the number of connections accepted.
     pub fn accepted(&self) -> usize {
         *self.accepted.lock().unwrap()
     }
 }
 
-/// An address that refuses connections for as long as what comes with it lives: the near end of a connection,
-/// where nobody listens.
+/// Returns an address that refuses connections while the other value lives: the local end of a connection, where
+/// no socket listens.
 pub fn dead_port() -> (impl Sized, SocketAddr) {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
     let stream = TcpStream::connect(listener.local_addr().unwrap()).unwrap();

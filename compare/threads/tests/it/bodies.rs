@@ -4,7 +4,7 @@ use std::sync::{Mutex, mpsc};
 const GET: &str = "GET / HTTP/1.1\r\nHost: h\r\n\r\n";
 
 #[test]
-fn a_chunked_reply_streams_through_without_its_trailers() {
+fn streams_a_chunked_reply_without_its_trailers() {
     let (go, wait) = mpsc::channel::<()>();
     let wait = Mutex::new(wait);
     let backend = Backend::run(move |mut peer, _| {
@@ -20,7 +20,7 @@ fn a_chunked_reply_streams_through_without_its_trailers() {
         client.send(GET);
         let head = client.head().unwrap();
         assert_eq!(header(&head, "transfer-encoding"), Some("chunked"), "{head}");
-        client.expect("5\r\nfirst\r\n"); // it is here before the second is sent
+        client.expect("5\r\nfirst\r\n"); // relayed before the second is sent
         go.send(()).unwrap();
         client.expect("6\r\nsecond\r\n0\r\n\r\n");
     }
@@ -28,7 +28,7 @@ fn a_chunked_reply_streams_through_without_its_trailers() {
 }
 
 #[test]
-fn the_beginning_of_a_sized_reply_does_not_wait_for_its_end() {
+fn relays_the_start_of_a_sized_reply_before_its_end() {
     let (go, wait) = mpsc::channel::<()>();
     let wait = Mutex::new(wait);
     let backend = Backend::run(move |mut peer, _| {
@@ -47,7 +47,7 @@ fn the_beginning_of_a_sized_reply_does_not_wait_for_its_end() {
 }
 
 #[test]
-fn a_reply_until_the_end_of_the_connection_becomes_chunks() {
+fn chunks_a_reply_that_ends_with_its_connection() {
     let backend = Backend::run(|mut peer, _| {
         peer.head();
         peer.send("HTTP/1.1 200 OK\r\n\r\nhello");
@@ -66,7 +66,7 @@ fn a_reply_until_the_end_of_the_connection_becomes_chunks() {
 }
 
 #[test]
-fn a_chunked_upload_streams_through_with_any_method() {
+fn streams_a_chunked_upload_with_any_method() {
     let (saw, seen) = mpsc::channel();
     let backend = Backend::run(move |mut peer, _| {
         while let Some(head) = peer.head() {
@@ -83,7 +83,7 @@ fn a_chunked_upload_streams_through_with_any_method() {
         client.send(&format!(
             "{method} / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nfirst\r\n"
         ));
-        seen.recv_timeout(DEADLINE).unwrap(); // it is there before the second is sent
+        seen.recv_timeout(DEADLINE).unwrap(); // relayed before the second is sent
         let (_, body) = client.ask("6\r\nsecond\r\n0\r\nX: dropped\r\n\r\n");
         assert_eq!(body, "hello", "{method}");
     }
@@ -91,7 +91,7 @@ fn a_chunked_upload_streams_through_with_any_method() {
 }
 
 #[test]
-fn large_bodies_arrive_whole_both_ways() {
+fn relays_large_bodies_completely_in_both_directions() {
     const SIZE: usize = 8 << 20;
     let backend = Backend::run(|mut peer, _| {
         while let Some(head) = peer.head() {
@@ -113,7 +113,7 @@ fn large_bodies_arrive_whole_both_ways() {
 }
 
 #[test]
-fn a_client_that_waits_for_permission_gets_it() {
+fn answers_100_continue_to_a_client_that_expects_it() {
     let backend = Backend::run(|mut peer, _| {
         let head = peer.head().unwrap();
         assert_eq!(header(&head, "expect"), None);
@@ -128,7 +128,7 @@ fn a_client_that_waits_for_permission_gets_it() {
 }
 
 #[test]
-fn a_reply_that_comes_before_the_upload_is_over_is_passed_on() {
+fn relays_a_reply_that_precedes_the_end_of_the_upload() {
     let backend = Backend::run(|mut peer, _| {
         peer.head();
         peer.send("HTTP/1.1 413 Content Too Large\r\nContent-Length: 0\r\n\r\n");
@@ -144,7 +144,7 @@ fn a_reply_that_comes_before_the_upload_is_over_is_passed_on() {
 }
 
 #[test]
-fn a_reply_that_breaks_off_is_visibly_broken() {
+fn a_truncated_reply_is_visibly_incomplete() {
     for (sent, seen) in [
         ("Content-Length: 10\r\n\r\nhello", "hello"),
         ("Content-Length: 10\r\n\r\n", ""),
@@ -160,12 +160,12 @@ fn a_reply_that_breaks_off_is_visibly_broken() {
         let mut client = Peer::connect(balancer.addr);
         client.send(GET);
         assert!(client.head().unwrap().starts_with("HTTP/1.1 200 OK\r\n"), "{sent}");
-        assert_eq!(client.rest(), seen, "{sent}"); // and no end of chunks
+        assert_eq!(client.rest(), seen, "{sent}"); // without the last chunk
     }
 }
 
 #[test]
-fn what_follows_a_reply_unasked_is_not_given_to_the_next_client() {
+fn discards_a_connection_with_unexpected_bytes_after_a_reply() {
     let backend = Backend::answers(&format!("{HELLO}HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nevil"));
     let balancer = Balancer::serve(&[backend.addr], &[]);
     for _ in 0..3 {

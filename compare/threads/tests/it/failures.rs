@@ -5,7 +5,7 @@ const GET: &str = "GET / HTTP/1.1\r\nHost: h\r\n\r\n";
 const POST: &str = "POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 5\r\n\r\nworld";
 
 #[test]
-fn a_dead_backend_is_skipped_whatever_the_method() {
+fn skips_an_unreachable_backend_for_any_method() {
     let (_stream, dead) = dead_port();
     let backend = Backend::run(|mut peer, _| {
         while let Some(head) = peer.head() {
@@ -24,7 +24,7 @@ fn a_dead_backend_is_skipped_whatever_the_method() {
 }
 
 #[test]
-fn no_living_backend_is_a_502_and_the_client_may_ask_again() {
+fn answers_502_without_a_reachable_backend_and_keeps_the_client() {
     let (_stream, dead) = dead_port();
     let balancer = Balancer::serve(&[dead, dead], &[]);
     let mut client = Peer::connect(balancer.addr);
@@ -33,19 +33,19 @@ fn no_living_backend_is_a_502_and_the_client_may_ask_again() {
         assert!(head.starts_with("HTTP/1.1 502 Bad Gateway\r\n"), "{head}");
         assert_eq!(header(&head, "content-type"), Some("text/plain; charset=utf-8"));
         assert_eq!(body, "no backend gave a usable reply\n");
-        client.send("HEAD / HTTP/1.1\r\nHost: h\r\n\r\n"); // no body to a HEAD
+        client.send("HEAD / HTTP/1.1\r\nHost: h\r\n\r\n"); // a HEAD has no body
         assert!(client.head().unwrap().starts_with("HTTP/1.1 502 Bad Gateway\r\n"));
     }
-    // The upload is unread: it cannot.
+    // The unread upload prevents reuse.
     client.send(POST);
     assert_eq!(header(&client.rest(), "connection"), Some("close"));
 }
 
 #[test]
-fn a_silent_backend_is_a_504_and_is_not_asked_again() {
+fn answers_504_if_the_backend_does_not_reply_and_does_not_retry() {
     let backend = Backend::run(|mut peer, _| {
         peer.head();
-        peer.head(); // nothing, until the balancer gives up
+        peer.head(); // returns when the balancer gives up
     });
     let balancer = Balancer::serve(&[backend.addr], &["--reply-head-timeout=100ms"]);
     let began = Instant::now();
@@ -57,7 +57,7 @@ fn a_silent_backend_is_a_504_and_is_not_asked_again() {
 }
 
 #[test]
-fn a_reply_that_cannot_be_read_in_one_way_is_a_502() {
+fn answers_502_for_an_ambiguous_reply() {
     for reply in [
         "nonsense\r\n\r\n",
         "HTTP/1.1 200 OK\nContent-Length: 0\r\n\r\n",
@@ -74,8 +74,8 @@ fn a_reply_that_cannot_be_read_in_one_way_is_a_502() {
     }
 }
 
-/// Answers the first request of its first connection, and lets the second one fall.
-fn forgetful() -> Backend {
+/// Starts a backend that answers the first request on its first connection and closes at the second.
+fn closes_after_one_reply() -> Backend {
     Backend::run(|mut peer, number| {
         if number == 1 {
             peer.head();
@@ -90,8 +90,8 @@ fn forgetful() -> Backend {
 }
 
 #[test]
-fn a_stale_connection_is_replaced() {
-    let backend = forgetful();
+fn replaces_a_stale_connection() {
+    let backend = closes_after_one_reply();
     let balancer = Balancer::serve(&[backend.addr], &[]);
     let mut client = Peer::connect(balancer.addr);
     for _ in 0..3 {
@@ -102,13 +102,13 @@ fn a_stale_connection_is_replaced() {
 }
 
 #[test]
-fn what_must_not_be_done_twice_is_not() {
+fn does_not_retry_a_request_that_must_not_be_repeated() {
     for request in [
         "POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 0\r\n\r\n",
         "PATCH / HTTP/1.1\r\nHost: h\r\n\r\n",
         "PUT / HTTP/1.1\r\nHost: h\r\nContent-Length: 5\r\n\r\nworld",
     ] {
-        let backend = forgetful();
+        let backend = closes_after_one_reply();
         let balancer = Balancer::serve(&[backend.addr], &[]);
         let mut client = Peer::connect(balancer.addr);
         client.ask(GET);
@@ -119,11 +119,11 @@ fn what_must_not_be_done_twice_is_not() {
 }
 
 #[test]
-fn a_backend_that_ends_without_a_word_costs_only_what_must_not_be_done_twice() {
+fn only_requests_that_must_not_be_repeated_fail_if_a_backend_closes_without_a_reply() {
     let silent = Backend::run(|mut peer, _| drop(peer.head()));
     let other = Backend::answers(HELLO);
     let balancer = Balancer::serve(&[silent.addr, other.addr], &[]);
-    // The silent one has its turn first, and then every other time.
+    // The silent backend is first, and then every other time.
     for (request, status) in
         [(GET, "200"), (GET, "200"), ("POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 0\r\n\r\n", "502")]
     {
@@ -134,7 +134,7 @@ fn a_backend_that_ends_without_a_word_costs_only_what_must_not_be_done_twice() {
 }
 
 #[test]
-fn what_is_no_request_is_refused_and_no_backend_hears_of_it() {
+fn refuses_an_invalid_request_before_any_backend_receives_it() {
     let backend = Backend::answers(HELLO);
     let balancer = Balancer::serve(&[backend.addr], &[]);
     let long = format!("GET / HTTP/1.1\r\nHost: h\r\nX: {}\r\n\r\n", "x".repeat(16 << 10));
@@ -152,7 +152,7 @@ fn what_is_no_request_is_refused_and_no_backend_hears_of_it() {
         (&long, "431"),
     ] {
         let mut client = Peer::connect(balancer.addr);
-        client.send(&format!("{request}{GET}")); // what follows is not believed either
+        client.send(&format!("{request}{GET}")); // the following request is not trusted either
         let reply = client.rest();
         assert!(reply.starts_with(&format!("HTTP/1.1 {status} ")), "{request}: {reply}");
         assert_eq!(reply.matches("HTTP/1.1").count(), 1 + usize::from(status == "505"), "{request}: {reply}");
@@ -161,7 +161,7 @@ fn what_is_no_request_is_refused_and_no_backend_hears_of_it() {
 }
 
 #[test]
-fn malformed_chunks_are_a_400_and_the_backend_sees_no_end() {
+fn answers_400_to_malformed_chunks_and_sends_no_last_chunk() {
     let (send, seen) = std::sync::mpsc::channel();
     let backend = Backend::run(move |mut peer, _| {
         peer.head();

@@ -9,12 +9,12 @@ fn named(name: &str) -> Backend {
 }
 
 #[test]
-fn two_backends_take_turns() {
+fn alternates_between_two_backends() {
     let backends = [named("one"), named("two")];
     let balancer = Balancer::serve(&[backends[0].addr, backends[1].addr], &[]);
     let mut client = Peer::connect(balancer.addr);
     for turn in 0..6 {
-        // In turn over requests, whichever connection they come by.
+        // Round robin is over requests, whatever their connection.
         let body = if turn < 3 { client.ask(GET).1 } else { get(balancer.addr, "/") };
         assert!(body.ends_with(["one", "two"][turn % 2]), "turn {turn}: {body}");
     }
@@ -22,7 +22,7 @@ fn two_backends_take_turns() {
 }
 
 #[test]
-fn requests_that_are_sent_ahead_are_answered_in_order() {
+fn answers_pipelined_requests_in_order() {
     let backend = named("one");
     let balancer = Balancer::serve(&[backend.addr], &[]);
     let mut client = Peer::connect(balancer.addr);
@@ -33,7 +33,7 @@ fn requests_that_are_sent_ahead_are_answered_in_order() {
 }
 
 #[test]
-fn headers_arrive_stripped_and_added_to() {
+fn strips_hop_by_hop_headers_and_adds_forwarding_headers() {
     let (send, seen) = mpsc::channel();
     let backend = Backend::run(move |mut peer, _| {
         while let Some(head) = peer.head() {
@@ -60,7 +60,7 @@ fn headers_arrive_stripped_and_added_to() {
 }
 
 #[test]
-fn what_has_no_body_gets_none_and_the_connections_live_on() {
+fn replies_without_a_body_keep_the_connections_open() {
     let backend = Backend::run(|mut peer, _| {
         while let Some(head) = peer.head() {
             let reply = match head.split(' ').nth(1) {
@@ -91,14 +91,14 @@ fn what_has_no_body_gets_none_and_the_connections_live_on() {
         let head = client.head().unwrap();
         assert!(head.starts_with(&format!("HTTP/1.1 {status}\r\n")), "{request}: {head}");
         assert_eq!(header(&head, "content-length"), length, "{request}: {head}");
-        // If a byte of a body had come, this would not be a head.
+        // A body byte here would make this head invalid.
         assert_eq!(client.ask(GET).1, "hello", "after {request}");
     }
     assert_eq!(backend.accepted(), 1);
 }
 
 #[test]
-fn an_old_client_gets_no_chunks_and_is_kept_only_if_it_asks() {
+fn an_http_1_0_client_gets_no_chunks_and_must_ask_for_keep_alive() {
     let backend = Backend::run(|mut peer, _| {
         while let Some(head) = peer.head() {
             assert!(head.contains("\r\nVia: 1.0 turnwheel\r\n"), "{head}");
@@ -125,7 +125,7 @@ fn an_old_client_gets_no_chunks_and_is_kept_only_if_it_asks() {
 }
 
 #[test]
-fn a_client_that_wants_to_close_is_closed() {
+fn closes_the_connection_if_the_client_asks() {
     let backend = Backend::answers(HELLO);
     let balancer = Balancer::serve(&[backend.addr], &[]);
     let reply = get(balancer.addr, "/");
@@ -133,7 +133,7 @@ fn a_client_that_wants_to_close_is_closed() {
 }
 
 #[test]
-fn fifty_clients_at_once_get_their_own_bodies() {
+fn fifty_concurrent_clients_get_their_own_bodies() {
     let echo = || {
         Backend::run(|mut peer, _| {
             while let Some(head) = peer.head() {

@@ -7,12 +7,12 @@ fn run(args: &[&str]) -> Output {
 
 fn said(output: &Output) -> String {
     let said = String::from_utf8(output.stderr.clone()).unwrap();
-    assert_eq!(said.lines().count(), 1, "one sentence: {said}");
+    assert_eq!(said.lines().count(), 1, "one line: {said}");
     said
 }
 
 #[test]
-fn a_command_line_that_is_wrong_ends_with_2_and_a_sentence() {
+fn an_invalid_command_line_exits_with_2_and_one_message() {
     for args in [
         &[][..],
         &["demo"],
@@ -29,7 +29,7 @@ fn a_command_line_that_is_wrong_ends_with_2_and_a_sentence() {
 }
 
 #[test]
-fn a_port_in_use_ends_with_1_and_a_sentence() {
+fn a_port_in_use_exits_with_1_and_one_message() {
     let taken = TcpListener::bind("127.0.0.1:0").unwrap();
     let addr = taken.local_addr().unwrap().to_string();
     let output = run(&["serve", "--listen", &addr, "--backend", "http://127.0.0.1:1"]);

@@ -1,31 +1,31 @@
-//! A plot of bars: one figure, each variant's below the other's.
+//! A bar chart: one figure, one bar per variant.
 
-use super::look::{Drawn, GRID, INK, SIZE, Sheet, colour, letters};
-use crate::numbers::{three, tick};
+use super::style::{Canvas, DrawResult, GRID, INK, SIZE, colour, letters};
+use crate::numbers::{rounded, tick};
 use crate::summary::Spread;
 use crate::variant::Variant;
 use plotters::prelude::*;
 use plotters::style::text_anchor::HPos;
 
-/// A bar's share of the height that it has.
+/// Thickness of a bar as a share of its row.
 const THICKNESS: f64 = 0.62;
 
-/// As SVG.
-pub fn draw(title: &str, unit: &str, bars: &[(Variant, Spread)]) -> Drawn<String> {
+/// Draws the chart as SVG.
+pub fn draw(title: &str, unit: &str, bars: &[(Variant, Spread)]) -> DrawResult<String> {
     let mut svg = String::new();
     {
         let height = 130 + 44 * bars.len() as u32;
-        let sheet = SVGBackend::with_string(&mut svg, (SIZE.0, height)).into_drawing_area();
-        sheet.fill(&WHITE)?;
-        draw_on(&sheet, title, unit, bars)?;
-        sheet.present()?;
+        let canvas = SVGBackend::with_string(&mut svg, (SIZE.0, height)).into_drawing_area();
+        canvas.fill(&WHITE)?;
+        draw_on(&canvas, title, unit, bars)?;
+        canvas.present()?;
     }
     Ok(svg)
 }
 
-fn draw_on(sheet: &Sheet, title: &str, unit: &str, bars: &[(Variant, Spread)]) -> Drawn<()> {
+fn draw_on(canvas: &Canvas, title: &str, unit: &str, bars: &[(Variant, Spread)]) -> DrawResult<()> {
     let most = bars.iter().map(|(_, spread)| spread.most).fold(1.0, f64::max);
-    let mut chart = ChartBuilder::on(sheet)
+    let mut chart = ChartBuilder::on(canvas)
         .caption(title, letters(26, INK, HPos::Left))
         .margin(14)
         .margin_right(40)
@@ -48,14 +48,18 @@ fn draw_on(sheet: &Sheet, title: &str, unit: &str, bars: &[(Variant, Spread)]) -
         let pixel = |value, offset| chart.backend_coord(&(value, n as f64 + offset));
         let (top, bottom) = ((1.0 - THICKNESS) / 2.0, (1.0 + THICKNESS) / 2.0);
         let corners = [pixel(0.0, top), pixel(spread.median, bottom)];
-        sheet.draw(&Rectangle::new(corners, colour(*variant).filled()))?;
+        canvas.draw(&Rectangle::new(corners, colour(*variant).filled()))?;
         let (least, most) = (pixel(spread.least, 0.5), pixel(spread.most, 0.5));
-        // On white behind, because a black bar would hide a black whisker.
-        sheet.draw(&PathElement::new([least, most], WHITE.stroke_width(4)))?;
-        sheet.draw(&PathElement::new([least, most], INK.stroke_width(2)))?;
+        // White behind the whisker, because a black bar would hide it.
+        canvas.draw(&PathElement::new([least, most], WHITE.stroke_width(4)))?;
+        canvas.draw(&PathElement::new([least, most], INK.stroke_width(2)))?;
         let (left, middle) = pixel(0.0, 0.5);
-        sheet.draw(&Text::new(variant.name(), (left - 10, middle), letters(19, INK, HPos::Right)))?;
-        sheet.draw(&Text::new(three(spread.median), (most.0 + 12, middle), letters(19, INK, HPos::Left)))?;
+        canvas.draw(&Text::new(variant.name(), (left - 10, middle), letters(19, INK, HPos::Right)))?;
+        canvas.draw(&Text::new(
+            rounded(spread.median),
+            (most.0 + 12, middle),
+            letters(19, INK, HPos::Left),
+        ))?;
     }
     Ok(())
 }

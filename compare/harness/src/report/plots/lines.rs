@@ -1,9 +1,8 @@
-//! A plot of lines: a figure against what varies, with whiskers from the least to the most, and each line's name
-//! at its end.
+//! A line plot: a figure against the varied quantity, with whiskers over the range and labels at the line ends.
 
-use super::Series;
-use super::look::{Drawn, GRID, INK, SIZE, Sheet, colour, letters, marker};
+use super::style::{Canvas, DrawResult, GRID, INK, SIZE, colour, letters, marker};
 use crate::numbers::tick;
+use crate::summary::Spread;
 use crate::variant::Variant;
 use plotters::coord::ranged1d::{DefaultFormatting, KeyPointHint, Ranged};
 use plotters::element::DashedPathElement;
@@ -11,14 +10,17 @@ use plotters::prelude::*;
 use plotters::style::text_anchor::HPos;
 use std::ops::Range;
 
-/// Between the names at the ends of lines, in pixels.
+/// Distance between labels at the line ends in pixels.
 const LINE_HEIGHT: i32 = 22;
 
-/// Where they stand, from the right edge.
+/// Width reserved for these labels in pixels.
 const NAMES_WIDTH: u32 = 150;
 
-/// What is drawn.
-pub struct Lines {
+/// A variant and its points, ordered by x.
+pub type Series = (Variant, Vec<(f64, Spread)>);
+
+/// A line plot.
+pub struct LinePlot {
     pub title: &'static str,
     pub x: Axis,
     pub y: Axis,
@@ -27,12 +29,12 @@ pub struct Lines {
 
 /// An axis.
 pub struct Axis {
-    /// What is on it, and its unit.
+    /// Quantity and unit.
     pub title: &'static str,
     pub scale: Scale,
 }
 
-/// How values become places. A logarithmic axis is a linear one of logarithms, so that there is one way of drawing.
+/// Mapping from values to positions. A logarithmic axis is drawn as a linear axis of logarithms.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum Scale {
     Linear,
@@ -40,13 +42,13 @@ pub enum Scale {
     Log10,
 }
 
-/// An axis as it is drawn, with marks where we want them.
-struct Marked {
+/// An axis with chosen tick marks.
+struct MarkedAxis {
     range: Range<f64>,
     marks: Vec<f64>,
 }
 
-impl Ranged for Marked {
+impl Ranged for MarkedAxis {
     type FormatOption = DefaultFormatting;
     type ValueType = f64;
 
@@ -64,8 +66,8 @@ impl Ranged for Marked {
     }
 }
 
-impl From<Marked> for Range<f64> {
-    fn from(marked: Marked) -> Range<f64> {
+impl From<MarkedAxis> for Range<f64> {
+    fn from(marked: MarkedAxis) -> Range<f64> {
         marked.range
     }
 }
@@ -87,38 +89,38 @@ impl Scale {
         }
     }
 
-    /// From where to where, and what is marked, for values up to `most`.
-    fn marked(self, least: f64, most: f64) -> Marked {
+    /// Returns the axis for values from `least` to `most`.
+    fn marked(self, least: f64, most: f64) -> MarkedAxis {
         if self == Scale::Linear {
-            // An axis has a length even if all is zero.
+            // An axis needs an extent even if every value is zero.
             let most = most.max(1.0);
             let marks = linear_marks(most);
-            return Marked { range: 0.0..most * 1.05, marks };
+            return MarkedAxis { range: 0.0..most * 1.05, marks };
         }
         let range = self.place(least * 0.8)..self.place(most * 1.25);
         let marks = logarithmic_marks(least * 0.8, most * 1.25).into_iter().map(|mark| self.place(mark));
-        Marked { range, marks: marks.collect() }
+        MarkedAxis { range, marks: marks.collect() }
     }
 }
 
-impl Lines {
-    /// As SVG.
-    pub fn draw(&self) -> Drawn<String> {
+impl LinePlot {
+    /// Draws the plot as SVG.
+    pub fn draw(&self) -> DrawResult<String> {
         let mut svg = String::new();
         {
-            let sheet = SVGBackend::with_string(&mut svg, SIZE).into_drawing_area();
-            sheet.fill(&WHITE)?;
-            self.draw_on(&sheet)?;
-            sheet.present()?;
+            let canvas = SVGBackend::with_string(&mut svg, SIZE).into_drawing_area();
+            canvas.fill(&WHITE)?;
+            self.draw_on(&canvas)?;
+            canvas.present()?;
         }
         Ok(svg)
     }
 
-    fn draw_on(&self, sheet: &Sheet) -> Drawn<()> {
+    fn draw_on(&self, canvas: &Canvas) -> DrawResult<()> {
         let points = || self.series.iter().flat_map(|(_, points)| points);
         let least = points().map(|(_, spread)| spread.least).fold(f64::INFINITY, f64::min);
         let most = points().map(|(_, spread)| spread.most).fold(0.0, f64::max);
-        let mut chart = ChartBuilder::on(sheet)
+        let mut chart = ChartBuilder::on(canvas)
             .caption(self.title, letters(26, INK, HPos::Left))
             .margin(14)
             .margin_right(NAMES_WIDTH)
@@ -140,10 +142,10 @@ impl Lines {
         let pixel = |x, y| chart.backend_coord(&(self.x.scale.place(x), self.y.scale.place(y)));
         for (variant, points) in &self.series {
             for (x, spread) in points {
-                whisker(sheet, *variant, pixel(*x, spread.least), pixel(*x, spread.most))?;
+                whisker(canvas, *variant, pixel(*x, spread.least), pixel(*x, spread.most))?;
             }
             line(
-                sheet,
+                canvas,
                 *variant,
                 &points.iter().map(|(x, spread)| pixel(*x, spread.median)).collect::<Vec<_>>(),
             )?;
@@ -151,22 +153,22 @@ impl Lines {
         let end = |(variant, points): &Series| {
             points.last().map(|(x, spread)| (*variant, pixel(*x, spread.median)))
         };
-        names(sheet, self.series.iter().filter_map(end).collect())
+        names(canvas, self.series.iter().filter_map(end).collect())
     }
 
-    /// What was measured is what is marked.
-    fn x_axis(&self) -> Marked {
+    /// Returns the x axis, with a tick mark at each measured value.
+    fn x_axis(&self) -> MarkedAxis {
         let points = self.series.iter().flat_map(|(_, points)| points);
         let mut marks: Vec<f64> = points.map(|(x, _)| self.x.scale.place(*x)).collect();
         marks.sort_by(f64::total_cmp);
         marks.dedup();
         let (least, most) = (marks.first().copied().unwrap_or(0.0), marks.last().copied().unwrap_or(1.0));
         let margin = (most - least) * 0.03;
-        Marked { range: least - margin..most + margin, marks }
+        MarkedAxis { range: least - margin..most + margin, marks }
     }
 }
 
-/// About six round numbers from zero up.
+/// Returns about six round numbers from zero to `most`.
 fn linear_marks(most: f64) -> Vec<f64> {
     let rough = most / 6.0;
     let power = 10f64.powf(rough.log10().floor());
@@ -175,7 +177,7 @@ fn linear_marks(most: f64) -> Vec<f64> {
     (0..).map(|n| f64::from(n) * step).take_while(|mark| *mark <= most * 1.05).collect()
 }
 
-/// Powers of ten; and twice and five times these where there is room.
+/// Returns powers of ten, and their multiples by two and five if the range is small.
 fn logarithmic_marks(least: f64, most: f64) -> Vec<f64> {
     let digits: &[f64] = if most / least < 1000.0 { &[1.0, 2.0, 5.0] } else { &[1.0] };
     let powers = least.log10().floor() as i32..=most.log10().ceil() as i32;
@@ -183,42 +185,41 @@ fn logarithmic_marks(least: f64, most: f64) -> Vec<f64> {
     marks.filter(|mark| (least..=most).contains(mark)).collect()
 }
 
-fn line(sheet: &Sheet, variant: Variant, pixels: &[(i32, i32)]) -> Drawn<()> {
+fn line(canvas: &Canvas, variant: Variant, pixels: &[(i32, i32)]) -> DrawResult<()> {
     let style = colour(variant).stroke_width(3);
     if variant == Variant::Direct {
-        sheet.draw(&DashedPathElement::new(pixels.iter().copied(), 9, 6, style))?;
+        canvas.draw(&DashedPathElement::new(pixels.iter().copied(), 9, 6, style))?;
     } else {
-        sheet.draw(&PathElement::new(pixels, style))?;
+        canvas.draw(&PathElement::new(pixels, style))?;
     }
-    pixels.iter().try_for_each(|pixel| sheet.draw(&marker(variant, *pixel)))
+    pixels.iter().try_for_each(|pixel| canvas.draw(&marker(variant, *pixel)))
 }
 
-fn whisker(sheet: &Sheet, variant: Variant, low: (i32, i32), high: (i32, i32)) -> Drawn<()> {
+fn whisker(canvas: &Canvas, variant: Variant, low: (i32, i32), high: (i32, i32)) -> DrawResult<()> {
     let style = colour(variant).stroke_width(1);
-    sheet.draw(&PathElement::new([low, high], style))?;
+    canvas.draw(&PathElement::new([low, high], style))?;
     for (x, y) in [low, high] {
-        sheet.draw(&PathElement::new([(x - 4, y), (x + 4, y)], style))?;
+        canvas.draw(&PathElement::new([(x - 4, y), (x + 4, y)], style))?;
     }
     Ok(())
 }
 
-/// Names beside the ends of their lines, pushed apart where they would lie over each other.
-fn names(sheet: &Sheet, mut ends: Vec<(Variant, (i32, i32))>) -> Drawn<()> {
+/// Draws the variant names at the ends of their lines, moved apart where they would overlap.
+fn names(canvas: &Canvas, mut ends: Vec<(Variant, (i32, i32))>) -> DrawResult<()> {
     ends.sort_by_key(|(_, (_, y))| *y);
-    let heights = apart(&ends.iter().map(|(_, (_, y))| *y).collect::<Vec<_>>(), SIZE.1 as i32 - 70);
+    let heights = spread_apart(&ends.iter().map(|(_, (_, y))| *y).collect::<Vec<_>>(), SIZE.1 as i32 - 70);
     let left = (SIZE.0 - NAMES_WIDTH) as i32 + 8;
     for ((variant, (x, y)), height) in ends.into_iter().zip(heights) {
         let thin = colour(variant).mix(0.5).stroke_width(1);
-        sheet.draw(&PathElement::new([(x, y), (left, height)], thin))?;
-        sheet.draw(&marker(variant, (left + 8, height)))?;
-        sheet.draw(&Text::new(variant.name(), (left + 22, height), letters(19, INK, HPos::Left)))?;
+        canvas.draw(&PathElement::new([(x, y), (left, height)], thin))?;
+        canvas.draw(&marker(variant, (left + 8, height)))?;
+        canvas.draw(&Text::new(variant.name(), (left + 22, height), letters(19, INK, HPos::Left)))?;
     }
     Ok(())
 }
 
-/// The same heights, in order, none closer than a line of text to the one above, and none below `lowest` as long as
-/// there is room.
-fn apart(heights: &[i32], lowest: i32) -> Vec<i32> {
+/// Moves heights, given in order, to be at least a line apart and, if there is room, not below `lowest`.
+fn spread_apart(heights: &[i32], lowest: i32) -> Vec<i32> {
     let mut moved: Vec<i32> = heights.to_vec();
     for n in 1..moved.len() {
         moved[n] = moved[n].max(moved[n - 1] + LINE_HEIGHT);
@@ -236,18 +237,18 @@ mod tests {
     use super::*;
 
     #[test]
-    fn names_do_not_lie_over_each_other() {
+    fn labels_do_not_overlap() {
         for (heights, moved) in [
             (vec![10, 100], vec![10, 100]),
             (vec![10, 11, 12], vec![10, 32, 54]),
             (vec![390, 400, 400], vec![356, 378, 400]),
         ] {
-            assert_eq!(apart(&heights, 400), moved);
+            assert_eq!(spread_apart(&heights, 400), moved);
         }
     }
 
     #[test]
-    fn marks_are_round_numbers() {
+    fn tick_marks_are_round_numbers() {
         assert_eq!(linear_marks(42_000.0), [0.0, 10_000.0, 20_000.0, 30_000.0, 40_000.0]);
         assert_eq!(logarithmic_marks(0.8, 60.0), [1.0, 2.0, 5.0, 10.0, 20.0, 50.0]);
         assert_eq!(logarithmic_marks(5.0, 6000.0), [10.0, 100.0, 1000.0]);

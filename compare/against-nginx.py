@@ -1,13 +1,13 @@
 #!/usr/bin/env python3
-"""Processor time a request, rate and p99 of turnwheel beside nginx, interleaved in one run.
+"""Compares processor time per request, rate and p99 of turnwheel and nginx in one interleaved run.
 
-    cargo build --release && bench/against-nginx.py            # needs nginx and wrk
-    bench/against-nginx.py --rounds 5 --seconds 4 --connections 32 --body 35 \
+    cargo build --release && compare/against-nginx.py            # needs nginx and wrk
+    compare/against-nginx.py --rounds 5 --seconds 4 --connections 32 --body 35 \
         'turnwheel 8=--workers 8' 'turnwheel 64=--workers 64' 'other build=@path/to/binary --workers 8'
 
-Two nginx servers are the backends. Each contender gets the same load from wrk, in turn, round after
-round; medians over the rounds are printed, with least and most, and ratios against nginx.
-Everything listens on 127.0.0.1 and ends with the script.
+Two nginx servers are the backends. wrk loads each contender in turn, round after round. Prints the
+median, the minimum and the maximum over the rounds, and the ratio to nginx. All programs listen on
+127.0.0.1 and end with the script.
 """
 import argparse, os, re, shlex, signal, socket, statistics, subprocess, tempfile, time
 
@@ -22,11 +22,11 @@ def free_port():
 
 
 def nginx(folder, name, http, workers):
-    """Starts an nginx of our own in the foreground, in a folder of its own."""
+    """Starts an nginx in the foreground, in its own directory."""
     root = os.path.join(folder, name)
     os.makedirs(root)
     paths = "".join(f"{kind}_temp_path {root}/{kind};" for kind in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi"))
-    user = "user root;" if os.getuid() == 0 else ""  # or its workers cannot enter the folder
+    user = "user root;" if os.getuid() == 0 else ""  # otherwise its workers cannot enter the directory
     with open(f"{root}/nginx.conf", "w") as f:
         f.write(f"""{user} daemon off; worker_processes {workers}; pid {root}/pid; error_log {root}/error.log;
             events {{ worker_connections 4096; }}
@@ -35,19 +35,19 @@ def nginx(folder, name, http, workers):
 
 
 def family(pid):
-    """The process and its children."""
+    """Returns the IDs of a process and its children."""
     pids = [pid]
     for task in os.listdir(f"/proc/{pid}/task"):
         try:
             with open(f"/proc/{pid}/task/{task}/children") as f:
                 pids += map(int, f.read().split())
         except (FileNotFoundError, ProcessLookupError):
-            pass  # a thread that has just ended
+            pass  # the thread has ended
     return pids
 
 
 def used(pid):
-    """Processor seconds, and context switches, of a process with its children."""
+    """Returns the processor time in seconds and the context switches of a process and its children."""
     seconds, switches = 0.0, 0
     for p in family(pid):
         with open(f"/proc/{p}/stat") as f:
@@ -58,7 +58,7 @@ def used(pid):
                 with open(f"/proc/{p}/task/{task}/status") as f:
                     switches += sum(int(n) for n in re.findall(r"ctxt_switches:\s+(\d+)", f.read()))
             except (FileNotFoundError, ProcessLookupError):
-                pass  # a thread that has just ended
+                pass  # the thread has ended
     return seconds, switches
 
 

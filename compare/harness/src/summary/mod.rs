@@ -1,28 +1,27 @@
-//! What came of a run: for each variant in each cell, every figure's median over the rounds, and how far apart
-//! the rounds are.
+//! Summarizes a run: for each variant in each cell, the median and the range of every figure over the rounds.
 
 use crate::prediction::{Figure, Prediction};
 use crate::results::{Load, Measurement, Run, Usage};
 use crate::variant::Variant;
 use std::collections::BTreeMap;
 
-/// Further than this from 1, the ratio of Little's law says that the load generator did not see what it thinks
-/// it saw. Rounding, and requests under way at the window's edges, stay well below it.
+/// Largest deviation of the Little's law ratio from 1. Rounding, and requests in flight at the edges of the
+/// window, stay well below it.
 const LITTLE_TOLERANCE: f64 = 0.05;
 
 /// A figure over the rounds.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Spread {
-    /// The one in the middle.
+    /// Median.
     pub median: f64,
-    /// The least of them.
+    /// Minimum.
     pub least: f64,
-    /// The most of them.
+    /// Maximum.
     pub most: f64,
 }
 
 impl Spread {
-    /// Of these values. Nothing when there are none; what is no number (a rate over nothing) is left out.
+    /// Summarizes the finite values. Returns `None` if there are none.
     pub fn of(values: impl IntoIterator<Item = f64>) -> Option<Spread> {
         let mut values: Vec<f64> = values.into_iter().filter(|value| value.is_finite()).collect();
         values.sort_by(f64::total_cmp);
@@ -31,60 +30,60 @@ impl Spread {
         Some(Spread { median, least, most })
     }
 
-    /// Have they a value in common?
+    /// Returns whether the two ranges overlap.
     pub fn overlaps(self, other: Spread) -> bool {
         self.least <= other.most && other.least <= self.most
     }
 }
 
-/// One variant in one cell. What could not be measured, or has no meaning there, is nothing.
+/// The figures of one variant in one cell. A figure that was not measured or has no meaning is `None`.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Row {
-    /// How many rounds it has had.
+    /// Number of rounds.
     pub rounds: usize,
-    /// Requests a second that were to be sent.
+    /// Requests due per second.
     pub offered: Option<Spread>,
-    /// Good replies a second.
+    /// Good replies per second.
     pub goodput: Option<Spread>,
-    /// Their bodies, in MiB a second.
+    /// Their bodies in MiB per second.
     pub mib: Option<Spread>,
-    /// Latency's median, in microseconds. As all latencies, of rounds with good replies only.
+    /// Median latency in microseconds. Latencies are of rounds with good replies only.
     pub p50: Option<Spread>,
-    /// Its 99th percentile.
+    /// 99th percentile of latency in microseconds.
     pub p99: Option<Spread>,
-    /// Its 99.9th percentile.
+    /// 99.9th percentile of latency in microseconds.
     pub p999: Option<Spread>,
-    /// The longest.
+    /// Longest latency in microseconds.
     pub max: Option<Spread>,
-    /// Processor time in seconds for a million good replies, which is microseconds a reply.
+    /// Processor time in seconds per million good replies, equal to microseconds per reply.
     pub processor: Option<Spread>,
-    /// Context switches a reply.
+    /// Context switches per reply.
     pub switches: Option<Spread>,
-    /// System calls a reply.
+    /// System calls per reply.
     pub calls: Option<f64>,
-    /// Memory at most, in MiB.
+    /// Memory in MiB.
     pub memory: Option<Spread>,
-    /// Threads at most.
+    /// Threads.
     pub threads: Option<Spread>,
-    /// Requests that failed, of all. In the middle stands the share over all rounds together, because a median
-    /// would say that nothing failed when something failed in one round of three.
+    /// Failed requests as a share of all. The median is the share over all rounds together, because a true
+    /// median would hide failures in one round of three.
     pub failed: Option<Spread>,
-    /// What failed, and how often, over all rounds.
+    /// Failures by kind, over all rounds.
     pub errors: BTreeMap<String, u64>,
-    /// Requests of an open loop that had no reply when the window ended, in the worst round.
+    /// Open-loop requests without a reply at the end of the window, in the worst round.
     pub unanswered: Option<u64>,
-    /// How many connections got nothing good, in the worst round.
+    /// Connections without a good reply, in the worst round.
     pub nothing: u64,
-    /// The fewest good replies that a connection got in any round.
+    /// Fewest good replies of a connection in any round.
     pub fewest: u64,
-    /// The most.
+    /// Most good replies of a connection in any round.
     pub most: u64,
-    /// Requests under way by Little's law over those that really were.
+    /// Ratio of Little's law.
     pub little: Option<Spread>,
 }
 
 impl Row {
-    /// From the rounds that count, and the round in which system calls were counted.
+    /// Summarizes the measured rounds and the round that counted system calls.
     fn of(rounds: &[&Measurement], counting: Option<&Measurement>) -> Row {
         let load = |figure: fn(&Load) -> f64| Spread::of(rounds.iter().map(|round| figure(&round.load)));
         let latency = |figure: fn(&Load) -> f64| {
@@ -121,7 +120,7 @@ impl Row {
         }
     }
 
-    /// The ratio of Little's law in the worst round, where it is too far from 1.
+    /// Returns the ratio of Little's law in the worst round if it deviates too far from 1, or `None`.
     pub fn violation(&self) -> Option<f64> {
         let little = self.little?;
         let off = |ratio: &f64| (ratio - 1.0).abs();
@@ -152,14 +151,14 @@ fn failed(rounds: &[&Measurement]) -> Option<Spread> {
     Some(Spread { median: share(all, good), ..each })
 }
 
-/// What came of a run.
+/// The figures of a run.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Summary {
     cells: BTreeMap<String, BTreeMap<Variant, Row>>,
 }
 
 impl Summary {
-    /// Of this run, as far as it has come.
+    /// Summarizes the measurements so far.
     pub fn of(run: &Run) -> Summary {
         let mut taken: BTreeMap<(&str, Variant), Vec<&Measurement>> = BTreeMap::new();
         for measurement in &run.measurements {
@@ -177,17 +176,17 @@ impl Summary {
         summary
     }
 
-    /// What was measured in a cell, in the order of tables.
+    /// Returns the variants measured in a cell, in the order of the tables.
     pub fn rows(&self, cell: &str) -> impl Iterator<Item = (Variant, &Row)> {
         self.cells.get(cell).into_iter().flatten().map(|(variant, row)| (*variant, row))
     }
 
-    /// One variant in one cell.
+    /// Returns the figures of one variant in one cell, or `None` if it was not measured.
     pub fn row(&self, cell: &str, variant: Variant) -> Option<&Row> {
         self.cells.get(cell)?.get(&variant)
     }
 
-    /// One figure of it: a second, microseconds, seconds a million, MiB, or a plain number.
+    /// Returns one figure, in the unit of its [`Row`] field, or `None` if it was not measured.
     pub fn figure(&self, figure: Figure, cell: &str, variant: Variant) -> Option<Spread> {
         let row = self.row(cell, variant)?;
         match figure {
@@ -202,13 +201,13 @@ impl Summary {
     }
 }
 
-/// What a prediction's value is, and whether it came true. Nothing when it cannot be told: something was not
-/// measured, or is to be divided by zero.
+/// Returns the value that a prediction is about and whether the prediction held, or `None` if something was
+/// not measured or the divisor is zero.
 pub fn judge(prediction: &Prediction, summary: &Summary) -> Option<(f64, bool)> {
-    let Prediction { cell, figure, of, over, since, .. } = *prediction;
+    let Prediction { cell, figure, of, over, over_cell, .. } = *prediction;
     let median = |cell, variant| summary.figure(figure, cell, variant).map(|spread| spread.median);
     let value = median(cell, of)?
-        / match (over, since) {
+        / match (over, over_cell) {
             (Some(other), _) => median(cell, other)?,
             (None, Some(earlier)) => median(earlier, of)?,
             (None, None) => 1.0,
@@ -216,19 +215,19 @@ pub fn judge(prediction: &Prediction, summary: &Summary) -> Option<(f64, bool)> 
     value.is_finite().then(|| (value, prediction.holds(value)))
 }
 
-/// Whether two runs came to the same.
+/// How far two runs agree.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Agreement {
-    /// How many figures both have.
+    /// Number of figures that both runs have.
     pub common: usize,
-    /// Those whose ranges have nothing in common.
-    pub apart: Vec<Apart>,
+    /// Figures whose ranges do not overlap.
+    pub disagreements: Vec<Disagreement>,
 }
 
-/// A figure on which two runs do not agree.
+/// A figure on which two runs disagree.
 #[derive(Clone, Debug, PartialEq)]
 #[allow(missing_docs)]
-pub struct Apart {
+pub struct Disagreement {
     pub cell: String,
     pub variant: Variant,
     pub figure: Figure,
@@ -236,7 +235,7 @@ pub struct Apart {
     pub b: Spread,
 }
 
-/// Do the ranges of goodput and p99 overlap, in every cell and for every variant that both runs have?
+/// Compares the ranges of goodput and p99 for every cell and variant that both runs have.
 pub fn agreement(a: &Summary, b: &Summary) -> Agreement {
     let mut agreement = Agreement::default();
     for (cell, rows) in &a.cells {
@@ -246,7 +245,7 @@ pub fn agreement(a: &Summary, b: &Summary) -> Agreement {
                 let Some((a, b)) = both else { continue };
                 agreement.common += 1;
                 if !a.overlaps(b) {
-                    agreement.apart.push(Apart { cell: cell.clone(), variant, figure, a, b });
+                    agreement.disagreements.push(Disagreement { cell: cell.clone(), variant, figure, a, b });
                 }
             }
         }

@@ -1,26 +1,26 @@
-//! What plots look like: one colour and one shape for each variant, in all of them.
+//! Style of the plots: each variant has the same colour and marker in all of them.
 
 use crate::variant::Variant;
 use plotters::prelude::*;
 use plotters::style::text_anchor::{HPos, Pos, VPos};
 
-/// What drawing on an SVG can fail with.
-pub type Drawn<T> = Result<T, DrawingAreaErrorKind<std::io::Error>>;
+/// Result of drawing on an SVG.
+pub type DrawResult<T> = Result<T, DrawingAreaErrorKind<std::io::Error>>;
 
-/// Where it is drawn on.
-pub type Sheet<'a> = DrawingArea<SVGBackend<'a>, plotters::coord::Shift>;
+/// Drawing area.
+pub type Canvas<'a> = DrawingArea<SVGBackend<'a>, plotters::coord::Shift>;
 
-/// Pixels of a plot.
+/// Size of a plot in pixels.
 pub const SIZE: (u32, u32) = (1000, 540);
 
-/// What is written, and the lines around.
+/// Colour of text and frames.
 pub const INK: RGBColor = RGBColor(0x22, 0x26, 0x2b);
 
-/// Lines that help the eye.
+/// Colour of grid lines.
 pub const GRID: RGBColor = RGBColor(0xdd, 0xdf, 0xe2);
 
-/// Of Okabe and Ito's colours, which people who see fewer colours can tell apart. Their yellow is too pale for
-/// lines on white: an olive stands for it. `direct` is no balancer, and grey.
+/// Okabe and Ito's palette, which is distinguishable with colour vision deficiency. Their yellow is too pale on
+/// white, so olive replaces it. `direct` is grey, because it is no balancer.
 pub fn colour(variant: Variant) -> RGBColor {
     match variant {
         Variant::Direct => RGBColor(0x80, 0x84, 0x88),
@@ -35,7 +35,7 @@ pub fn colour(variant: Variant) -> RGBColor {
     }
 }
 
-/// A marker around this pixel. Shape and filling differ as colours do.
+/// Returns a marker at a pixel. Its shape differs per variant too.
 pub fn marker(variant: Variant, (x, y): (i32, i32)) -> Polygon<(i32, i32)> {
     let (corners, turned) = match variant {
         Variant::Parked | Variant::Direct => (24, 0.0),
@@ -47,7 +47,7 @@ pub fn marker(variant: Variant, (x, y): (i32, i32)) -> Polygon<(i32, i32)> {
         Variant::Haproxy => (3, 0.0),
         Variant::Caddy => (3, 0.5),
     };
-    // With fewer corners it takes more to be as large.
+    // A polygon with few corners covers less area at the same radius.
     let radius = if corners < 6 { 8.5 } else { 6.5 };
     let corner = |n: i32| {
         let angle = (f64::from(n) / f64::from(corners) + turned) * std::f64::consts::TAU;
@@ -57,7 +57,7 @@ pub fn marker(variant: Variant, (x, y): (i32, i32)) -> Polygon<(i32, i32)> {
     Polygon::new((0..corners).map(corner).collect::<Vec<_>>(), colour(variant).filled())
 }
 
-/// Letters of this size, beside or below a pixel as it is said.
+/// Returns a text style of this size, colour and horizontal anchor.
 pub fn letters<'a>(size: u32, colour: RGBColor, at: HPos) -> TextStyle<'a> {
     ("sans-serif", size).into_font().color(&colour).pos(Pos::new(at, VPos::Center))
 }

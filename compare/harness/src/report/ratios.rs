@@ -1,5 +1,4 @@
-//! turnwheel's two edges over their rivals, in every cell that both were measured in: where they have more, and
-//! where they have less.
+//! Ratios of turnwheel's two edges to async and nginx, in every cell where both variants were measured.
 
 use super::document::{Block, Table, Text};
 use super::findings::Findings;
@@ -18,10 +17,10 @@ const FIGURES: [(Figure, &str); 4] = [
     (Figure::Memory, "memory"),
 ];
 
-/// Medians that are closer than this differ by chance: an open loop's are all what was offered.
+/// Medians closer than this differ by chance: in an open loop, goodput equals the offered load.
 const MARGIN: f64 = 0.02;
 
-/// Who has more goodput.
+/// Comparison of the goodput of a pair.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Verdict {
     More,
@@ -29,28 +28,28 @@ enum Verdict {
     Neither,
 }
 
-/// One of them over the other, wherever both were measured.
-struct Rivalry<'a> {
+/// Two variants, and the cells where both were measured.
+struct Pair<'a> {
     pair: (Variant, Variant),
     cells: Vec<(&'a str, Verdict)>,
 }
 
-/// A line for each pair.
+/// Returns a summary line for each pair.
 pub fn lines(findings: &Findings) -> Vec<Text> {
-    rivalries(findings).map(|rivalry| rivalry.line()).collect()
+    pairs(findings).map(|pair| pair.line()).collect()
 }
 
-/// A heading and a table for each pair.
+/// Returns a heading and a table for each pair.
 pub fn blocks(findings: &Findings) -> Vec<Block> {
-    rivalries(findings)
-        .flat_map(|rivalry| {
-            let heading = Block::Heading(3, rivalry.anchor(), rivalry.name());
-            [heading, Block::Table(rivalry.table(&findings.summary))]
+    pairs(findings)
+        .flat_map(|pair| {
+            let heading = Block::Heading(3, pair.anchor(), pair.name());
+            [heading, Block::Table(pair.table(&findings.summary))]
         })
         .collect()
 }
 
-fn rivalries<'a>(findings: &'a Findings) -> impl Iterator<Item = Rivalry<'a>> {
+fn pairs<'a>(findings: &'a Findings) -> impl Iterator<Item = Pair<'a>> {
     let verdict = |id: &str, (of, over): (Variant, Variant)| {
         let goodput = |variant| findings.summary.figure(Figure::Goodput, id, variant);
         Some(Verdict::of(goodput(of)?, goodput(over)?))
@@ -59,9 +58,9 @@ fn rivalries<'a>(findings: &'a Findings) -> impl Iterator<Item = Rivalry<'a>> {
         .into_iter()
         .map(move |pair| {
             let ids = findings.cells.iter().map(|cell| cell.id.as_str());
-            Rivalry { pair, cells: ids.filter_map(|id| Some((id, verdict(id, pair)?))).collect() }
+            Pair { pair, cells: ids.filter_map(|id| Some((id, verdict(id, pair)?))).collect() }
         })
-        .filter(|rivalry| !rivalry.cells.is_empty())
+        .filter(|pair| !pair.cells.is_empty())
 }
 
 impl Verdict {
@@ -84,7 +83,7 @@ impl Verdict {
     }
 }
 
-impl Rivalry<'_> {
+impl Pair<'_> {
     fn name(&self) -> String {
         format!("{} over {}", self.pair.0, self.pair.1)
     }

@@ -1,56 +1,56 @@
-//! Reading a reply: a pure state machine over the bytes as they come.
+//! Parses a reply incrementally, without I/O.
 
 use std::mem;
 
-/// The longest head that is waited for.
-const LONGEST_HEAD: usize = 64 << 10;
+/// Longest accepted head in bytes.
+const MAX_HEAD_LEN: usize = 64 << 10;
 
-/// A reply that is being read.
+/// A reply being parsed.
 #[derive(Debug, Default)]
-pub struct Reply {
-    /// The head, as far as it has come in more than one piece.
+pub struct ReplyParser {
+    /// The part of the head received so far, if it spans several reads.
     head: Vec<u8>,
     state: State,
-    /// Its status, once the head is there.
+    /// The status; 0 until the head is complete.
     pub status: u16,
     /// Bytes of body so far.
     pub body: u64,
-    /// May the connection be used again?
-    pub keeps: bool,
+    /// Whether the connection may carry another request.
+    pub keep_alive: bool,
 }
 
 #[derive(Debug, Default, PartialEq, Eq)]
 enum State {
     #[default]
     Head,
-    /// So many bytes of body are missing.
+    /// Bytes of body still missing.
     Sized(u64),
-    /// The body goes on until the connection ends.
+    /// The body ends with the connection.
     UntilEnd,
 }
 
-/// Why a reply is none.
+/// Why a reply is invalid.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Broken {
-    /// Not HTTP, or more bytes than it announces.
+    /// Not HTTP, or more bytes than announced.
     Malformed,
-    /// In chunks. The backends send none, so a balancer that makes some has done more than relay.
+    /// Chunked. The backends send no chunks, so such a balancer does more than relay.
     Chunked,
-    /// It ended before it was whole.
+    /// It ended early.
     CutShort,
 }
 
-impl Reply {
-    /// Has any byte of it come?
+impl ReplyParser {
+    /// Returns whether any byte has arrived.
     pub fn has_begun(&self) -> bool {
         self.state != State::Head || !self.head.is_empty()
     }
 
-    /// Takes in further bytes. True when it is whole.
+    /// Parses further bytes. Returns whether the reply is complete.
     ///
     /// # Errors
-    /// When it cannot be whole any more.
-    pub fn take_in(&mut self, bytes: &[u8]) -> Result<bool, Broken> {
+    /// Returns an error if the reply is invalid.
+    pub fn feed(&mut self, bytes: &[u8]) -> Result<bool, Broken> {
         match self.state {
             State::Head if self.head.is_empty() => self.read_head(bytes),
             State::Head => {
@@ -62,10 +62,10 @@ impl Reply {
         }
     }
 
-    /// The connection has ended. True when that makes it whole.
+    /// Handles the end of the connection. Returns whether it completes the reply.
     ///
     /// # Errors
-    /// When something was missing.
+    /// Returns an error if the reply was incomplete.
     pub fn end(&mut self) -> Result<bool, Broken> {
         match self.state {
             State::UntilEnd => Ok(true),
@@ -79,14 +79,14 @@ impl Reply {
         let mut head = httparse::Response::new(&mut fields);
         let size = match head.parse(bytes) {
             Ok(httparse::Status::Complete(size)) => size,
-            Ok(httparse::Status::Partial) if bytes.len() < LONGEST_HEAD => {
+            Ok(httparse::Status::Partial) if bytes.len() < MAX_HEAD_LEN => {
                 self.head = bytes.to_vec();
                 return Ok(false);
             }
             _ => return Err(Broken::Malformed),
         };
         self.status = head.code.unwrap_or_default();
-        self.keeps = head.version == Some(1);
+        self.keep_alive = head.version == Some(1);
         self.state = State::UntilEnd;
         for field in head.headers.iter() {
             if field.name.eq_ignore_ascii_case("content-length") {
@@ -95,10 +95,10 @@ impl Reply {
             } else if field.name.eq_ignore_ascii_case("transfer-encoding") {
                 return Err(Broken::Chunked);
             } else if field.name.eq_ignore_ascii_case("connection") {
-                self.keeps = field.value.eq_ignore_ascii_case(b"keep-alive");
+                self.keep_alive = field.value.eq_ignore_ascii_case(b"keep-alive");
             }
         }
-        self.keeps &= self.state != State::UntilEnd;
+        self.keep_alive &= self.state != State::UntilEnd;
         self.read_body(&bytes[size..])
     }
 
@@ -115,8 +115,8 @@ impl Reply {
 }
 
 impl Broken {
-    /// A word for it.
-    pub fn word(self) -> &'static str {
+    /// Returns the name used in the raw data.
+    pub fn kind(self) -> &'static str {
         match self {
             Broken::Malformed => "malformed",
             Broken::Chunked => "chunked",
@@ -132,43 +132,42 @@ mod tests {
     const SIZED: &[u8] = b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello";
 
     #[test]
-    fn a_reply_is_whole_with_its_last_byte_however_it_is_cut() {
+    fn completes_a_reply_with_its_last_byte_wherever_the_reads_split() {
         for cut in 0..SIZED.len() {
-            let mut reply = Reply::default();
-            assert_eq!(reply.take_in(&SIZED[..cut]), Ok(false));
+            let mut reply = ReplyParser::default();
+            assert_eq!(reply.feed(&SIZED[..cut]), Ok(false));
             assert_eq!(reply.has_begun(), cut > 0);
-            assert_eq!(reply.take_in(&SIZED[cut..]), Ok(true));
-            assert_eq!((reply.status, reply.body, reply.keeps), (200, 5, true));
+            assert_eq!(reply.feed(&SIZED[cut..]), Ok(true));
+            assert_eq!((reply.status, reply.body, reply.keep_alive), (200, 5, true));
         }
     }
 
     #[test]
-    fn the_end_of_the_connection_ends_a_reply_only_if_it_has_no_length() {
-        let mut cut = Reply::default();
+    fn the_end_of_the_connection_completes_a_reply_only_without_a_length() {
+        let mut cut = ReplyParser::default();
         assert_eq!(cut.end(), Ok(false), "nothing had begun");
-        cut.take_in(&SIZED[..SIZED.len() - 1]).unwrap();
+        cut.feed(&SIZED[..SIZED.len() - 1]).unwrap();
         assert_eq!(cut.end(), Err(Broken::CutShort));
-        let mut open = Reply::default();
-        open.take_in(b"HTTP/1.0 503 Service Unavailable\r\nConnection: close\r\n\r\nsorry").unwrap();
-        assert_eq!((open.end(), open.status, open.keeps), (Ok(true), 503, false));
+        let mut open = ReplyParser::default();
+        open.feed(b"HTTP/1.0 503 Service Unavailable\r\nConnection: close\r\n\r\nsorry").unwrap();
+        assert_eq!((open.end(), open.status, open.keep_alive), (Ok(true), 503, false));
     }
 
     #[test]
-    fn what_cannot_become_whole_is_broken() {
+    fn rejects_an_invalid_reply() {
         for (bytes, broken) in [
             (&b"HTTP/1.1 200 OK\r\nContent-Length: 1\r\n\r\nab"[..], Broken::Malformed),
             (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n", Broken::Chunked),
             (b"SSH-2.0-x\r\n", Broken::Malformed),
         ] {
-            assert_eq!(Reply::default().take_in(bytes), Err(broken));
+            assert_eq!(ReplyParser::default().feed(bytes), Err(broken));
         }
     }
 
     #[test]
-    fn connection_close_is_heeded() {
-        let mut reply = Reply::default();
-        let whole =
-            reply.take_in(b"HTTP/1.1 204 No Content\r\nContent-Length: 0\r\nConnection: close\r\n\r\n");
-        assert_eq!((whole, reply.keeps), (Ok(true), false));
+    fn honours_connection_close() {
+        let mut reply = ReplyParser::default();
+        let whole = reply.feed(b"HTTP/1.1 204 No Content\r\nContent-Length: 0\r\nConnection: close\r\n\r\n");
+        assert_eq!((whole, reply.keep_alive), (Ok(true), false));
     }
 }

@@ -1,6 +1,6 @@
-//! What a run came to, for people: a page in Markdown, the same page in HTML, plots, and tables for a terminal.
+//! Reports of a run: a page in Markdown and in HTML, plots, and tables for a terminal.
 //!
-//! The page is written once, as a [`document`]; Markdown and HTML are two ways of rendering it.
+//! The page is built once, as a [`document`], and rendered in both formats.
 
 mod cells;
 mod conditions;
@@ -10,7 +10,7 @@ mod findings;
 mod html;
 mod markdown;
 mod plots;
-mod rivals;
+mod ratios;
 mod terminal;
 #[cfg(test)]
 mod tests;
@@ -23,19 +23,19 @@ use std::fs;
 use std::io::ErrorKind;
 use std::path::Path;
 
-/// Writes `comparison.md`, `comparison.html`, and the plots in `comparison/` into this folder.
+/// Writes `comparison.md`, `comparison.html`, and the plots in `comparison/` into `folder`.
 ///
 /// # Errors
-/// When a file cannot be written, or a plot cannot be drawn.
+/// Returns an error if a file cannot be written or a plot cannot be drawn.
 pub fn write(run: &Run, folder: &Path) -> Result<()> {
     let findings = Findings::of(run);
     let plots = plots::draw(&findings)?;
     let aside = folder.join(document::PLOTS);
-    fs::create_dir_all(&aside).with_context(|| format!("cannot make {}", aside.display()))?;
+    fs::create_dir_all(&aside).with_context(|| format!("cannot create {}", aside.display()))?;
     for name in plots::NAMES {
         match plots.iter().find(|plot| plot.name == name) {
             Some(plot) => save(&aside.join(plot.file()), &plot.svg)?,
-            // One that an earlier, longer run has left behind is not this run's.
+            // Left over from an earlier, longer run.
             None => remove(&aside.join(format!("{name}.svg")))?,
         }
     }
@@ -44,13 +44,13 @@ pub fn write(run: &Run, folder: &Path) -> Result<()> {
     save(&folder.join("comparison.html"), &html::render(&page))
 }
 
-/// The same in short, to be printed: each question's table, what became of the predictions, and where Little's
-/// law is violated.
+/// Returns a short report for a terminal: the overview table of each question, the predictions, and violations
+/// of Little's law.
 pub fn table(run: &Run) -> String {
     terminal::render(&Findings::of(run))
 }
 
-/// Whether two runs came to the same, and where they did not, to be printed.
+/// Returns a summary of where two runs agree and disagree.
 pub fn agreement(one: &Run, other: &Run) -> String {
     terminal::agreement(&summary::agreement(&Summary::of(one), &Summary::of(other)))
 }
