@@ -16,14 +16,15 @@ mod page;
 mod reply;
 mod token;
 
-use crate::edge::lifecycle::{Edge, RunningEdge};
+use crate::edge::lifecycle::Edge;
 use crate::edge::parked::ParkedEdge;
 use crate::edge::response::Scratch;
+use crate::edge::server::Server;
 use crate::edge::{self, Exchange};
 use crate::error::StartError;
-use crate::observe::Recorder;
-use crate::queue::{self, JobReceiver};
-use crate::sys::threads::ThreadGroup;
+use crate::observe::recorder::Recorder;
+use crate::queue::JobReceiver;
+use crate::queue::options::QueueOptions;
 pub use control::{BackendChange, Control, DemoControls, Insight, Reloaded, TrafficChange};
 use http::header::WWW_AUTHENTICATE;
 use http::{HeaderValue, StatusCode};
@@ -32,7 +33,6 @@ use reply::Reply;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
-use std::thread;
 use std::time::{Duration, Instant};
 pub use token::{BadToken, Token};
 
@@ -51,9 +51,6 @@ const IDLE: Duration = Duration::from_secs(15);
 /// Bytes of a request body. So much is gathered before a worker is asked.
 const LARGEST_BODY: u64 = 64 << 10;
 
-/// How often a listener that is stopping looks whether the last reply is out.
-const GLANCE: Duration = Duration::from_millis(2);
-
 /// Where the listener is, and for whom.
 #[derive(Clone, Debug)]
 pub struct AdminOptions {
@@ -71,10 +68,7 @@ pub struct Admin {
 }
 
 /// The admin listener at work.
-pub struct RunningAdmin {
-    edge: Box<dyn RunningEdge>,
-    threads: ThreadGroup,
-}
+pub struct RunningAdmin(Server);
 
 impl AdminOptions {
     /// May it be reached only from here, or is there a token?
@@ -125,28 +119,24 @@ impl Admin {
         demo_controls: Option<Arc<dyn DemoControls>>,
     ) -> Result<RunningAdmin, StartError> {
         let Admin { edge, address, token } = self;
-        let threads = ThreadGroup::default();
-        let options = queue::options::QueueOptions { capacity: MOST_CONNECTIONS, ..Default::default() };
-        let (jobs, receivers, monitor) = queue::open(ANSWERERS, options, Arc::new(Recorder::off()));
+        let options = QueueOptions { capacity: MOST_CONNECTIONS, ..Default::default() };
         let handler = Arc::new(Handler { control, insight, demo_controls, address, token });
-        for (number, receiver) in receivers.into_iter().enumerate() {
-            let handler = Arc::clone(&handler);
-            threads.start(format!("admin-{number}"), move || handler.answer_all(receiver))?;
-        }
-        threads.start("admin-queue-monitor", move || monitor.run())?;
-        Ok(RunningAdmin { edge: Box::new(edge).start(jobs)?, threads })
+        let worker = |handler: Arc<Handler>| move |jobs: JobReceiver| handler.answer_all(jobs);
+        let workers = (0..ANSWERERS).map(|_| worker(Arc::clone(&handler))).collect();
+        let server =
+            Server::start("admin", vec![Box::new(edge)], options, Arc::new(Recorder::off()), workers)?;
+        Ok(RunningAdmin(server))
     }
 }
 
 impl RunningAdmin {
-    /// Stops accepting, finishes what is under way until the deadline at most, and ends the threads.
-    /// Returns how many were still at work then.
-    pub fn finish(mut self, deadline: Instant) -> usize {
-        self.edge.stop_accepting();
-        while !self.edge.is_idle() && Instant::now() < deadline {
-            thread::sleep(GLANCE);
-        }
-        self.edge.finish(deadline) + self.threads.join(deadline)
+    /// Stops accepting, finishes the requests under way until the deadline at most, and ends the threads. Returns how
+    /// many had not ended by then.
+    pub fn finish(self, deadline: Instant) -> usize {
+        let RunningAdmin(mut server) = self;
+        server.stop_accepting();
+        server.wait_until_idle(Duration::ZERO, deadline);
+        server.finish(deadline)
     }
 }
 

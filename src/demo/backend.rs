@@ -2,21 +2,20 @@
 //! asks a backend.
 
 use super::behaviour::Behaviour;
-use crate::edge::lifecycle::{Edge, RunningEdge};
 use crate::edge::response::Scratch;
+use crate::edge::server::Server;
 use crate::edge::tiny_http::TinyHttpEdge;
 use crate::edge::{self, Exchange};
 use crate::error::StartError;
-use crate::observe::Recorder;
-use crate::queue::{self, JobReceiver};
-use crate::sys::threads::ThreadGroup;
+use crate::observe::recorder::Recorder;
+use crate::queue::JobReceiver;
+use crate::queue::options::QueueOptions;
 use http::header::CONTENT_TYPE;
 use http::{HeaderValue, Response, StatusCode};
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
-use std::thread;
 use std::time::{Duration, Instant};
 
 /// Threads that answer: so many requests can be thought about at a time.
@@ -29,9 +28,6 @@ const GRACE: Duration = Duration::from_millis(500);
 /// How long threads may take to end once they have been cut off.
 const CUT_OFF: Duration = Duration::from_millis(500);
 
-/// How often a backend that is stopping looks whether the last reply is out.
-const GLANCE: Duration = Duration::from_millis(2);
-
 /// A demo backend that has its address, and is not serving yet.
 pub struct DemoBackend {
     edge: TinyHttpEdge,
@@ -40,10 +36,9 @@ pub struct DemoBackend {
 
 /// A demo backend at work.
 pub struct RunningBackend {
-    edge: Box<dyn RunningEdge>,
-    threads: ThreadGroup,
+    server: Server,
     behaviour: Arc<Behaviour>,
-    leaving: Arc<AtomicBool>,
+    stopping: Arc<AtomicBool>,
 }
 
 impl DemoBackend {
@@ -81,41 +76,35 @@ impl DemoBackend {
     /// When a thread cannot be started.
     pub fn start(self) -> Result<RunningBackend, StartError> {
         let DemoBackend { edge, behaviour } = self;
-        let (threads, leaving) = (ThreadGroup::default(), Arc::new(AtomicBool::new(false)));
-        let (jobs, receivers, monitor) =
-            queue::open(ANSWERERS, queue::options::QueueOptions::default(), Arc::new(Recorder::off()));
-        for (number, receiver) in receivers.into_iter().enumerate() {
-            let (behaviour, leaving) = (Arc::clone(&behaviour), Arc::clone(&leaving));
-            threads.start(format!("answer-{number}"), move || answer_all(receiver, &behaviour, &leaving))?;
-        }
-        threads.start("queue-monitor", move || monitor.run())?;
-        let edge = Box::new(edge).start(jobs)?;
+        let stopping = Arc::new(AtomicBool::new(false));
+        let worker = |behaviour: Arc<Behaviour>, stopping: Arc<AtomicBool>| {
+            move |jobs: JobReceiver| answer_all(jobs, &behaviour, &stopping)
+        };
+        let workers = (0..ANSWERERS).map(|_| worker(Arc::clone(&behaviour), Arc::clone(&stopping))).collect();
+        let recorder = Arc::new(Recorder::off());
+        let server =
+            Server::start("answer", vec![Box::new(edge)], QueueOptions::default(), recorder, workers)?;
         behaviour.set_runs(true);
-        Ok(RunningBackend { edge, threads, behaviour, leaving })
+        Ok(RunningBackend { server, behaviour, stopping })
     }
 }
 
 impl RunningBackend {
-    /// Accepts nothing more, answers at once what it was still thinking about, and ends.
+    /// Accepts nothing more, answers the delayed requests at once, and ends.
     pub fn stop(mut self) {
         self.behaviour.set_runs(false);
-        self.edge.stop_accepting();
-        self.leaving.store(true, SeqCst);
+        self.server.stop_accepting();
+        self.stopping.store(true, SeqCst);
         self.behaviour.wake();
-        let deadline = Instant::now() + GRACE;
-        while !self.edge.is_idle() && Instant::now() < deadline {
-            thread::sleep(GLANCE);
-        }
-        let deadline = Instant::now() + CUT_OFF;
-        self.edge.finish(deadline);
-        self.threads.join(deadline);
+        self.server.wait_until_idle(Duration::ZERO, Instant::now() + GRACE);
+        self.server.finish(Instant::now() + CUT_OFF);
     }
 }
 
-fn answer_all(mut receiver: JobReceiver, behaviour: &Behaviour, leaving: &AtomicBool) {
+fn answer_all(mut receiver: JobReceiver, behaviour: &Behaviour, stopping: &AtomicBool) {
     let mut scratch = Scratch::default();
     while let Some(mut exchange) = receiver.take(Duration::MAX, &|| ()) {
-        behaviour.think(leaving);
+        behaviour.think(stopping);
         // A client that goes away in the middle is its own business.
         let _ = answer(&mut exchange, behaviour, &mut scratch);
     }

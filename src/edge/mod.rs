@@ -10,6 +10,7 @@ pub mod parked;
 pub mod request_head;
 pub mod request_id;
 pub mod response;
+pub mod server;
 mod socket;
 pub mod tiny_http;
 

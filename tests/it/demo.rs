@@ -70,11 +70,11 @@ impl Demo {
         });
     }
 
-    /// Waits until there are the threads of so many backends. The balancer has a queue monitor and a tiny_http edge, too.
+    /// Waits until there are the threads of so many backends. The balancer and its admin listener have a queue monitor each, and the balancer a tiny_http edge, too.
     #[track_caller]
     fn has_backends_threads(&self, backends: usize) {
         self.has_threads("answer-", 64 * backends);
-        self.has_threads("queue-monitor", backends + 1);
+        self.has_threads("queue-monitor", backends + 2);
         self.has_threads("refuse-", 32 * (backends + 1));
     }
 }

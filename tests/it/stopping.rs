@@ -226,7 +226,7 @@ fn a_backend_that_never_replies_is_waited_for_no_longer_than_grace() {
     assert!(began.elapsed() >= Duration::from_millis(300), "it did not wait: {:?}", began.elapsed());
     let (rest, _) = client.read_to_end_of_connection();
     assert!(!rest.starts_with(b"HTTP/1.1 2"), "{}", rest.escape_ascii());
-    assert!(balancer.stderr().contains("grace is over"), "{}", balancer.stderr());
+    assert!(balancer.stderr().contains("the grace period is over"), "{}", balancer.stderr());
 }
 
 #[test]

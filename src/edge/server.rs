@@ -1,0 +1,94 @@
+//! A server at work: edges, the queue behind them, and the threads that take requests from it.
+//!
+//! The balancer, the admin listener and the demo's backends all run one. It starts its parts in the order in which
+//! they need each other and ends them in the reverse order, so that no part can be forgotten.
+
+use crate::edge::lifecycle::{Counter, Edge, RunningEdge};
+use crate::error::StartError;
+use crate::observe::recorder::Recorder;
+use crate::queue::options::QueueOptions;
+use crate::queue::{self, CongestionSignal, JobReceiver};
+use crate::sys::threads::ThreadGroup;
+use std::sync::Arc;
+use std::thread;
+use std::time::{Duration, Instant};
+
+/// How often a server that stops checks whether the last reply has been sent.
+const IDLE_CHECK_INTERVAL: Duration = Duration::from_millis(2);
+
+/// Edges that accept requests, and the threads that serve them.
+pub struct Server {
+    edges: Vec<Box<dyn RunningEdge>>,
+    threads: ThreadGroup,
+    congestion: CongestionSignal,
+}
+
+impl Server {
+    /// Opens a queue, starts one thread for each worker, called `name-0` and so on, and the queue's monitor, and then
+    /// the edges.
+    ///
+    /// # Errors
+    /// When a thread or an edge cannot be started; those that had been are ended again.
+    pub fn start<W: FnOnce(JobReceiver) + Send + 'static>(
+        name: &str,
+        edges: Vec<Box<dyn Edge>>,
+        options: QueueOptions,
+        recorder: Arc<Recorder>,
+        workers: Vec<W>,
+    ) -> Result<Self, StartError> {
+        let (jobs, receivers, monitor) = queue::open(workers.len(), options, recorder);
+        let threads = ThreadGroup::default();
+        for (number, (worker, receiver)) in workers.into_iter().zip(receivers).enumerate() {
+            threads.start(format!("{name}-{number}"), move || worker(receiver))?;
+        }
+        threads.start("queue-monitor", move || monitor.run())?;
+        let mut server = Server { edges: Vec::new(), threads, congestion: jobs.congestion() };
+        for edge in edges {
+            server.edges.push(edge.start(jobs.clone())?);
+        }
+        Ok(server)
+    }
+
+    /// Returns a view of the queue's length and congestion.
+    pub fn congestion(&self) -> CongestionSignal {
+        self.congestion.clone()
+    }
+
+    /// Returns what counts the open connections, or `None` where no edge can tell.
+    pub fn connections(&self) -> Option<Counter> {
+        self.edges.iter().find_map(|edge| edge.connections())
+    }
+
+    /// Makes replies say `Connection: close` from now on.
+    pub fn announce_stop(&self) {
+        self.edges.iter().for_each(|edge| edge.announce_stop());
+    }
+
+    /// Accepts no further connection. Requests on those that are open are still served.
+    pub fn stop_accepting(&mut self) {
+        self.edges.iter_mut().for_each(|edge| edge.stop_accepting());
+    }
+
+    /// Waits until no request has waited for its reply for the time `settled`. Returns false if the deadline came
+    /// first.
+    pub fn wait_until_idle(&self, settled: Duration, deadline: Instant) -> bool {
+        let mut idle_since = None;
+        loop {
+            if !self.edges.iter().all(|edge| edge.is_idle()) {
+                idle_since = None;
+            } else if idle_since.get_or_insert_with(Instant::now).elapsed() >= settled {
+                return true;
+            }
+            if Instant::now() >= deadline {
+                return false;
+            }
+            thread::sleep(IDLE_CHECK_INTERVAL);
+        }
+    }
+
+    /// Ends the edges and joins all threads. Returns how many had not ended at the deadline.
+    pub fn finish(self, deadline: Instant) -> usize {
+        let left: usize = self.edges.into_iter().map(|edge| edge.finish(deadline)).sum();
+        left + self.threads.join(deadline)
+    }
+}
