@@ -34,7 +34,7 @@ const fn asset(path: &'static str, kind: &'static str, text: &'static str) -> As
     Asset { path, kind, text }
 }
 
-static ASSETS: [Asset; 22] = [
+static ASSETS: [Asset; 23] = [
     asset("/", HTML, include_str!("page/index.html")),
     asset("/page.css", CSS, include_str!("page/page.css")),
     asset("/icon.svg", SVG, include_str!("page/icon.svg")),
@@ -46,6 +46,7 @@ static ASSETS: [Asset; 22] = [
     asset("/drawing.js", SCRIPT, include_str!("page/drawing.js")),
     asset("/format.js", SCRIPT, include_str!("page/format.js")),
     asset("/history.js", SCRIPT, include_str!("page/history.js")),
+    asset("/invitation.js", SCRIPT, include_str!("page/invitation.js")),
     asset("/labels.js", SCRIPT, include_str!("page/labels.js")),
     asset("/notices.js", SCRIPT, include_str!("page/notices.js")),
     asset("/overview.js", SCRIPT, include_str!("page/overview.js")),
@@ -93,7 +94,8 @@ mod tests {
         loop {
             let found =
                 reached.iter().map(|path| find(path).unwrap_or_else(|| panic!("{path} is not served")));
-            let more: BTreeSet<_> = found.flat_map(references).filter(|path| !reached.contains(path)).collect();
+            let more: BTreeSet<_> =
+                found.flat_map(references).filter(|path| !reached.contains(path)).collect();
             if more.is_empty() {
                 break;
             }

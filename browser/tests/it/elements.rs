@@ -111,3 +111,13 @@ pub fn newest(page: &Page) -> u64 {
 pub fn pointed_at(page: &Page) -> Option<String> {
     page.attribute("[data-pointer]", "data-points-at").filter(|name| !name.is_empty())
 }
+
+/// Whether the whole of an element is inside the window without scrolling.
+#[track_caller]
+pub fn is_in_view(page: &Page, selector: &str) -> bool {
+    let script = "(() => {
+        const {left, top, right, bottom} = document.querySelector(SELECTOR).getBoundingClientRect();
+        return scrollY === 0 && left >= 0 && top >= 0 && right <= innerWidth && bottom <= innerHeight;
+    })()";
+    page.evaluate(&script.replace("SELECTOR", &Value::from(selector).to_string())) == true
+}

@@ -10,6 +10,7 @@ mod demo_controls;
 mod drain;
 mod elements;
 mod find_chromium;
+mod invitation;
 mod isolation;
 mod outage;
 mod page;

@@ -21,6 +21,7 @@ fn asks_for_the_token_and_says_when_it_is_wrong() {
     page.eventually("a form for the token", || page.shows(FORM));
     page.has(FIELD, "type", "password");
     assert!(!page.shows("[data-backend]"), "no backend is shown without the token");
+    assert!(!page.shows("[data-part=invitation]"), "no invitation is shown without the token");
     let enter = |token: &str| {
         page.fill(FIELD, token);
         page.press("Enter");

@@ -45,7 +45,7 @@ export class Backends {
     const up = backends.filter(({ state }) => state === "up").length;
     setText(part(this.#root, "backends-text"), `${count(up)} of ${count(backends.length)} up`);
     const more = backends.length - shown.length;
-    setNotice(part(this.#root, "backends-more"), more > 0 ? `${count(more)} more are not shown.` : "");
+    setNotice(part(this.#root, "backends-more"), more > 0 ? `${count(more)} more not shown.` : "");
   }
 
   /** Shows the settings of the demo's backends. */

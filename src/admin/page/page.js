@@ -5,6 +5,7 @@ import { TrafficForm } from "./controls.js";
 import { Dots } from "./dots.js";
 import { Drawing } from "./drawing.js";
 import { History } from "./history.js";
+import { Invitation } from "./invitation.js";
 import { Notices } from "./notices.js";
 import { showOverview } from "./overview.js";
 import { LatencyPlot, RatePlot } from "./plots.js";
@@ -28,6 +29,11 @@ const rate = new RatePlot(document.querySelector("[data-plot='rate']"));
 const latency = new LatencyPlot(document.querySelector("[data-plot='latency']"));
 const trafficForm = new TrafficForm(traffic, changed);
 const token = new TokenForm(document.querySelector("[data-form='token']"), changed);
+const invitation = new Invitation(
+  document.querySelector("[data-part='invitation']"),
+  document.getElementById("clients-title"),
+  changed,
+);
 const notices = new Notices();
 const dots = new Dots();
 const history = new History();
@@ -66,6 +72,7 @@ function showState(state) {
   drawing.show(backends.cards);
   drawing.send(drawn.dots);
   traffic.hidden = !state.demo;
+  invitation.show(state);
   notices.received(state);
 }
 
@@ -81,9 +88,13 @@ const poll = new Poll({
     trafficForm.show(reply.traffic);
     backends.showDemo(reply.backends);
   },
-  failed: (error) => notices.failed(error),
+  failed(error) {
+    invitation.hide();
+    notices.failed(error);
+  },
   locked() {
     main.hidden = true;
+    invitation.hide();
     notices.locked();
     token.open();
   },

@@ -1,13 +1,13 @@
 // The queue and the workers.
 
 import { element, fact, part, setAttribute, setNotice, setText, syncChildren } from "./dom.js";
-import { count, duration } from "./format.js";
+import { count, duration, plural } from "./format.js";
 import { labelOf, shortName } from "./labels.js";
 
 const SLOTS = 16;
 const MOST_CELLS = 512;
 const LONGEST = 3;
-/** The phases of a request, in words. */
+/** The phases of a request, as shown. */
 const ACTIVITIES = { choosing: "choosing a backend", waiting: "awaiting reply", relaying: "relaying reply" };
 const STEPS = { ArrowRight: 1, ArrowLeft: -1 };
 
@@ -38,7 +38,7 @@ export class Workers {
     this.#tasks = new Map(busy.map((task) => [task.worker, task]));
     this.#showCells(Math.min(workers, MOST_CELLS));
     const more = workers - MOST_CELLS;
-    setNotice(part(this.#root, "cells-more"), more > 0 ? `${count(more)} more workers are not shown.` : "");
+    setNotice(part(this.#root, "cells-more"), more > 0 ? `${plural(more, "more worker")} not shown.` : "");
     this.#showLongest(busy);
     this.#describe();
   }
