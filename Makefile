@@ -59,7 +59,7 @@ test-compare: build-compare ## Format, lints and tests of compare/, and a smoke 
 	$(harness) smoke
 	cd compare && cargo test --locked -p turnwheel-compare -- --ignored
 
-test-browser: build ## Format, lints and tests of the live page in headless Chromium; needs that, and a C compiler
+test-browser: build ## Format, lints and tests of the live page; needs Chromium (its tests are ignored without) and a C compiler
 	cd browser && cargo fmt --check && cargo clippy --locked --all-targets -- -D warnings && cargo test --locked
 
 # Seconds for each target.

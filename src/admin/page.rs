@@ -1,17 +1,17 @@
 //! The live page: the files that a browser is given, which are part of the program.
 //!
-//! They show what `/api/state` says, and hold nothing of it themselves. They are written by hand and served as
-//! they are. There is nothing in them from elsewhere, and [`POLICY`] has the browser see to that: a name of a
-//! backend or a path of a request could not be made into a script, even if the page took it for markup.
+//! They show the state from `/api/state` and contain none of it. They are written by hand, and served as they are.
+//! They load nothing from other hosts, and [`POLICY`] has the browser enforce it: a backend's name or a request's path
+//! cannot become a script, even if the page inserted it as markup.
 
 use http::header::{CONTENT_SECURITY_POLICY, HeaderName, REFERRER_POLICY};
 
-/// What the page may load and do: what this listener serves, and to ask it. Nobody may frame it, so nobody has an
-/// operator press its buttons without seeing them.
+/// The page may load files from this listener and send requests to it, and nothing else. It cannot be framed, so no
+/// other page can make an operator click its buttons unseen.
 const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src 'self'; \
     base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
 
-/// What each file is served with, besides what every answer is.
+/// The headers of each file, besides those of every reply.
 pub const HEADERS: [(HeaderName, &str); 2] =
     [(CONTENT_SECURITY_POLICY, POLICY), (REFERRER_POLICY, "no-referrer")];
 
@@ -22,11 +22,11 @@ const SVG: &str = "image/svg+xml";
 
 /// A file of the page.
 pub struct Asset {
-    /// Where it is served.
+    /// The path at which it is served.
     pub path: &'static str,
     /// Its media type.
     pub kind: &'static str,
-    /// What it says.
+    /// Its content.
     pub text: &'static str,
 }
 
@@ -34,31 +34,33 @@ const fn asset(path: &'static str, kind: &'static str, text: &'static str) -> As
     Asset { path, kind, text }
 }
 
-static ASSETS: [Asset; 21] = [
+static ASSETS: [Asset; 23] = [
     asset("/", HTML, include_str!("page/index.html")),
     asset("/page.css", CSS, include_str!("page/page.css")),
     asset("/icon.svg", SVG, include_str!("page/icon.svg")),
-    asset("/ask.js", SCRIPT, include_str!("page/ask.js")),
+    asset("/api.js", SCRIPT, include_str!("page/api.js")),
     asset("/backends.js", SCRIPT, include_str!("page/backends.js")),
     asset("/controls.js", SCRIPT, include_str!("page/controls.js")),
     asset("/dom.js", SCRIPT, include_str!("page/dom.js")),
+    asset("/dots.js", SCRIPT, include_str!("page/dots.js")),
     asset("/drawing.js", SCRIPT, include_str!("page/drawing.js")),
-    asset("/flow.js", SCRIPT, include_str!("page/flow.js")),
+    asset("/format.js", SCRIPT, include_str!("page/format.js")),
     asset("/history.js", SCRIPT, include_str!("page/history.js")),
-    asset("/marks.js", SCRIPT, include_str!("page/marks.js")),
-    asset("/news.js", SCRIPT, include_str!("page/news.js")),
+    asset("/invitation.js", SCRIPT, include_str!("page/invitation.js")),
+    asset("/labels.js", SCRIPT, include_str!("page/labels.js")),
+    asset("/notices.js", SCRIPT, include_str!("page/notices.js")),
     asset("/overview.js", SCRIPT, include_str!("page/overview.js")),
     asset("/page.js", SCRIPT, include_str!("page/page.js")),
     asset("/plots.js", SCRIPT, include_str!("page/plots.js")),
     asset("/poll.js", SCRIPT, include_str!("page/poll.js")),
-    asset("/recent.js", SCRIPT, include_str!("page/recent.js")),
+    asset("/reason.js", SCRIPT, include_str!("page/reason.js")),
+    asset("/recent_requests.js", SCRIPT, include_str!("page/recent_requests.js")),
     asset("/rotation.js", SCRIPT, include_str!("page/rotation.js")),
     asset("/token.js", SCRIPT, include_str!("page/token.js")),
-    asset("/words.js", SCRIPT, include_str!("page/words.js")),
     asset("/workers.js", SCRIPT, include_str!("page/workers.js")),
 ];
 
-/// What is served at a path.
+/// Returns the file at a path, or `None` if there is none.
 pub fn find(path: &str) -> Option<&'static Asset> {
     ASSETS.iter().find(|asset| asset.path == path)
 }
@@ -69,13 +71,13 @@ mod tests {
     use std::collections::BTreeSet;
     use std::fs;
 
-    /// All texts between two marks.
+    /// Returns each text between `before` and `after`.
     fn between<'a>(text: &'a str, before: &str, after: &str) -> impl Iterator<Item = &'a str> {
         text.split(before).skip(1).filter_map(move |rest| rest.split(after).next())
     }
 
-    /// The assets that a file asks the browser for.
-    fn wanted(asset: &Asset) -> BTreeSet<String> {
+    /// Returns the paths of the files that a file refers to.
+    fn references(asset: &Asset) -> BTreeSet<String> {
         let text = asset.text;
         let html = ["src=\"", "href=\""].into_iter().flat_map(|mark| between(text, mark, "\""));
         let modules = between(text, "from \"./", "\"").map(|name| format!("/{name}"));
@@ -87,12 +89,13 @@ mod tests {
     }
 
     #[test]
-    fn what_is_asked_for_is_there_and_what_is_there_is_asked_for() {
+    fn every_reference_is_served_and_every_file_is_referenced() {
         let mut reached = BTreeSet::from(["/".to_owned()]);
         loop {
             let found =
-                reached.iter().map(|path| find(path).unwrap_or_else(|| panic!("no {path} is served")));
-            let more: BTreeSet<_> = found.flat_map(wanted).filter(|path| !reached.contains(path)).collect();
+                reached.iter().map(|path| find(path).unwrap_or_else(|| panic!("{path} is not served")));
+            let more: BTreeSet<_> =
+                found.flat_map(references).filter(|path| !reached.contains(path)).collect();
             if more.is_empty() {
                 break;
             }
@@ -112,7 +115,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_comes_from_elsewhere_and_nothing_is_taken_for_markup_or_a_script() {
+    fn no_file_loads_from_elsewhere_or_inserts_markup_or_scripts() {
         for Asset { path, text, .. } in &ASSETS {
             let own = text.replace("http://www.w3.org/2000/svg", "").to_lowercase();
             for word in ["http:", "https:", "url(//", "\"//", "@import", "style=", "<style", "javascript:"] {
@@ -124,12 +127,12 @@ mod tests {
                 assert!(!own.contains(word), "{path} has {word}");
             }
             let scripts = between(&own, "<script", ">").all(|tag| tag.contains("src="));
-            assert!(scripts, "{path} has a script within");
+            assert!(scripts, "{path} has an inline script");
             assert!(handlers(&own).is_empty(), "{path} has {:?}", handlers(&own));
         }
     }
 
-    /// Attributes like `onclick=` in markup.
+    /// Returns attributes like `onclick=` in markup.
     fn handlers(text: &str) -> Vec<&str> {
         let words = between(text, "<", ">").flat_map(str::split_whitespace);
         let names = words.filter_map(|word| word.split_once("=\"")).map(|(name, _)| name);
@@ -137,15 +140,15 @@ mod tests {
     }
 
     #[test]
-    fn a_handler_in_markup_would_be_found() {
+    fn finds_a_handler_in_markup() {
         assert_eq!(handlers("<p class=\"on\" onclick=\"x()\">"), ["onclick"]);
     }
 
     #[test]
-    fn no_file_is_too_long_to_be_read() {
+    fn no_file_has_more_than_400_lines() {
         for Asset { path, text, .. } in &ASSETS {
             assert!(text.lines().count() <= 400, "{path} has {} lines", text.lines().count());
-            assert!(text.ends_with('\n'), "{path} ends within a line");
+            assert!(text.ends_with('\n'), "{path} does not end with a newline");
         }
     }
 }

@@ -1,34 +1,36 @@
-//! Draining, without a mouse.
+//! Draining, with the keyboard.
 
-use crate::hooks::Card;
+use crate::elements::Card;
 use crate::page::Page;
-use crate::programs::Balancer;
+use crate::processes::Balancer;
 
 #[test]
-fn a_backend_is_drained_and_resumed_by_keyboard_alone() {
+#[cfg_attr(no_chromium, ignore = "no Chromium: apt-get install chromium")]
+fn drains_and_resumes_a_backend_with_the_keyboard_alone() {
     let demo = Balancer::demo();
-    let Some(page) = Page::open(demo.admin) else { return };
+    let page = Page::open(demo.admin);
     let [drained, other] = [0, 1].map(|at| Card::of(&page, &demo.backends[at]));
 
     page.tab_to(&drained.button("drain"));
     let outline = "(style => style.outlineStyle !== 'none' && parseFloat(style.outlineWidth) > 0)
         (getComputedStyle(document.activeElement))";
-    page.eventually("an outline around the button that has the focus", || page.ask(outline) == true);
+    page.eventually("an outline around the focused button", || page.evaluate(outline) == true);
     page.press("Enter");
     drained.becomes("draining");
 
     page.eventually("the resume button", || page.shows(&drained.button("resume")));
-    page.eventually("the focus on one of the card's buttons, and that it is shown", || {
-        page.is_at(&drained.within("button")) && page.ask("document.activeElement.checkVisibility()") == true
+    page.eventually("the focus on a visible button of the card", || {
+        page.has_focus(&drained.within("button"))
+            && page.evaluate("document.activeElement.checkVisibility()") == true
     });
     let before = [drained.requests(), other.requests()];
     demo.gets(4, 200);
-    page.eventually("four requests more at the other one", || other.requests() == before[1] + 4);
-    assert_eq!(drained.requests(), before[0], "a backend that is drained gets no further request");
+    page.eventually("four more requests at the other backend", || other.requests() == before[1] + 4);
+    assert_eq!(drained.requests(), before[0], "a drained backend gets no new requests");
 
     page.tab_to(&drained.button("resume"));
     page.press("Enter");
     drained.becomes("up");
     demo.gets(4, 200);
-    page.eventually("it is sent requests again", || drained.requests() > before[0]);
+    page.eventually("requests at the resumed backend", || drained.requests() > before[0]);
 }

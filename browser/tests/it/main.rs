@@ -1,25 +1,27 @@
-//! The live page as a person in front of a browser meets it: the program is started, Chromium opens what its
-//! admin listener serves at `/`, keys are pressed, and what the page shows is read from its document. The
-//! attributes that are read are named in `hooks.rs`.
+//! Tests of the live page in a browser: turnwheel is started, headless Chromium opens the page of its admin
+//! listener, keys are pressed, and what the page shows is read from its document. `elements.rs` names the
+//! attributes that are read.
 
-mod absence;
+mod appearance;
+mod backend_state;
 mod chromium;
+mod console;
+mod demo_controls;
 mod drain;
-mod heard;
-mod hooks;
-mod looks;
+mod elements;
+mod find_chromium;
+mod invitation;
+mod isolation;
+mod outage;
 mod page;
-mod programs;
-mod props;
-mod quiet;
-mod standing;
+mod processes;
+mod rotation;
 mod token;
-mod turns;
 
 use std::time::Duration;
 
-/// How long anything may take that has to happen at all. Generous: two browsers share the machine.
+/// The deadline of everything that a test waits for. Generous, because several browsers may share the machine.
 const DEADLINE: Duration = Duration::from_secs(30);
 
-/// How long to wait between two looks at the page.
-const GLANCE: Duration = Duration::from_millis(20);
+/// The pause between two looks at a condition that is waited for.
+const POLL_INTERVAL: Duration = Duration::from_millis(20);

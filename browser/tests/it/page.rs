@@ -1,8 +1,8 @@
-//! The page in the browser: looked at, waited for, and used with the keyboard and the mouse.
+//! The page in the browser: reading it, waiting for its state, and using it with the keyboard and the mouse.
 
 use crate::chromium::Chromium;
-use crate::heard::Heard;
-use crate::{DEADLINE, GLANCE};
+use crate::console::Console;
+use crate::{DEADLINE, POLL_INTERVAL};
 use headless_chrome::browser::tab::ModifierKey;
 use headless_chrome::protocol::cdp::Page::CaptureScreenshotFormatOption::Png;
 use headless_chrome::protocol::cdp::{Emulation, Runtime};
@@ -13,54 +13,55 @@ use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::Instant;
 
-/// How the browser presents itself to the page.
+/// The window and the media features that the page sees.
 #[derive(Clone, Copy)]
 pub struct Look {
     pub width: u32,
+    pub height: u32,
     pub dark: bool,
     pub still: bool,
 }
 
-/// A window as it is by default.
-pub const LIGHT: Look = Look { width: 1280, dark: false, still: false };
+/// The default window.
+pub const LIGHT: Look = Look { width: 1280, height: 800, dark: false, still: false };
 
-/// What can be read on the page, and what stands in the elements that tests look at.
-const SEEN: &str = "[document.body?.innerText, '--- its elements ---',
+/// The page's text, and the attributes of the elements that tests read. Shown for a test that fails.
+const SUMMARY: &str = "[document.body?.innerText, '--- its elements ---',
     ...[...document.querySelectorAll('body, [data-backend], [data-pointer], [data-form]')]
         .map(element => element.cloneNode().outerHTML.split('></')[0])].join('\\n')";
 
-/// An open page. The browser ends with it.
+/// An open page. Dropping it stops the browser.
 pub struct Page {
     chromium: Chromium,
-    heard: Arc<Mutex<Heard>>,
+    console: Arc<Mutex<Console>>,
 }
 
 impl Page {
-    /// Opens the page of this admin listener, if there is a browser, and waits until it shows what is there.
+    /// Opens the page of this admin listener, and waits until it shows the balancer's state.
     #[track_caller]
-    pub fn open(admin: SocketAddr) -> Option<Self> {
-        let page = Self::load(admin, LIGHT)?;
+    pub fn open(admin: SocketAddr) -> Self {
+        let page = Self::load(admin, LIGHT);
         page.is_live("true");
-        Some(page)
+        page
     }
 
-    /// Opens it without waiting for what it shows.
+    /// Opens the page without waiting for the balancer's state.
     #[track_caller]
-    pub fn load(admin: SocketAddr, look: Look) -> Option<Self> {
-        let chromium = Chromium::start()?;
-        let heard = Heard::listen(&chromium);
-        let page = Page { chromium, heard };
+    pub fn load(admin: SocketAddr, look: Look) -> Self {
+        let chromium = Chromium::start();
+        let console = Console::listen(&chromium);
+        let page = Page { chromium, console };
         page.present(look);
         let url = format!("http://{admin}/");
         let outcome = page.chromium.tab.navigate_to(&url).and_then(|tab| tab.wait_until_navigated());
         outcome.unwrap_or_else(|error| panic!("{url} cannot be opened: {error:#}"));
-        Some(page)
+        page
     }
 
-    /// Presents itself to the page like this from now on.
+    /// Changes the window and the media features.
     pub fn present(&self, look: Look) {
         let metrics =
-            json!({ "width": look.width, "height": 800, "deviceScaleFactor": 1.0, "mobile": false });
+            json!({ "width": look.width, "height": look.height, "deviceScaleFactor": 1.0, "mobile": false });
         self.chromium.call::<Emulation::SetDeviceMetricsOverride>(metrics);
         let scheme = if look.dark { "dark" } else { "light" };
         let motion = if look.still { "reduce" } else { "no-preference" };
@@ -70,9 +71,9 @@ impl Page {
         ] }));
     }
 
-    /// What a JavaScript expression comes to. A promise is waited for.
+    /// Returns the value of a JavaScript expression. A promise is awaited.
     #[track_caller]
-    pub fn ask(&self, expression: &str) -> Value {
+    pub fn evaluate(&self, expression: &str) -> Value {
         let evaluated = self.chromium.call::<Runtime::Evaluate>(
             json!({ "expression": expression, "returnByValue": true, "awaitPromise": true }),
         );
@@ -82,57 +83,61 @@ impl Page {
         evaluated.result.value.unwrap_or(Value::Null)
     }
 
-    /// An attribute of the first element that is meant, if there is one with it.
+    /// Returns an attribute of the first matching element, or `None` if there is no such element or attribute.
     #[track_caller]
     pub fn attribute(&self, selector: &str, name: &str) -> Option<String> {
-        let value =
-            self.ask(&format!("document.querySelector({})?.getAttribute({})", json!(selector), json!(name)));
+        let value = self.evaluate(&format!(
+            "document.querySelector({})?.getAttribute({})",
+            json!(selector),
+            json!(name)
+        ));
         value.as_str().map(str::to_owned)
     }
 
-    /// What a person reads in the first element that is meant. Nothing if it is not there, or not shown.
+    /// Returns the visible text of the first matching element: empty if there is none, or it is hidden.
     #[track_caller]
     pub fn text(&self, selector: &str) -> String {
         let element = format!("document.querySelector({})", json!(selector));
-        let text = self.ask(&format!("{element}?.checkVisibility() ? {element}.innerText.trim() : ''"));
+        let text = self.evaluate(&format!("{element}?.checkVisibility() ? {element}.innerText.trim() : ''"));
         text.as_str().unwrap_or_default().to_owned()
     }
 
-    /// Is there such an element, and is it shown?
+    /// Whether there is a matching element and the first one is visible.
     #[track_caller]
     pub fn shows(&self, selector: &str) -> bool {
-        self.ask(&format!("document.querySelector({})?.checkVisibility() ?? false", json!(selector))) == true
+        self.evaluate(&format!("document.querySelector({})?.checkVisibility() ?? false", json!(selector)))
+            == true
     }
 
-    /// Waits until something is so.
+    /// Waits until a condition holds.
     #[track_caller]
     pub fn eventually(&self, what: &str, mut is_so: impl FnMut() -> bool) {
         let began = Instant::now();
         while !is_so() {
             if began.elapsed() > DEADLINE {
-                panic!("was not seen in {DEADLINE:?}: {what}");
+                panic!("not seen within {DEADLINE:?}: {what}");
             }
-            thread::sleep(GLANCE);
+            thread::sleep(POLL_INTERVAL);
         }
     }
 
-    /// Waits until an attribute of the first element that is meant has this value.
+    /// Waits until an attribute of the first matching element has this value.
     #[track_caller]
     pub fn has(&self, selector: &str, name: &str, expected: &str) {
         let what = format!("{selector} with {name}=\"{expected}\"");
         self.eventually(&what, || self.attribute(selector, name).as_deref() == Some(expected));
     }
 
-    /// Waits until what is polled is shown ("true"), or is said not to be ("false").
+    /// Waits until the page says whether the balancer replies: "true" or "false".
     #[track_caller]
     pub fn is_live(&self, live: &str) {
         self.has("body", "data-live", live);
     }
 
-    /// A picture of the window, in the folder for pictures.
+    /// Takes a picture of the window and returns its file, in the folder for pictures.
     #[track_caller]
     pub fn picture(&self, name: &str) -> PathBuf {
-        self.try_picture(name).unwrap_or_else(|error| panic!("there is no picture: {error:#}"))
+        self.try_picture(name).unwrap_or_else(|error| panic!("no picture was taken: {error:#}"))
     }
 
     fn try_picture(&self, name: &str) -> anyhow::Result<PathBuf> {
@@ -144,18 +149,18 @@ impl Page {
         Ok(file)
     }
 
-    /// What the browser has told of the page so far.
-    pub fn heard(&self) -> Heard {
-        self.heard.lock().unwrap().clone()
+    /// Returns what the browser has reported of the page so far.
+    pub fn console(&self) -> Console {
+        self.console.lock().unwrap().clone()
     }
 
-    /// Presses a key, and lets it go.
+    /// Presses and releases a key.
     #[track_caller]
     pub fn press(&self, key: &str) {
         self.chromium.tab.press_key(key).unwrap();
     }
 
-    /// Goes to a field with the Tab key, and types over what is in it.
+    /// Moves the focus to a field with the Tab key, and replaces its content.
     #[track_caller]
     pub fn fill(&self, field: &str, text: &str) {
         self.tab_to(field);
@@ -163,26 +168,26 @@ impl Page {
         self.chromium.tab.press_key_with_modifiers("End", Some(&[ModifierKey::Shift])).unwrap();
         self.chromium.tab.type_str(text).unwrap();
         let typed = format!("document.activeElement.value === {}", json!(text));
-        self.eventually(&format!("{field} with \"{text}\" typed"), || self.ask(&typed) == true);
+        self.eventually(&format!("{field} with \"{text}\" typed"), || self.evaluate(&typed) == true);
     }
 
-    /// Has this element the focus?
+    /// Whether a matching element has the focus.
     #[track_caller]
-    pub fn is_at(&self, selector: &str) -> bool {
-        self.ask(&format!("document.activeElement?.matches({}) ?? false", json!(selector))) == true
+    pub fn has_focus(&self, selector: &str) -> bool {
+        self.evaluate(&format!("document.activeElement?.matches({}) ?? false", json!(selector))) == true
     }
 
-    /// Goes to an element with the Tab key alone.
+    /// Moves the focus to an element with the Tab key alone.
     #[track_caller]
     pub fn tab_to(&self, selector: &str) {
         self.eventually(&format!("{selector}, shown"), || self.shows(selector));
         for _ in 0..100 {
-            if self.is_at(selector) {
+            if self.has_focus(selector) {
                 return;
             }
             self.press("Tab");
         }
-        panic!("was not reached with the Tab key: {selector}");
+        panic!("not reached with the Tab key: {selector}");
     }
 
     /// Clicks in the middle of an element.
@@ -196,20 +201,20 @@ impl Page {
 }
 
 impl Drop for Page {
-    /// A test that fails says what there was to see.
+    /// Prints what the page shows and takes a picture of it if the test fails.
     fn drop(&mut self) {
         if !thread::panicking() {
             return;
         }
         let test = thread::current().name().unwrap_or("test").replace("::", "-");
-        let seen = match self.chromium.tab.evaluate(SEEN, false) {
+        let seen = match self.chromium.tab.evaluate(SUMMARY, false) {
             Ok(seen) => seen.value.and_then(|seen| seen.as_str().map(str::to_owned)).unwrap_or_default(),
-            Err(error) => format!("nothing: {error:#}"),
+            Err(error) => format!("(not readable: {error:#})"),
         };
-        let complaints = self.heard().complaints.join("\n");
-        eprintln!("--- the page says ---\n{seen}\n--- the browser complains ---\n{complaints}");
+        let complaints = self.console().complaints.join("\n");
+        eprintln!("--- the page ---\n{seen}\n--- errors and warnings ---\n{complaints}");
         match self.try_picture(&format!("failure-{test}")) {
-            Ok(file) => eprintln!("--- a picture ---\n{}", file.display()),
+            Ok(file) => eprintln!("--- picture ---\n{}", file.display()),
             Err(error) => eprintln!("--- no picture ---\n{error:#}"),
         }
     }

@@ -1,23 +1,23 @@
-// What a person can change, and what is said where it was refused.
+// The controls that change something, and the messages for changes that were refused.
 
-import { ask, reason } from "./ask.js";
-import { notice, part, say } from "./dom.js";
-import { count } from "./words.js";
+import { describeError, request } from "./api.js";
+import { part, setNotice, setText } from "./dom.js";
+import { count } from "./format.js";
 
-/** Sends the changes of one form one after the other. Those that wait for the same are put together. */
-export class Sender {
+/** Sends the changes of one form, one request at a time. Changes that wait for the same path are merged. */
+export class ChangeQueue {
   #refusal;
   #done;
   #waiting = [];
   #sending = false;
 
-  /** The refusal is said in this element; `done` hears when all has been answered. */
+  /** Refusals are shown in `refusal`; `done` is called when every change has a reply. */
   constructor(refusal, done) {
     this.#refusal = refusal;
     this.#done = done;
   }
 
-  /** Is there a change that has not been answered yet? */
+  /** Whether a change has no reply yet. */
   get busy() {
     return this.#sending;
   }
@@ -29,51 +29,52 @@ export class Sender {
     if (this.#sending) return;
     this.#sending = true;
     for (let next = this.#waiting.shift(); next; next = this.#waiting.shift()) {
-      const refusal = await ask(next.path, next.change).then(() => "", reason);
-      notice(this.#refusal, refusal && `Not done: ${refusal}.`);
+      const refusal = await request(next.path, next.change).then(() => "", describeError);
+      setNotice(this.#refusal, refusal && `Not changed: ${refusal}.`);
     }
     this.#sending = false;
     this.#done();
   }
 }
 
-/** The whole number in a field, or null if there is none: then it is said. */
+/** Returns the whole number in a field. For anything else it shows a refusal and returns null. */
 export function wholeNumber(input, refusal) {
   const number = input.valueAsNumber;
   if (Number.isInteger(number)) return number;
-  notice(refusal, `Not done: ${input.name} must be a whole number.`);
+  setNotice(refusal, `Not changed: ${input.name} must be a whole number.`);
   return null;
 }
 
-/** Shows a number in a field, unless somebody is writing there. */
-export function show(input, number) {
+/** Shows a number in a field, unless the field has the focus. */
+export function setNumber(input, number) {
   const text = String(number);
   if (document.activeElement !== input && input.value !== text) input.value = text;
 }
 
-/** How much traffic the demo makes. */
-export class Traffic {
+/** The form for the demo's traffic. */
+export class TrafficForm {
   #form;
-  #sender;
+  #changes;
 
+  /** `done` is called after each change. */
   constructor(form, done) {
     this.#form = form;
     const refusal = form.querySelector(".refusal");
-    this.#sender = new Sender(refusal, done);
+    this.#changes = new ChangeQueue(refusal, done);
     form.addEventListener("submit", (event) => {
       event.preventDefault();
       const rate = wholeNumber(form.elements.rate, refusal);
       const clients = rate === null ? null : wholeNumber(form.elements.clients, refusal);
-      if (clients !== null) this.#sender.send("/api/demo/traffic", { rate, clients });
+      if (clients !== null) this.#changes.send("/api/demo/traffic", { rate, clients });
     });
   }
 
-  /** Shows how it is. Fields that somebody is filling in, one after the other, are left to them. */
+  /** Shows the current traffic. While the form has the focus its fields are left alone, so that both can be edited. */
   show({ rate, clients, sent, failed }) {
     const form = this.#form;
-    say(part(form, "sent"), `${count(sent)} sent, ${count(failed)} failed`);
-    if (form.contains(document.activeElement) || this.#sender.busy) return;
-    show(form.elements.rate, rate);
-    show(form.elements.clients, clients);
+    setText(part(form, "sent"), `${count(sent)} sent, ${count(failed)} failed`);
+    if (form.contains(document.activeElement) || this.#changes.busy) return;
+    setNumber(form.elements.rate, rate);
+    setNumber(form.elements.clients, clients);
   }
 }

@@ -1,45 +1,45 @@
-// What every part does with the document. Nothing here takes markup: what the balancer says is text.
+// Helpers for the document. None of them parses markup: everything that the balancer sends is shown as text.
 
 const SVG = "http://www.w3.org/2000/svg";
 
-/** The element with this data-part. */
+/** Returns the element with this data-part. */
 export function part(root, name) {
   return root.querySelector(`[data-part="${name}"]`);
 }
 
-/** The element with this data-fact. */
+/** Returns the element with this data-fact. */
 export function fact(root, name) {
   return root.querySelector(`[data-fact="${name}"]`);
 }
 
-/** An element with these attributes, and text if there is any. */
-export function element(name, attributes = {}, words = "") {
-  return dressed(document.createElement(name), attributes, words);
+/** Creates an HTML element. */
+export function element(name, attributes = {}, text = "") {
+  return initialise(document.createElement(name), attributes, text);
 }
 
-/** The same for what is drawn. */
-export function drawn(name, attributes = {}, words = "") {
-  return dressed(document.createElementNS(SVG, name), attributes, words);
+/** Creates an SVG element. */
+export function svgElement(name, attributes = {}, text = "") {
+  return initialise(document.createElementNS(SVG, name), attributes, text);
 }
 
-function dressed(node, attributes, words) {
-  for (const [name, value] of Object.entries(attributes)) set(node, name, value);
-  node.textContent = words;
+function initialise(node, attributes, text) {
+  for (const [name, value] of Object.entries(attributes)) setAttribute(node, name, value);
+  node.textContent = text;
   return node;
 }
 
-/** Writes a text that has changed. What has not is left alone, and so is a reader's selection of it. */
-export function say(node, words) {
-  if (node.textContent !== words) node.textContent = words;
+/** Sets a text if it has changed. An unchanged text keeps the reader's selection. */
+export function setText(node, text) {
+  if (node.textContent !== text) node.textContent = text;
 }
 
-/** Sets an attribute that has changed; null takes it away. */
-export function set(node, name, value) {
+/** Sets an attribute if it has changed; null removes it. */
+export function setAttribute(node, name, value) {
   if (value === null) node.removeAttribute(name);
   else if (node.getAttribute(name) !== String(value)) node.setAttribute(name, value);
 }
 
-/** Shows one of two controls that stand in for each other. The focus goes with it. */
+/** Shows one of two alternative controls and hides the other. The focus moves along. */
 export function swap(shown, hidden) {
   const hadFocus = document.activeElement === hidden;
   shown.hidden = false;
@@ -47,14 +47,14 @@ export function swap(shown, hidden) {
   hidden.hidden = true;
 }
 
-/** Says something in a place that is there only for as long as there is something to say. */
-export function notice(node, words) {
-  node.hidden = !words;
-  say(node, words);
+/** Sets the text of a notice, which is hidden while the text is empty. */
+export function setNotice(node, text) {
+  node.hidden = !text;
+  setText(node, text);
 }
 
-/** As many children as there are items, each brought up to date. The first ones stay what they are. */
-export function fill(parent, items, create, update) {
+/** Gives the parent one child for each item and updates each. Children are added and removed at the end only. */
+export function syncChildren(parent, items, create, update) {
   while (parent.children.length > items.length) parent.lastElementChild.remove();
   while (parent.children.length < items.length) parent.append(create(parent.children.length));
   items.forEach((item, at) => update(parent.children[at], item, at));

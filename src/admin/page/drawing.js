@@ -1,7 +1,7 @@
-// The arrows between clients, balancer and backends, and the requests that are seen moving along them.
+// The arrows between clients, balancer and backends, and the dots that move along them.
 
-import { drawn, element, fill, part, set } from "./dom.js";
-import { mark } from "./marks.js";
+import { element, part, setAttribute, svgElement, syncChildren } from "./dom.js";
+import { labelOf } from "./labels.js";
 
 const MOST_DOTS = 64;
 const FIRST_LEG = 280;
@@ -11,7 +11,7 @@ const GAP = 6;
 const RAIL = 13;
 const STEPS = 24;
 
-/** The drawing over the whole page. */
+/** The layer of arrows and dots. */
 export class Drawing {
   #root;
   #routes = new Map();
@@ -30,7 +30,7 @@ export class Drawing {
     }
   }
 
-  /** Shows arrows to these cards, by the backends' names. */
+  /** Shows arrows to these cards, by backend name. */
   show(cards) {
     this.#cards = cards;
     const key = [...cards.keys()].join();
@@ -40,30 +40,30 @@ export class Drawing {
     [...cards].forEach(([name, card], at) => {
       const line = lines[at + 1];
       if (!line) return;
-      set(line, "data-state", card.dataset.state);
-      set(line, "data-mark", mark(name).colour);
+      setAttribute(line, "data-state", card.dataset.state);
+      setAttribute(line, "data-colour", labelOf(name).colour);
     });
   }
 
-  /** Sends requests on their way, as far as there are dots left for them. */
+  /** Starts dots, as far as there are idle ones. */
   send(dots) {
     if (this.#still.matches) return;
     for (const dot of dots.slice(0, this.#idle.length)) this.#travel(this.#idle.pop(), dot);
   }
 
-  /** From the clients to the balancer, and on from there to the backend that was chosen, if any was. */
+  /** Moves a dot from the clients to the balancer, and on to the chosen backend, if there is one. */
   async #travel(node, { backend, failed, after }) {
-    set(node, "data-failed", failed);
-    set(node, "data-mark", null);
+    setAttribute(node, "data-failed", failed);
+    setAttribute(node, "data-colour", null);
     await this.#move(node, "", FIRST_LEG, after);
     if (backend !== null) {
-      set(node, "data-mark", mark(backend).colour);
+      setAttribute(node, "data-colour", labelOf(backend).colour);
       await this.#move(node, backend, SECOND_LEG, INSIDE);
     }
     this.#idle.push(node);
   }
 
-  /** Shows a dot that moves along a route. The browser does so by itself, and nothing else is painted anew. */
+  /** Moves a dot along a route. Only transform and opacity change, so nothing else is repainted. */
   async #move(node, name, duration, delay) {
     const route = this.#routes.get(name);
     if (!route) return;
@@ -71,7 +71,7 @@ export class Drawing {
     await node.animate(evenly(route).map(at), { duration, delay }).finished.catch(() => {});
   }
 
-  /** Measures where everything is, and draws the arrows anew. */
+  /** Measures the boxes and redraws the arrows. */
   #layOut() {
     const origin = this.#root.getBoundingClientRect();
     const box = (node) => {
@@ -85,16 +85,16 @@ export class Drawing {
     this.#routes = new Map([["", toBalancer(clients, balancer)]]);
     for (const [name, card] of this.#cards) this.#routes.set(name, toCard(balancer, dial, box(card)));
     const lines = [...this.#routes.values()];
-    const create = () => drawn("path", { class: "route", "marker-end": "url(#head)" });
-    fill(part(this.#root, "routes"), lines, create, (line, points) => {
-      set(line, "d", `M${points.map(([x, y]) => `${x.toFixed(1)} ${y.toFixed(1)}`).join("L")}`);
+    const create = () => svgElement("path", { class: "route", "marker-end": "url(#head)" });
+    syncChildren(part(this.#root, "routes"), lines, create, (line, points) => {
+      setAttribute(line, "d", `M${points.map(([x, y]) => `${x.toFixed(1)} ${y.toFixed(1)}`).join("L")}`);
     });
   }
 }
 
 const middle = (from, to) => (from + to) / 2;
 
-/** From the clients to the queue: to the right if there is room, otherwise down. */
+/** The route from the clients to the balancer: to the right if it is beside them, otherwise down. */
 function toBalancer(clients, balancer) {
   if (balancer.left >= clients.right) {
     const y = Math.min(middle(clients.top, clients.bottom), balancer.top + 96);
@@ -104,7 +104,7 @@ function toBalancer(clients, balancer) {
   return [[x, clients.bottom + GAP], [x, balancer.top - GAP]];
 }
 
-/** From the dial to a backend: a curve to the right, or down along the margin. */
+/** The route from the dial to a backend: a curve to the right, or a line down along the margin. */
 function toCard(balancer, dial, card) {
   const y = Math.min(middle(card.top, card.bottom), card.top + 60);
   if (card.left >= balancer.right) {
@@ -115,7 +115,7 @@ function toCard(balancer, dial, card) {
   return [[x, balancer.bottom + GAP], [x, card.top + 34], [card.left - GAP + 4, card.top + 34]];
 }
 
-/** A curve that leaves and arrives level, as points. */
+/** The points of a curve that starts and ends horizontally. */
 function curve([x, y], [toX, toY]) {
   const bend = (toX - x) / 2;
   return Array.from({ length: STEPS + 1 }, (_, step) => {
@@ -125,7 +125,7 @@ function curve([x, y], [toX, toY]) {
   });
 }
 
-/** The same line as points at the same distance from each other: what moves along them keeps its pace. */
+/** Divides a line into points at equal distances, so that a dot moves along it at a constant speed. */
 function evenly(points) {
   const lengths = points.slice(1).map(([x, y], at) => Math.hypot(x - points[at][0], y - points[at][1]));
   const step = lengths.reduce((sum, length) => sum + length, 0) / STEPS;

@@ -1,26 +1,26 @@
-// The last two minutes, a sample a second.
+// The history of the last two minutes, one sample per second.
 
-/** How many samples there are at most. */
+/** The largest number of samples. */
 export const SECONDS = 120;
 
-/** Samples that have been heard of, the oldest first. */
+/** The samples received so far, the oldest first. */
 export class History {
   newest = 0;
   samples = [];
 
-  /** What is missing. */
+  /** Returns the path that asks for the missing samples. */
   path() {
     return `/api/history?after=${this.newest}`;
   }
 
-  /** Takes what has come. Numbers that have gone back are those of a balancer that was started again. */
+  /** Adds a reply. Numbers that have gone back belong to a balancer that was restarted. */
   add({ newest, samples }) {
     if (newest < this.newest) return this.clear();
     this.newest = newest;
     this.samples = [...this.samples, ...samples].filter(({ number }) => number > newest - SECONDS);
   }
 
-  /** Begins anew: what is missing is everything. */
+  /** Removes all samples, so that the next reply has all of them. */
   clear() {
     this.newest = 0;
     this.samples = [];

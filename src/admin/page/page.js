@@ -1,50 +1,56 @@
-// The live page: what comes from the balancer goes to the parts that show it.
+// The live page: passes the balancer's replies to the parts that show them.
 
 import { Backends, ROOMY } from "./backends.js";
-import { Traffic } from "./controls.js";
+import { TrafficForm } from "./controls.js";
+import { Dots } from "./dots.js";
 import { Drawing } from "./drawing.js";
-import { Flow } from "./flow.js";
 import { History } from "./history.js";
-import { News } from "./news.js";
+import { Invitation } from "./invitation.js";
+import { Notices } from "./notices.js";
 import { showOverview } from "./overview.js";
 import { LatencyPlot, RatePlot } from "./plots.js";
 import { Poll } from "./poll.js";
-import { Recent } from "./recent.js";
+import { RecentRequests } from "./recent_requests.js";
 import { Rotation } from "./rotation.js";
 import { TokenForm } from "./token.js";
 import { Workers } from "./workers.js";
 
 const main = document.querySelector("main");
 const traffic = document.querySelector("[data-form='traffic']");
-const changed = () => poll.again();
+const changed = () => poll.now();
 
 const backends = new Backends(document.querySelector(".backends"), changed);
 const workers = new Workers(document.querySelector(".balancer"));
 const rotation = new Rotation(document.querySelector(".rotation"));
 const drawing = new Drawing(main);
 const recentBox = document.querySelector(".recent");
-const recent = new Recent(recentBox);
+const recent = new RecentRequests(recentBox);
 const rate = new RatePlot(document.querySelector("[data-plot='rate']"));
 const latency = new LatencyPlot(document.querySelector("[data-plot='latency']"));
-const trafficForm = new Traffic(traffic, changed);
+const trafficForm = new TrafficForm(traffic, changed);
 const token = new TokenForm(document.querySelector("[data-form='token']"), changed);
-const news = new News();
-const flow = new Flow();
+const invitation = new Invitation(
+  document.querySelector("[data-part='invitation']"),
+  document.getElementById("clients-title"),
+  changed,
+);
+const notices = new Notices();
+const dots = new Dots();
 const history = new History();
 
 let uptime = 0;
 let names = [];
 
-/** A balancer that was started again counts from nothing, and what was known of the old one is over. */
-function noticeRestart({ uptime_seconds }) {
+/** A balancer that was restarted counts from zero again, so the data of the one before is dropped. */
+function checkRestart({ uptime_seconds }) {
   if (uptime_seconds < uptime) {
-    flow.clear();
+    dots.clear();
     history.clear();
   }
   uptime = uptime_seconds;
 }
 
-/** Where backends leave no room below them, the recent requests are on the other side. */
+/** Puts the recent requests below the backends if there is room, otherwise into the other column. */
 function placeRecent() {
   const sides = main.querySelectorAll(".side");
   const side = sides[names.length > ROOMY ? 0 : 1];
@@ -52,21 +58,22 @@ function placeRecent() {
 }
 
 function showState(state) {
-  noticeRestart(state);
+  checkRestart(state);
   main.hidden = false;
   token.close();
   backends.show(state.backends);
   names = [...backends.cards.keys()];
   placeRecent();
-  const { dots, passed } = flow.look(state, performance.now());
+  const drawn = dots.next(state, performance.now());
   showOverview(state);
   workers.show(state);
-  rotation.show(state.strategy, state.next, names, passed);
+  rotation.show(state.strategy, state.next, names, drawn.ended);
   recent.show(state.recent);
   drawing.show(backends.cards);
-  drawing.send(dots);
+  drawing.send(drawn.dots);
   traffic.hidden = !state.demo;
-  news.heard(state);
+  invitation.show(state);
+  notices.received(state);
 }
 
 const poll = new Poll({
@@ -81,10 +88,14 @@ const poll = new Poll({
     trafficForm.show(reply.traffic);
     backends.showDemo(reply.backends);
   },
-  gone: (error) => news.gone(error),
+  failed(error) {
+    invitation.hide();
+    notices.failed(error);
+  },
   locked() {
     main.hidden = true;
-    news.locked();
+    invitation.hide();
+    notices.locked();
     token.open();
   },
 });

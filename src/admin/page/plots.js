@@ -1,27 +1,27 @@
-// Two plots of the last two minutes: who served how many requests, and how long they took.
+// The two plots of the last two minutes: requests per second by backend, and latency.
 
-import { drawn, element, fill, say, set } from "./dom.js";
+import { element, setAttribute, setText, svgElement, syncChildren } from "./dom.js";
+import { duration, measure } from "./format.js";
 import { SECONDS } from "./history.js";
-import { mark, short } from "./marks.js";
-import { measure, took } from "./words.js";
+import { labelOf, shortName } from "./labels.js";
 
 const MOST_BANDS = 8;
-/** Around a plot, in widths of its letters, so that there is room for its words in any size. */
+/** The margins of a plot in em, so that its labels fit at any font size. */
 const MARGIN = { left: 4.4, right: 1.8, top: 0.8, bottom: 1.8 };
 const TIMES = [[120, "2 min ago"], [60, "1 min"], [0, "now"]];
 
-/** Requests a second, a band for each backend, one upon the other. */
+/** Requests per second, as stacked bands, one for each backend. */
 export class RatePlot {
   #frame;
 
   constructor(figure) {
-    this.#frame = new Frame(figure, "Requests a second", measure);
+    this.#frame = new Frame(figure, "Requests per second", measure);
   }
 
   show(history, names) {
     const shown = names.slice(0, MOST_BANDS);
-    const bands = shown.map((name) => ({ ...mark(name), label: short(name), values: [] }));
-    if (names.length > MOST_BANDS) bands.push({ number: "+", colour: 0, label: "the others", values: [] });
+    const bands = shown.map((name) => ({ ...labelOf(name), label: shortName(name), values: [] }));
+    if (names.length > MOST_BANDS) bands.push({ number: "+", colour: 0, label: "other backends", values: [] });
     let most = 0;
     for (const { number, requests, backends } of history.samples) {
       const at = history.newest - number;
@@ -39,19 +39,19 @@ export class RatePlot {
   }
 }
 
-/** Half of the requests, and 99 of 100, were done within so long. */
+/** The latency of requests: the median and the 99th percentile. */
 export class LatencyPlot {
   #frame;
 
   constructor(figure) {
-    this.#frame = new Frame(figure, "How long requests took", took);
+    this.#frame = new Frame(figure, "Latency", duration);
   }
 
   show({ samples, newest }) {
     const line = (field, label) => {
       const values = samples.map((sample) => [newest - sample.number, 0, sample[field]]);
       const last = samples.at(-1)?.[field] ?? null;
-      return { number: label, colour: label, label: `now ${took(last)}`, values };
+      return { number: label, colour: label, label: `now ${duration(last)}`, values };
     };
     const lines = [line("p99_seconds", "p99"), line("p50_seconds", "p50")];
     const most = Math.max(0, ...lines.flatMap(({ values }) => values.map(([, , value]) => value ?? 0)));
@@ -64,9 +64,9 @@ class Frame {
   #figure;
   #title;
   #format;
-  #svg = drawn("svg", { class: "plot", role: "img" });
-  #grid = drawn("g", { class: "grid" });
-  #lines = drawn("g");
+  #svg = svgElement("svg", { class: "plot", role: "img" });
+  #grid = svgElement("g", { class: "grid" });
+  #lines = svgElement("g");
   #size = { width: 0, height: 0 };
   #shown = { most: 0, lines: [] };
 
@@ -90,19 +90,19 @@ class Frame {
       item.append(element("b", { class: "badge" }), element("span"));
       return item;
     };
-    fill(this.#figure.querySelector(".legend"), lines, create, (item, { number, colour, label }) => {
-      set(item, "data-mark", colour);
-      say(item.firstChild, String(number));
-      say(item.lastChild, label);
+    syncChildren(this.#figure.querySelector(".legend"), lines, create, (item, { number, colour, label }) => {
+      setAttribute(item, "data-colour", colour);
+      setText(item.firstChild, String(number));
+      setText(item.lastChild, label);
     });
-    set(this.#svg, "aria-label", `${this.#title} over the last two minutes, ${this.#format(most)} at most`);
+    setAttribute(this.#svg, "aria-label", `${this.#title} over the last two minutes, at most ${this.#format(most)}`);
     this.#draw();
   }
 
   #draw() {
     const { width, height } = this.#size;
     if (width === 0) return;
-    set(this.#svg, "viewBox", `0 0 ${width} ${height}`);
+    setAttribute(this.#svg, "viewBox", `0 0 ${width} ${height}`);
     const em = parseFloat(getComputedStyle(this.#svg).fontSize);
     const most = ceiling(this.#shown.most);
     const [left, right] = [MARGIN.left * em, width - MARGIN.right * em];
@@ -110,52 +110,52 @@ class Frame {
     const x = (ago) => right - (ago / SECONDS) * (right - left);
     const y = (value) => bottom - (value / most) * (bottom - top);
     this.#drawGrid([0, most / 2, most], x, y);
-    fill(this.#lines, this.#shown.lines, createLine, (group, line) => drawLine(group, line, x, y));
+    syncChildren(this.#lines, this.#shown.lines, createLine, (group, line) => drawLine(group, line, x, y));
   }
 
   #drawGrid(values, x, y) {
     const [left, right] = [x(SECONDS), x(0)];
     const ticks = values.map((value) => {
-      return { d: `M${left} ${y(value)}H${right}`, words: this.#format(value), x: left - 8, y: y(value), anchor: "end", dy: "0.35em" };
+      return { d: `M${left} ${y(value)}H${right}`, text: this.#format(value), x: left - 8, y: y(value), anchor: "end", dy: "0.35em" };
     });
-    const times = TIMES.map(([ago, words], at) => {
+    const times = TIMES.map(([ago, text], at) => {
       const anchor = ["start", "middle", "end"][at];
-      return { d: `M${x(ago)} ${y(0)}v5`, words, x: x(ago), y: y(0), anchor, dy: "1.45em" };
+      return { d: `M${x(ago)} ${y(0)}v5`, text, x: x(ago), y: y(0), anchor, dy: "1.45em" };
     });
     const create = () => {
-      const tick = drawn("g");
-      tick.append(drawn("path"), drawn("text"));
+      const tick = svgElement("g");
+      tick.append(svgElement("path"), svgElement("text"));
       return tick;
     };
-    fill(this.#grid, [...ticks, ...times], create, (tick, { d, words, anchor, ...place }) => {
+    syncChildren(this.#grid, [...ticks, ...times], create, (tick, { d, text, anchor, ...place }) => {
       const [line, label] = tick.children;
-      set(line, "d", d);
-      for (const [name, value] of Object.entries({ ...place, "text-anchor": anchor })) set(label, name, value);
-      say(label, words);
+      setAttribute(line, "d", d);
+      for (const [name, value] of Object.entries({ ...place, "text-anchor": anchor })) setAttribute(label, name, value);
+      setText(label, text);
     });
   }
 }
 
 function createLine() {
-  const group = drawn("g");
-  group.append(drawn("path", { class: "area" }), drawn("path", { class: "line" }), drawn("text", { class: "end", dy: "0.35em" }));
+  const group = svgElement("g");
+  group.append(svgElement("path", { class: "area" }), svgElement("path", { class: "line" }), svgElement("text", { class: "end", dy: "0.35em" }));
   return group;
 }
 
 function drawLine(group, { colour, number, values, filled }, x, y) {
   const [area, line, end] = group.children;
-  set(group, "data-mark", colour);
-  set(line, "d", path(values.map(([ago, , above]) => [ago, above]), x, y));
-  const there = [...values, ...[...values].reverse().map(([ago, below]) => [ago, below, below])];
-  set(area, "d", filled && values.length > 1 ? `${path(there.map(([ago, , value]) => [ago, value]), x, y)}z` : "");
+  setAttribute(group, "data-colour", colour);
+  setAttribute(line, "d", path(values.map(([ago, , above]) => [ago, above]), x, y));
+  const outline = [...values, ...[...values].reverse().map(([ago, below]) => [ago, below, below])];
+  setAttribute(area, "d", filled && values.length > 1 ? `${path(outline.map(([ago, , value]) => [ago, value]), x, y)}z` : "");
   const [ago, below, above] = values.at(-1) ?? [0, 0, null];
   const roomy = filled && above !== null && y(below) - y(above) >= 14;
-  set(end, "x", x(ago) + 5);
-  set(end, "y", roomy ? y((below + above) / 2) : 0);
-  say(end, roomy ? String(number) : "");
+  setAttribute(end, "x", x(ago) + 5);
+  setAttribute(end, "y", roomy ? y((below + above) / 2) : 0);
+  setText(end, roomy ? String(number) : "");
 }
 
-/** A line through points, interrupted where a value is missing. */
+/** The path through the points, with a gap where a value is missing. */
 function path(points, x, y) {
   let d = "";
   let on = false;
@@ -167,7 +167,7 @@ function path(points, x, y) {
   return d;
 }
 
-/** The next round number: 1, 2 or 5, and noughts. */
+/** Rounds up to 1, 2 or 5 times a power of ten. */
 function ceiling(value) {
   if (value <= 0) return 1;
   const power = 10 ** Math.floor(Math.log10(value));

@@ -1,62 +1,63 @@
-// When the balancer is asked: four times a second while somebody looks, and never twice at once.
+// Polling: four times a second while the page is visible, one request at a time.
 
-import { ask } from "./ask.js";
+import { request } from "./api.js";
 
 const STATE_EVERY = 250;
 const REST_EVERY = 1000;
 const LONGEST_PAUSE = 2000;
 
 /**
- * Asks for as long as the page is open. The listener has: state, history and demo (what was heard),
- * historyPath (what to ask for), gone (no answer that is of use) and locked (the token is wanted; then `again` begins anew).
+ * Polls for as long as the page is open. The listener's methods: `state`, `history` and `demo` take the replies,
+ * `historyPath` returns the path of the history, `failed` takes an error, and `locked` is called when a token is
+ * required: polling then stops until `now` is called.
  */
 export class Poll {
   #listener;
   #timer = null;
-  #asking = false;
+  #polling = false;
   #locked = false;
   #pause = STATE_EVERY;
   #restAt = 0;
 
   constructor(listener) {
     this.#listener = listener;
-    document.addEventListener("visibilitychange", () => this.#plan(0));
-    this.#plan(0);
+    document.addEventListener("visibilitychange", () => this.#schedule(0));
+    this.#schedule(0);
   }
 
-  /** Asks at once, as somebody has changed something or has given the token. */
-  again() {
+  /** Polls at once, after a change or with a new token. */
+  now() {
     this.#locked = false;
     this.#restAt = 0;
-    this.#plan(0);
+    this.#schedule(0);
   }
 
-  #plan(pause) {
+  #schedule(pause) {
     clearTimeout(this.#timer);
-    const idle = this.#asking || this.#locked || document.visibilityState === "hidden";
+    const idle = this.#polling || this.#locked || document.visibilityState === "hidden";
     if (!idle) this.#timer = setTimeout(() => this.#round(), pause);
   }
 
   async #round() {
     const began = performance.now();
-    this.#asking = true;
+    this.#polling = true;
     try {
-      await this.#askAll(began);
+      await this.#requestAll(began);
       this.#pause = STATE_EVERY;
     } catch (error) {
       this.#failed(error);
     }
-    this.#asking = false;
-    this.#plan(Math.max(0, this.#pause - (performance.now() - began)));
+    this.#polling = false;
+    this.#schedule(Math.max(0, this.#pause - (performance.now() - began)));
   }
 
-  async #askAll(now) {
-    const state = await ask("/api/state");
+  async #requestAll(now) {
+    const state = await request("/api/state");
     this.#listener.state(state);
     if (now < this.#restAt) return;
     this.#restAt = now + REST_EVERY - STATE_EVERY / 2;
-    this.#listener.history(await ask(this.#listener.historyPath()));
-    if (state.demo) this.#listener.demo(await ask("/api/demo"));
+    this.#listener.history(await request(this.#listener.historyPath()));
+    if (state.demo) this.#listener.demo(await request("/api/demo"));
   }
 
   #failed(error) {
@@ -67,6 +68,6 @@ export class Poll {
     }
     this.#pause = Math.min(2 * this.#pause, LONGEST_PAUSE);
     this.#restAt = 0;
-    this.#listener.gone(error);
+    this.#listener.failed(error);
   }
 }

@@ -1,14 +1,14 @@
-// The rotation's pointer: a hand that points at the backend whose turn is next, and only ever turns forward.
+// The rotation's pointer: a hand that points at the next backend and turns forward only.
 
-import { drawn, fill, part, say, set } from "./dom.js";
-import { mark, short } from "./marks.js";
+import { part, setAttribute, setText, svgElement, syncChildren } from "./dom.js";
+import { labelOf, shortName } from "./labels.js";
 
 const CENTRE = 80;
 const RADIUS = 62;
 const MOST_NUMBERED = 14;
 const TURN_TAKES = 230;
 
-/** The dial in the balancer. */
+/** The dial in the balancer's box. */
 export class Rotation {
   #root;
   #dial;
@@ -22,39 +22,39 @@ export class Rotation {
     this.#hand = part(root, "hand");
   }
 
-  /** Shows who is next among the backends, after so many further requests. */
-  show(strategy, next, names, requests) {
-    say(part(this.#root, "strategy"), strategy.replaceAll("-", " "));
-    set(this.#dial, "data-points-at", next);
-    set(this.#dial, "aria-label", next ? `The rotation points at ${next}` : "The rotation has no pointer now");
-    this.#showSeats(names, next);
-    say(part(this.#root, "next"), next ? short(next) : "");
-    say(part(this.#root, "next-word"), next ? "next:" : nobody(strategy));
+  /** Shows the next backend. `ended` is the number of requests that ended since the last call. */
+  show(strategy, next, names, ended) {
+    setText(part(this.#root, "strategy"), strategy.replaceAll("-", " "));
+    setAttribute(this.#dial, "data-points-at", next);
+    setAttribute(this.#dial, "aria-label", next ? `Next backend: ${next}` : `No next backend: ${explain(strategy)}`);
+    this.#showPositions(names, next);
+    setText(part(this.#root, "next"), next ? shortName(next) : "");
+    setText(part(this.#root, "next-text"), next ? "next:" : explain(strategy));
     const at = names.indexOf(next);
-    set(this.#hand, "data-away", at < 0);
-    if (at >= 0) this.#turn((360 * at) / names.length, requests >= names.length);
+    setAttribute(this.#hand, "data-hidden", at < 0);
+    if (at >= 0) this.#turn((360 * at) / names.length, ended >= names.length);
   }
 
-  #showSeats(names, next) {
+  #showPositions(names, next) {
     const large = names.length <= MOST_NUMBERED;
     const create = () => {
-      const seat = drawn("g");
-      seat.append(drawn("circle"), drawn("text", { dy: "0.36em" }));
-      return seat;
+      const position = svgElement("g");
+      position.append(svgElement("circle"), svgElement("text", { dy: "0.36em" }));
+      return position;
     };
-    fill(part(this.#dial, "seats"), names, create, (seat, name, at) => {
+    syncChildren(part(this.#dial, "positions"), names, create, (position, name, at) => {
       const angle = (2 * Math.PI * at) / names.length;
       const [x, y] = [CENTRE + RADIUS * Math.sin(angle), CENTRE - RADIUS * Math.cos(angle)];
-      const { number, colour } = mark(name);
-      set(seat, "transform", `translate(${x.toFixed(1)} ${y.toFixed(1)})`);
-      set(seat, "data-mark", colour);
-      set(seat, "data-next", name === next);
-      set(seat.firstChild, "r", large ? 15 : 5);
-      say(seat.lastChild, large ? String(number) : "");
+      const { number, colour } = labelOf(name);
+      setAttribute(position, "transform", `translate(${x.toFixed(1)} ${y.toFixed(1)})`);
+      setAttribute(position, "data-colour", colour);
+      setAttribute(position, "data-next", name === next);
+      setAttribute(position.firstChild, "r", large ? 15 : 5);
+      setText(position.lastChild, large ? String(number) : "");
     });
   }
 
-  /** Turns to an angle, and once around where it has been there and back since the last look. */
+  /** Turns to an angle. At the same angle it turns once around if `passed` says that every backend had a turn. */
   #turn(target, passed) {
     const rest = (target - this.#angle + 720) % 360;
     const by = rest < 0.01 ? (passed ? 360 : 0) : rest;
@@ -67,6 +67,7 @@ export class Rotation {
   }
 }
 
-function nobody(strategy) {
-  return strategy === "round-robin" ? "no backend is usable" : "chosen request by request";
+/** Why there is no next backend. */
+function explain(strategy) {
+  return strategy === "round-robin" ? "no backend is usable" : "chosen for each request";
 }

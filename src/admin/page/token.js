@@ -1,47 +1,47 @@
-// The token: asked for where the listener wants one.
+// The form for the admin token, shown when the listener requires one.
 
-import { forget, remember } from "./ask.js";
-import { notice } from "./dom.js";
+import { clearToken, storeToken } from "./api.js";
+import { setNotice } from "./dom.js";
 
-/** What can stand in a header. */
-const WRITABLE = /^[\x21-\x7e]+$/;
+/** The characters that a header may carry. */
+const VALID = /^[\x21-\x7e]+$/;
 
-/** The form for it. */
+/** The form. */
 export class TokenForm {
   #form;
-  #offered = false;
+  #submitted = false;
 
-  /** `given` hears when there is one to try. */
-  constructor(form, given) {
+  /** `entered` is called when a token is stored and can be tried. */
+  constructor(form, entered) {
     this.#form = form;
     form.addEventListener("submit", (event) => {
       event.preventDefault();
       const token = form.elements.token.value.trim();
-      if (!WRITABLE.test(token)) return this.#refuse("A token is made of letters, digits and signs without spaces.");
-      remember(token);
-      this.#offered = true;
-      given();
+      if (!VALID.test(token)) return this.#refuse("A token consists of letters, digits and punctuation, without spaces.");
+      storeToken(token);
+      this.#submitted = true;
+      entered();
     });
   }
 
-  /** The listener wants a token, or another one than it was given. */
+  /** Opens the form: the listener requires a token, or refused the one that was entered. */
   open() {
-    forget();
+    clearToken();
     this.#form.hidden = false;
-    this.#refuse(this.#offered ? "That is not the token." : "");
-    this.#offered = false;
+    this.#refuse(this.#submitted ? "The token was not accepted." : "");
+    this.#submitted = false;
     this.#form.elements.token.focus();
   }
 
-  /** It was the right one. */
+  /** Closes the form: the token was accepted. */
   close() {
     if (this.#form.hidden) return;
     this.#form.hidden = true;
     this.#form.elements.token.value = "";
   }
 
-  #refuse(sentence) {
-    notice(this.#form.querySelector(".refusal"), sentence);
+  #refuse(message) {
+    setNotice(this.#form.querySelector(".refusal"), message);
     this.#form.elements.token.select();
   }
 }

@@ -1,4 +1,4 @@
-//! turnwheel itself as child processes, and one request at a time to it.
+//! turnwheel as child processes, and requests to it.
 
 use crate::DEADLINE;
 use nix::sys::signal::{Signal, kill};
@@ -11,11 +11,11 @@ use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// Where the balancer listens if nobody minds where.
-const ANYWHERE: &str = "127.0.0.1:0";
+/// An address with a port of the kernel's choice.
+const ANY_PORT: &str = "127.0.0.1:0";
 
-/// One of turnwheel's commands, running. It is killed and waited for on drop.
-pub struct Program {
+/// A running turnwheel command. It is killed and waited for on drop.
+pub struct Process {
     child: Child,
     stdout: Arc<Mutex<String>>,
     stderr: Arc<Mutex<String>>,
@@ -23,20 +23,20 @@ pub struct Program {
 
 /// A balancer with an admin listener.
 pub struct Balancer {
-    program: Program,
-    /// Where it takes requests.
+    process: Process,
+    /// The address for requests.
     pub listen: SocketAddr,
-    /// Where its page is.
+    /// The address of the live page.
     pub admin: SocketAddr,
-    /// What its backends are called.
+    /// The names of the backends.
     pub backends: Vec<String>,
 }
 
 impl Balancer {
-    /// `turnwheel demo` with two backends, all of it on ports of the kernel's choice.
+    /// Starts `turnwheel demo` with two backends, on ports of the kernel's choice.
     pub fn demo() -> Self {
-        let program = Program::start(
-            Command::new(turnwheel()).args(["demo", "--listen", ANYWHERE, "--admin", ANYWHERE]).args([
+        let process = Process::start(
+            Command::new(turnwheel()).args(["demo", "--listen", ANY_PORT, "--admin", ANY_PORT]).args([
                 "--backend-port",
                 "0",
                 "--backend-port",
@@ -45,37 +45,37 @@ impl Balancer {
             "Admin is listening on ",
         );
         let backends =
-            program.addresses("Backend is listening on ").into_iter().map(|address| address.to_string());
-        Balancer { backends: backends.collect(), ..Self::at_work(program) }
+            process.addresses("Backend is listening on ").into_iter().map(|address| address.to_string());
+        Balancer { backends: backends.collect(), ..Self::started(process) }
     }
 
-    /// `turnwheel serve` in front of these backends. It learns quickly who is there.
+    /// Starts `turnwheel serve` in front of these backends, with short intervals for health checks.
     pub fn serve(backends: &[SocketAddr], flags: &[&str]) -> Self {
-        Self::serve_at([ANYWHERE, ANYWHERE], backends, flags)
+        Self::serve_at([ANY_PORT, ANY_PORT], backends, flags)
     }
 
-    /// The same with a listener and an admin listener where they are wanted.
+    /// Starts `turnwheel serve` with these addresses for the listener and the admin listener.
     pub fn serve_at([listen, admin]: [&str; 2], backends: &[SocketAddr], flags: &[&str]) -> Self {
         let mut command = Command::new(turnwheel());
         command.args(["serve", "--listen", listen, "--admin", admin]);
         command.args(["--health-interval", "200ms", "--fail-timeout", "500ms"]).args(flags);
         command.args(backends.iter().map(|address| format!("--backend=http://{address}")));
-        let program = Program::start(&mut command, "Admin is listening on ");
+        let process = Process::start(&mut command, "Admin is listening on ");
         let backends = backends.iter().map(SocketAddr::to_string).collect();
-        Balancer { backends, ..Self::at_work(program) }
+        Balancer { backends, ..Self::started(process) }
     }
 
-    fn at_work(program: Program) -> Self {
-        let [listen] = program.addresses("Load balancer is listening on ")[..] else {
+    fn started(process: Process) -> Self {
+        let [listen] = process.addresses("Load balancer is listening on ")[..] else {
             panic!("not one listener")
         };
-        let [admin] = program.addresses("Admin is listening on ")[..] else {
+        let [admin] = process.addresses("Admin is listening on ")[..] else {
             panic!("not one admin listener")
         };
-        Balancer { program, listen, admin, backends: Vec::new() }
+        Balancer { process, listen, admin, backends: Vec::new() }
     }
 
-    /// Sends it these many requests, one after another. Each must get this status.
+    /// Sends `count` requests, one after another. Each must get this status.
     #[track_caller]
     pub fn gets(&self, count: usize, status: u16) {
         for number in 1..=count {
@@ -85,49 +85,49 @@ impl Balancer {
         }
     }
 
-    /// Asks it to end, and waits until it has ended.
+    /// Stops the balancer (SIGTERM) and waits until it has exited.
     pub fn stop(mut self) {
-        let pid = Pid::from_raw(self.program.child.id().try_into().unwrap());
+        let pid = Pid::from_raw(self.process.child.id().try_into().unwrap());
         kill(pid, Signal::SIGTERM).unwrap();
-        self.program.wait();
+        self.process.wait();
     }
 }
 
-impl Program {
-    /// `turnwheel backend` at this address.
+impl Process {
+    /// Starts `turnwheel backend` at this address.
     pub fn backend(address: SocketAddr) -> Self {
         let mut command = Command::new(turnwheel());
         Self::start(command.args(["backend", "--listen", &address.to_string()]), "Backend is listening on ")
     }
 
-    /// Runs the command until it says this, and then an address.
-    fn start(command: &mut Command, mark: &str) -> Self {
+    /// Starts a command, and waits until it prints `prefix` followed by an address.
+    fn start(command: &mut Command, prefix: &str) -> Self {
         command.env_remove("RUST_LOG").stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = command.spawn().unwrap_or_else(|error| panic!("{command:?} cannot be run: {error}"));
         let stdout = collect(child.stdout.take().unwrap());
         let stderr = collect(child.stderr.take().unwrap());
-        let mut program = Program { child, stdout, stderr };
+        let mut process = Process { child, stdout, stderr };
         let until = Instant::now() + DEADLINE;
-        while program.addresses(mark).is_empty() {
-            let ended = program.child.try_wait().unwrap();
-            assert!(ended.is_none(), "{command:?} has ended: {ended:?}");
-            assert!(Instant::now() < until, "{command:?} has not said \"{mark}\" in {DEADLINE:?}");
+        while process.addresses(prefix).is_empty() {
+            let ended = process.child.try_wait().unwrap();
+            assert!(ended.is_none(), "{command:?} has exited: {ended:?}");
+            assert!(Instant::now() < until, "{command:?} has not printed \"{prefix}\" within {DEADLINE:?}");
             thread::sleep(Duration::from_millis(2));
         }
-        program
+        process
     }
 
-    /// The addresses that it has said after this. The demo says `:8081`, for 127.0.0.1.
-    fn addresses(&self, mark: &str) -> Vec<SocketAddr> {
+    /// Returns the addresses printed after `prefix`. The demo prints `:8081` for 127.0.0.1:8081.
+    fn addresses(&self, prefix: &str) -> Vec<SocketAddr> {
         let stdout = self.stdout.lock().unwrap();
         let lines = stdout.split_inclusive('\n').filter_map(|line| line.strip_suffix('\n'));
-        let said = lines.filter_map(|line| line.strip_prefix(mark));
+        let said = lines.filter_map(|line| line.strip_prefix(prefix));
         let whole =
             said.map(|said| if said.starts_with(':') { format!("127.0.0.1{said}") } else { said.into() });
         whole.map(|address| address.parse().unwrap()).collect()
     }
 
-    /// Ends it without a warning (SIGKILL).
+    /// Kills the process (SIGKILL).
     pub fn kill(mut self) {
         self.child.kill().unwrap();
         self.wait();
@@ -136,15 +136,15 @@ impl Program {
     fn wait(&mut self) {
         let until = Instant::now() + DEADLINE;
         while self.child.try_wait().unwrap().is_none() {
-            assert!(Instant::now() < until, "it has been asked to end, and still runs after {DEADLINE:?}");
+            assert!(Instant::now() < until, "still running {DEADLINE:?} after the signal");
             thread::sleep(Duration::from_millis(2));
         }
     }
 }
 
-impl Drop for Program {
+impl Drop for Process {
     fn drop(&mut self) {
-        let _ = self.child.kill(); // fails only if it has ended already
+        let _ = self.child.kill(); // fails only if it has exited already
         let _ = self.child.wait();
         if thread::panicking() {
             eprintln!("turnwheel's standard error:\n{}", self.stderr.lock().unwrap());
@@ -152,7 +152,7 @@ impl Drop for Program {
     }
 }
 
-/// Collects a child's output as it comes.
+/// Collects a child's output as it is written.
 fn collect(output: impl Read + Send + 'static) -> Arc<Mutex<String>> {
     let text = Arc::new(Mutex::new(String::new()));
     let collected = Arc::clone(&text);
@@ -167,7 +167,7 @@ fn collect(output: impl Read + Send + 'static) -> Arc<Mutex<String>> {
     text
 }
 
-/// The program under test: what `TURNWHEEL` names, or what the workspace above was built to.
+/// Returns the program under test: the one that `TURNWHEEL` names, or the release build of the workspace above.
 fn turnwheel() -> PathBuf {
     if let Some(program) = std::env::var_os("TURNWHEEL") {
         return program.into();
@@ -175,11 +175,11 @@ fn turnwheel() -> PathBuf {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
     let target = std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root.join("target"), PathBuf::from);
     let program = target.join("release/turnwheel");
-    assert!(program.is_file(), "{} is not there; `make test-browser` builds it", program.display());
+    assert!(program.is_file(), "{} does not exist; `make test-browser` builds it", program.display());
     program
 }
 
-/// One `GET` over a connection of its own: the head of the reply, and its body.
+/// Sends a `GET` on a new connection, and returns the head and the body of the reply.
 pub fn get(address: SocketAddr, path: &str) -> (String, String) {
     let mut stream = TcpStream::connect(address).unwrap();
     stream.set_read_timeout(Some(DEADLINE)).unwrap();
@@ -187,12 +187,12 @@ pub fn get(address: SocketAddr, path: &str) -> (String, String) {
     let mut reply = Vec::new();
     stream.read_to_end(&mut reply).unwrap();
     let reply = String::from_utf8_lossy(&reply);
-    let (head, body) = reply.split_once("\r\n\r\n").unwrap_or_else(|| panic!("no whole head: {reply}"));
+    let (head, body) = reply.split_once("\r\n\r\n").unwrap_or_else(|| panic!("incomplete head: {reply}"));
     (head.to_owned(), body.to_owned())
 }
 
-/// An address that refuses connections for as long as this lives: bound, but nobody listens. The kernel gives
-/// it to nobody else; a program that asks for it by its number may listen there, and again after its end.
+/// A reserved address: bound without listening, so it refuses connections and the kernel assigns its port to no
+/// other socket. A program that asks for the port by its number can listen there, repeatedly.
 pub struct Reserved {
     _socket: socket2::Socket,
     pub address: SocketAddr,

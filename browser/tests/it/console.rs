@@ -1,4 +1,4 @@
-//! What the browser tells of a page while it is open: what it complains about, and whom it asks.
+//! What the browser reports of an open page: errors, warnings and requests.
 
 use crate::chromium::Chromium;
 use headless_chrome::protocol::cdp::Log::LogEntryLevel;
@@ -8,35 +8,35 @@ use headless_chrome::protocol::cdp::{Log, Network, Page, Runtime};
 use serde_json::json;
 use std::sync::{Arc, Mutex};
 
-/// Keeps the violations of the content security policy where they can be asked for.
+/// Collects violations of the content security policy in `window.violations`.
 const KEEP_VIOLATIONS: &str = "window.violations = [];
     document.addEventListener('securitypolicyviolation', event =>
         window.violations.push(event.violatedDirective + ' forbids ' + (event.blockedURI || 'something')));";
 
-/// What has been heard since the tab was opened.
+/// The reports since the tab was opened.
 #[derive(Clone, Debug, Default)]
-pub struct Heard {
-    /// Errors and warnings on the console, and exceptions that nobody has caught.
+pub struct Console {
+    /// Errors and warnings on the console, and uncaught exceptions. Equal ones are kept once.
     pub complaints: Vec<String>,
     /// The URL of every request.
     pub urls: Vec<String>,
 }
 
-impl Heard {
-    /// Listens to a tab that has not been anywhere yet.
-    pub fn listen(chromium: &Chromium) -> Arc<Mutex<Heard>> {
-        let heard = Arc::new(Mutex::new(Heard::default()));
-        let hears = Arc::clone(&heard);
-        let listener = move |event: &Event| hears.lock().unwrap().hear(event);
+impl Console {
+    /// Starts to collect the reports of a tab that has not loaded a page yet.
+    pub fn listen(chromium: &Chromium) -> Arc<Mutex<Console>> {
+        let console = Arc::new(Mutex::new(Console::default()));
+        let collector = Arc::clone(&console);
+        let listener = move |event: &Event| collector.lock().unwrap().add(event);
         chromium.tab.add_event_listener(Arc::new(listener)).unwrap();
         chromium.call::<Runtime::Enable>(json!(null));
         chromium.call::<Log::Enable>(json!(null));
         chromium.call::<Network::Enable>(json!({}));
         chromium.call::<Page::AddScriptToEvaluateOnNewDocument>(json!({ "source": KEEP_VIOLATIONS }));
-        heard
+        console
     }
 
-    fn hear(&mut self, event: &Event) {
+    fn add(&mut self, event: &Event) {
         match event {
             Event::NetworkRequestWillBeSent(event) => self.urls.push(event.params.request.url.clone()),
             Event::NetworkWebSocketCreated(event) => self.urls.push(event.params.url.clone()),
@@ -47,12 +47,12 @@ impl Heard {
             }
             Event::RuntimeConsoleAPICalled(event) => {
                 if matches!(event.params.Type, Call::Error | Call::Warning | Call::Assert) {
-                    let words = |said: &Runtime::RemoteObject| match &said.value {
+                    let text = |value: &Runtime::RemoteObject| match &value.value {
                         Some(value) => value.to_string(),
-                        None => said.description.clone().unwrap_or_default(),
+                        None => value.description.clone().unwrap_or_default(),
                     };
-                    let said: Vec<_> = event.params.args.iter().map(words).collect();
-                    self.complain(format!("{:?}: {}", event.params.Type, said.join(" ")));
+                    let texts: Vec<_> = event.params.args.iter().map(text).collect();
+                    self.complain(format!("{:?}: {}", event.params.Type, texts.join(" ")));
                 }
             }
             Event::LogEntryAdded(event) => {
@@ -65,10 +65,10 @@ impl Heard {
             _ => {}
         }
     }
-    /// Whatever is said four times a second is noted once.
-    fn complain(&mut self, words: String) {
-        if !self.complaints.contains(&words) {
-            self.complaints.push(words);
+
+    fn complain(&mut self, complaint: String) {
+        if !self.complaints.contains(&complaint) {
+            self.complaints.push(complaint);
         }
     }
 }

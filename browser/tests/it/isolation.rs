@@ -1,48 +1,53 @@
-//! What the page does behind its face.
+//! The page's console, its network requests and its content security policy.
 
-use crate::hooks::{Card, newest};
+use crate::elements::{Card, newest};
 use crate::page::Page;
-use crate::programs::{Balancer, get};
+use crate::processes::{Balancer, get};
 use std::time::{Duration, Instant};
 
-/// How long it is listened to.
+/// The time over which the page is observed.
 const SESSION: Duration = Duration::from_secs(5);
 
 #[test]
-fn nothing_is_complained_about_and_nobody_else_is_asked() {
+#[cfg_attr(no_chromium, ignore = "no Chromium: apt-get install chromium")]
+fn the_console_is_empty_and_only_the_balancer_is_contacted() {
     let demo = Balancer::demo();
-    let Some(page) = Page::open(demo.admin) else { return };
+    let page = Page::open(demo.admin);
     let card = Card::of(&page, &demo.backends[0]);
     let began = Instant::now();
     while began.elapsed() < SESSION {
         let seen = newest(&page);
         demo.gets(4, 200);
-        page.eventually("further requests in the list", || newest(&page) > seen);
+        page.eventually("further requests in the table", || newest(&page) > seen);
     }
     page.click(&card.button("drain"));
     card.becomes("draining");
     page.click(&card.button("resume"));
     card.becomes("up");
 
-    let heard = page.heard();
-    assert_eq!(heard.complaints, [""; 0], "the console is empty");
-    assert_eq!(page.ask("window.violations"), serde_json::json!([]), "the content security policy is kept");
+    let console = page.console();
+    assert_eq!(console.complaints, [""; 0], "the console is empty");
+    assert_eq!(
+        page.evaluate("window.violations"),
+        serde_json::json!([]),
+        "no violation of the content security policy"
+    );
     let own = format!("http://{}/", demo.admin);
-    // What stands in the page itself needs no request, though the browser calls it one.
+    // The browser reports data: URLs as requests, but sends none for them.
     let foreign: Vec<_> =
-        heard.urls.iter().filter(|url| !url.starts_with(&own) && !url.starts_with("data:")).collect();
-    assert!(foreign.is_empty(), "nobody but {own} is asked: {foreign:?}");
+        console.urls.iter().filter(|url| !url.starts_with(&own) && !url.starts_with("data:")).collect();
+    assert!(foreign.is_empty(), "only {own} is contacted: {foreign:?}");
     for expected in [own.clone(), own.clone() + "api/state"] {
         assert!(
-            heard.urls.iter().any(|url| url.starts_with(&expected)),
-            "{expected} was not heard: {:?}",
-            heard.urls
+            console.urls.iter().any(|url| url.starts_with(&expected)),
+            "{expected} was not requested: {:?}",
+            console.urls
         );
     }
 }
 
 #[test]
-fn the_policy_allows_nothing_by_default() {
+fn the_content_security_policy_allows_nothing_by_default() {
     let demo = Balancer::demo();
     let (head, _) = get(demo.admin, "/");
     assert!(head.starts_with("HTTP/1.1 200 "), "there is no page at /:\n{head}");

@@ -1,16 +1,16 @@
-//! What the page looks like.
+//! The page's appearance.
 
-use crate::hooks::{Card, newest};
+use crate::demo_controls::{set, set_rate};
+use crate::elements::{Card, newest};
 use crate::page::{LIGHT, Look, Page};
-use crate::programs::Balancer;
-use crate::props::{set, set_rate};
+use crate::processes::Balancer;
 use serde_json::{Value, json};
 use std::io::Write;
 
 const DARK: Look = Look { dark: true, ..LIGHT };
 const NARROW: Look = Look { width: 360, ..LIGHT };
 
-/// What must be readable, whatever the light.
+/// The texts whose contrast is measured.
 const FACTS: [&str; 9] = [
     "[data-fact=queue-depth]",
     "[data-fact=in-flight]",
@@ -23,20 +23,21 @@ const FACTS: [&str; 9] = [
     "[data-action=drain]",
 ];
 
-/// The least contrast of text that is not large (WCAG 2.2, 1.4.3).
+/// The least contrast of text that is not large (WCAG 2.2, success criterion 1.4.3).
 const CONTRAST: f64 = 4.5;
 
 #[test]
-fn a_narrow_window_is_not_scrolled_sideways() {
+#[cfg_attr(no_chromium, ignore = "no Chromium: apt-get install chromium")]
+fn a_narrow_window_does_not_scroll_sideways() {
     let demo = Balancer::demo();
-    let Some(page) = Page::load(demo.admin, NARROW) else { return };
+    let page = Page::load(demo.admin, NARROW);
     page.is_live("true");
     Card::of(&page, &demo.backends[0]);
     demo.gets(4, 200);
-    page.eventually("the requests in the list", || newest(&page) >= 4);
-    let width = page.ask("document.documentElement.scrollWidth").as_u64().unwrap();
+    page.eventually("the requests in the table", || newest(&page) >= 4);
+    let width = page.evaluate("document.documentElement.scrollWidth").as_u64().unwrap();
     if width > 360 {
-        let widest = page.ask(
+        let widest = page.evaluate(
             "[...document.querySelectorAll('body *')].filter(e => e.getBoundingClientRect().right > 360)
                 .map(e => e.cloneNode().outerHTML).join('\\n')",
         );
@@ -45,33 +46,34 @@ fn a_narrow_window_is_not_scrolled_sideways() {
 }
 
 #[test]
-fn light_and_dark_differ_and_both_can_be_read() {
+#[cfg_attr(no_chromium, ignore = "no Chromium: apt-get install chromium")]
+fn light_and_dark_differ_and_are_readable() {
     let demo = Balancer::demo();
-    let Some(page) = Page::open(demo.admin) else { return };
+    let page = Page::open(demo.admin);
     Card::of(&page, &demo.backends[0]);
     demo.gets(4, 200);
-    let grounds = [LIGHT, DARK].map(|look| {
+    let backgrounds = [LIGHT, DARK].map(|look| {
         page.present(look);
         for selector in FACTS {
-            let seen = contrast(&page, selector);
-            if seen["ratio"].as_f64().unwrap() < CONTRAST {
-                panic!("a contrast of {CONTRAST} or more; {selector}, dark: {}, has {seen}", look.dark);
+            let measured = contrast(&page, selector);
+            if measured["ratio"].as_f64().unwrap() < CONTRAST {
+                panic!("{selector} (dark: {}) needs a contrast of {CONTRAST} and has {measured}", look.dark);
             }
         }
-        contrast(&page, "body")["ground"].clone()
+        contrast(&page, "body")["background"].clone()
     });
-    assert_ne!(grounds[0], grounds[1], "light and dark have different grounds");
+    assert_ne!(backgrounds[0], backgrounds[1], "light and dark have different backgrounds");
 }
 
-/// The contrast of the first such element's text with what is behind it, and the colours of the two.
+/// Returns the contrast of the first matching element's text with its background, and the two colours.
 #[track_caller]
 fn contrast(page: &Page, selector: &str) -> Value {
     page.eventually(&format!("{selector}, shown"), || page.shows(selector));
-    page.ask(&MEASURE.replace("SELECTOR", &Value::from(selector).to_string()))
+    page.evaluate(&MEASURE.replace("SELECTOR", &Value::from(selector).to_string()))
 }
 
-/// Paints on a canvas what is behind an element, outermost first, then its colour, and compares the two.
-/// What fades in is waited for.
+/// Paints the backgrounds of an element's ancestors on a canvas, the outermost first, then the text's colour, and
+/// compares the two. Running transitions are awaited.
 const MEASURE: &str = "(async () => {
     const element = document.querySelector(SELECTOR);
     await Promise.all(document.getAnimations().filter(each => each instanceof CSSTransition).map(each =>
@@ -86,16 +88,15 @@ const MEASURE: &str = "(async () => {
     const luminance = ([r, g, b]) => 0.2126 * linear(r) + 0.7152 * linear(g) + 0.0722 * linear(b);
     const behind = [];
     for (let each = element; each; each = each.parentElement) behind.unshift(getComputedStyle(each).backgroundColor);
-    let ground = paint('Canvas');
-    for (const colour of behind) ground = paint(colour);
+    let background = paint('Canvas');
+    for (const colour of behind) background = paint(colour);
     const text = paint(getComputedStyle(element).color);
-    const [dim, bright] = [ground, text].map(luminance).sort((a, b) => a - b);
-    return {ratio: (bright + 0.05) / (dim + 0.05), text, ground};
+    const [dim, bright] = [background, text].map(luminance).sort((a, b) => a - b);
+    return {ratio: (bright + 0.05) / (dim + 0.05), text, background};
 })()";
 
-/// What moves: elements that are somewhere else in each of several frames that follow each other. What is put
-/// somewhere else at once, as by a number that has grown longer, does not move. They are called by the part of the
-/// page that they belong to.
+/// Finds what moves: elements whose position differs in each of several successive frames. An element that changes
+/// its position once, as when a number gets longer, does not count. Each is named by its part of the page.
 const MOVES: &str = "(async () => {
     const frame = () => new Promise(requestAnimationFrame);
     const elements = [...document.querySelectorAll('body *')];
@@ -115,42 +116,44 @@ const MOVES: &str = "(async () => {
 })()";
 
 #[test]
-fn requests_are_seen_to_move_but_not_where_motion_is_to_be_reduced() {
+#[cfg_attr(no_chromium, ignore = "no Chromium: apt-get install chromium")]
+fn dots_move_unless_reduced_motion_is_preferred() {
     let demo = Balancer::demo();
-    let Some(page) = Page::open(demo.admin) else { return };
+    let page = Page::open(demo.admin);
     set_rate(&page, "20");
-    page.eventually("dots that move", || page.ask(MOVES).as_array().unwrap().contains(&json!("dots")));
+    page.eventually("dots that move", || page.evaluate(MOVES).as_array().unwrap().contains(&json!("dots")));
     drop(page);
 
-    let Some(page) = Page::load(demo.admin, Look { still: true, ..LIGHT }) else { return };
+    let page = Page::load(demo.admin, Look { still: true, ..LIGHT });
     page.is_live("true");
     for _ in 0..5 {
         let seen = newest(&page);
         page.eventually("further requests", || newest(&page) > seen);
-        let moving = page.ask(MOVES);
+        let moving = page.evaluate(MOVES);
         if moving != json!([]) {
-            panic!("nothing may move where motion is to be reduced, and this does: {moving}");
+            panic!("reduced motion is preferred, and this moves: {moving}");
         }
     }
 }
 
 #[test]
-fn pictures_are_taken() {
+#[cfg_attr(no_chromium, ignore = "no Chromium: apt-get install chromium")]
+fn takes_pictures() {
     let demo = Balancer::demo();
-    let Some(page) = Page::open(demo.admin) else { return };
+    let page = Page::open(demo.admin);
     let [stopped, slow] = [0, 1].map(|at| Card::of(&page, &demo.backends[at]));
     set(&page, &slow, "delay", "40");
     set_rate(&page, "40");
     page.eventually("a hundred requests", || newest(&page) > 100);
     page.click(&stopped.button("stop"));
     stopped.becomes("down");
-    page.eventually("a hundred more", || newest(&page) > 200);
-    page.ask("document.activeElement.blur()");
+    page.eventually("a hundred more requests", || newest(&page) > 200);
+    page.evaluate("document.activeElement.blur()");
     for (name, look) in [("light", LIGHT), ("dark", DARK), ("narrow", NARROW)] {
         page.present(look);
-        page.ask("new Promise(done => setTimeout(done, 500))"); // it is laid out anew
+        page.evaluate("new Promise(done => setTimeout(done, 500))"); // for the new layout
         let picture = page.picture(name);
-        // Not captured, as `println!` would be.
+        // `println!` would be captured.
         let _ = writeln!(std::io::stdout(), "{}", picture.display());
     }
 }

@@ -1,5 +1,4 @@
-//! What the page calls the things that it shows. Its looks may change without a test's noticing, these names
-//! may not.
+//! The names of the page's elements. The page's look may change without a change to a test; these names may not.
 
 use crate::page::Page;
 use serde_json::Value;
@@ -10,7 +9,7 @@ pub struct Card<'a> {
     selector: String,
 }
 
-/// A line of the list of recent requests.
+/// A row of the table of recent requests.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Recent {
     pub number: u64,
@@ -19,7 +18,7 @@ pub struct Recent {
 }
 
 impl<'a> Card<'a> {
-    /// The card of the backend of that name, once it is there.
+    /// Waits for the card of the backend with this name, and returns it.
     #[track_caller]
     pub fn of(page: &'a Page, name: &str) -> Self {
         let card = Card { page, selector: format!("[data-backend=\"{name}\"]") };
@@ -27,46 +26,47 @@ impl<'a> Card<'a> {
         card
     }
 
-    /// A selector of something on it.
+    /// Returns the selector of something on the card.
     pub fn within(&self, selector: &str) -> String {
         format!("{} {selector}", self.selector)
     }
 
-    /// A selector of one of its buttons.
+    /// Returns the selector of one of the card's buttons.
     pub fn button(&self, action: &str) -> String {
         self.within(&format!("button[data-action=\"{action}\"]"))
     }
 
-    /// Waits until it says that the backend is in this state.
+    /// Waits until the backend is in this state.
     #[track_caller]
     pub fn becomes(&self, state: &str) {
         self.page.has(&self.selector, "data-state", state);
     }
 
-    /// How many requests have ended there.
+    /// Returns the number of requests that have ended at the backend.
     #[track_caller]
     pub fn requests(&self) -> u64 {
         let number = self.page.attribute(&self.selector, "data-requests");
         number.and_then(|number| number.parse().ok()).unwrap_or_else(|| {
-            panic!("is no number: data-requests of {}", self.selector);
+            panic!("not a number: data-requests of {}", self.selector);
         })
     }
 
-    /// One of its facts, as a person reads it.
+    /// Returns the visible text of one of the card's facts.
     #[track_caller]
     pub fn fact(&self, name: &str) -> String {
         self.page.text(&self.within(&format!("[data-fact=\"{name}\"]")))
     }
 
-    /// The colours of its text, borders and grounds that are neither grey nor transparent, as [red, green, blue].
+    /// Returns the colours of the card's text, borders and backgrounds that are neither grey nor transparent, as
+    /// [red, green, blue].
     #[track_caller]
     pub fn colours(&self) -> Vec<[u64; 3]> {
         let script = COLOURS.replace("CARD", &Value::from(self.selector.as_str()).to_string());
-        serde_json::from_value(self.page.ask(&script)).unwrap()
+        serde_json::from_value(self.page.evaluate(&script)).unwrap()
     }
 }
 
-/// A canvas turns whatever way a colour is written in into bytes.
+/// The colours are painted on a canvas, which converts every notation of a colour to bytes.
 const COLOURS: &str = "(() => {
     const canvas = Object.assign(document.createElement('canvas'), {width: 1, height: 1}).getContext('2d');
     const bytes = colour => {
@@ -87,27 +87,37 @@ const COLOURS: &str = "(() => {
         .map(([r, g, b]) => [r, g, b]).filter(rgb => Math.max(...rgb) - Math.min(...rgb) > 16);
 })()";
 
-/// The list of recent requests, the newest first.
+/// Returns the rows of the table of recent requests, the newest first.
 #[track_caller]
 pub fn recent(page: &Page) -> Vec<Recent> {
-    let lines = page.ask(
+    let lines = page.evaluate(
         "[...document.querySelectorAll('[data-recent] > [data-number]')].map(line =>
             [line.dataset.number, line.dataset.servedBy ?? '', line.dataset.status ?? ''])",
     );
     let lines: Vec<[String; 3]> = serde_json::from_value(lines).unwrap();
-    let number = |text: &str| text.parse().unwrap_or_else(|_| panic!("is no number: data-number \"{text}\""));
+    let number = |text: &str| text.parse().unwrap_or_else(|_| panic!("not a number: data-number \"{text}\""));
     let read = |[text, served_by, status]: [String; 3]| Recent { number: number(&text), served_by, status };
     lines.into_iter().map(read).collect()
 }
 
-/// The number of the newest request in the list, or 0.
+/// Returns the number of the newest request in the table, or 0 if it is empty.
 #[track_caller]
 pub fn newest(page: &Page) -> u64 {
     recent(page).first().map_or(0, |line| line.number)
 }
 
-/// The backend that the rotation's pointer points at.
+/// Returns the backend that the rotation's pointer points at, or `None` if it points at none.
 #[track_caller]
 pub fn pointed_at(page: &Page) -> Option<String> {
     page.attribute("[data-pointer]", "data-points-at").filter(|name| !name.is_empty())
+}
+
+/// Whether the whole of an element is inside the window without scrolling.
+#[track_caller]
+pub fn is_in_view(page: &Page, selector: &str) -> bool {
+    let script = "(() => {
+        const {left, top, right, bottom} = document.querySelector(SELECTOR).getBoundingClientRect();
+        return scrollY === 0 && left >= 0 && top >= 0 && right <= innerWidth && bottom <= innerHeight;
+    })()";
+    page.evaluate(&script.replace("SELECTOR", &Value::from(selector).to_string())) == true
 }
