@@ -1,6 +1,6 @@
-//! The test bed: the balancer as a child process, and a client that sends and reads raw bytes. Its
-//! counterpart, a backend that records them, is in `backend.rs`. A library on either side would hide
-//! what these tests are about.
+//! The test bed: the balancer as a child process, and a client that sends and reads raw bytes. The
+//! backend that records them is in `backend.rs`. An HTTP library on either side would hide the bytes
+//! that these tests are about.
 
 use std::fmt::Debug;
 use std::io::{self, BufRead, BufReader, ErrorKind, Read, Write};
@@ -10,21 +10,21 @@ use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// How long anything may take that has to happen at all. Generous: the machine may be busy.
+/// The longest time that an expected event may take. Generous, because the machine may be busy.
 pub const DEADLINE: Duration = Duration::from_secs(10);
 
-/// The edge under test. All tests hold for each of them: `TURNWHEEL_TEST_EDGE=tiny-http cargo test`.
-/// Where one edge differs, the test asks for it by this.
+/// Returns the name of the edge under test: `parked`, or the value of `TURNWHEEL_TEST_EDGE`. The tests hold
+/// for both edges; a test of something that differs between them calls this.
 pub fn edge() -> String {
     std::env::var("TURNWHEEL_TEST_EDGE").unwrap_or_else(|_| "parked".into())
 }
 
-/// Is it the one that has tiny_http's limits?
+/// Returns whether the edge under test is `tiny-http`, which has tiny_http's limits.
 pub fn is_tiny() -> bool {
     edge() == "tiny-http"
 }
 
-/// Waits until it is so.
+/// Waits until `is_so` returns true. Fails after [`DEADLINE`], naming `what`.
 #[track_caller]
 pub fn eventually(what: &str, mut is_so: impl FnMut() -> bool) {
     let began = Instant::now();
@@ -34,19 +34,19 @@ pub fn eventually(what: &str, mut is_so: impl FnMut() -> bool) {
     }
 }
 
-/// An address that refuses connections for as long as this lives: bound, but nobody listens. The
-/// kernel gives it to nobody else; a program that asks for it by its number may listen there.
+/// An address that refuses connections until this is dropped: its socket is bound and does not listen. The
+/// kernel does not assign the port to another socket; a program that binds it by its number may listen there.
 pub struct DeadPort {
     _socket: socket2::Socket,
     pub addr: SocketAddr,
 }
 
-/// Reserves an address that refuses connections.
+/// Reserves an address that refuses connections, on a port chosen by the kernel.
 pub fn dead_port() -> DeadPort {
     dead_port_at(SocketAddr::from((Ipv4Addr::LOCALHOST, 0)))
 }
 
-/// The same for an address that nobody listens on any more.
+/// Reserves this address, on which no socket may listen, and refuses connections to it.
 pub fn dead_port_at(addr: SocketAddr) -> DeadPort {
     let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
     socket.set_reuse_address(true).unwrap();
@@ -55,17 +55,17 @@ pub fn dead_port_at(addr: SocketAddr) -> DeadPort {
     DeadPort { _socket: socket, addr }
 }
 
-/// The program under test, running. It is killed and waited for on drop.
+/// A running process of the program under test. It is killed and waited for on drop.
 pub struct Balancer {
     child: Child,
-    /// Where it listens.
+    /// The address on which it listens.
     pub addr: SocketAddr,
     stdout: Arc<Mutex<String>>,
     stderr: Arc<Mutex<String>>,
 }
 
 impl Balancer {
-    /// `turnwheel serve` on a port of the kernel's choice, in front of these backends.
+    /// Starts `turnwheel serve` on a port chosen by the kernel, with these backends and the edge under test.
     pub fn serve(backends: &[SocketAddr], flags: &[&str]) -> Self {
         let mut args = vec!["serve".to_string(), "--listen=127.0.0.1:0".into()];
         if !flags.iter().any(|flag| flag.starts_with("--edge=")) {
@@ -76,12 +76,12 @@ impl Balancer {
         Self::start(&args)
     }
 
-    /// `turnwheel` with exactly these arguments, once it says that the balancer listens.
+    /// Starts `turnwheel` with exactly these arguments, and returns once it has printed that the balancer listens.
     pub fn start<S: AsRef<std::ffi::OsStr> + Debug>(args: &[S]) -> Self {
         Self::spawn(program().args(args), "Load balancer is listening on ")
     }
 
-    /// `turnwheel backend` on a port of the kernel's choice.
+    /// Starts `turnwheel backend` on a port chosen by the kernel.
     pub fn demo_backend(flags: &[&str]) -> Self {
         Self::spawn(
             program().args(["backend", "--listen=127.0.0.1:0"]).args(flags),
@@ -89,7 +89,7 @@ impl Balancer {
         )
     }
 
-    /// Runs the command until it says this, and then an address.
+    /// Starts the command, and returns once it has printed `mark` followed by an address.
     pub fn spawn(command: &mut Command, mark: &str) -> Self {
         let mut child =
             command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
@@ -105,47 +105,48 @@ impl Balancer {
         balancer
     }
 
-    /// What it has written to standard output.
+    /// Returns what it has written to standard output so far.
     pub fn stdout(&self) -> String {
         self.stdout.lock().unwrap().clone()
     }
 
-    /// What it has written to standard error.
+    /// Returns what it has written to standard error so far.
     pub fn stderr(&self) -> String {
         self.stderr.lock().unwrap().clone()
     }
 
+    /// Returns the number of the process.
     pub fn pid(&self) -> u32 {
         self.child.id()
     }
 
-    /// Sends a signal, `libc::SIGTERM` say.
+    /// Sends the process a signal, such as `libc::SIGTERM`.
     pub fn signal(&self, signal: i32) {
-        // SAFETY: `kill` takes any numbers, and the child is not waited for before `self` is gone or
-        // `wait_exit` has seen it end, so the number is still its own.
+        // SAFETY: `kill` accepts any numbers. The number still belongs to the child, because it is waited for
+        // only on drop or once `wait_exit` has seen it end.
         let sent = unsafe { libc::kill(self.pid() as i32, signal) };
-        assert_eq!(sent, 0, "no signal {signal}: {}", io::Error::last_os_error());
+        assert_eq!(sent, 0, "signal {signal} was not sent: {}", io::Error::last_os_error());
     }
 
-    /// Its exit code, once it has ended.
+    /// Waits until the process has ended, and returns its exit code.
     #[track_caller]
     pub fn wait_exit(&mut self, within: Duration) -> i32 {
         let deadline = Instant::now() + within;
         loop {
             if let Some(status) = self.child.try_wait().unwrap() {
-                return status.code().expect("no signal ends it");
+                return status.code().expect("a signal ended it instead of an exit");
             }
-            assert!(Instant::now() < deadline, "it still runs after {within:?}\n{}", self.stderr());
+            assert!(Instant::now() < deadline, "the process still runs after {within:?}\n{}", self.stderr());
             thread::sleep(Duration::from_millis(2));
         }
     }
 
-    /// A new connection to it.
+    /// Opens a connection to it.
     pub fn client(&self) -> Client {
         Client::connect(self.addr)
     }
 
-    /// One `GET` over a connection of its own.
+    /// Sends a `GET` over a new connection, and returns the reply.
     pub fn get(&self, path: &str) -> Reply {
         get(self.addr, path)
     }
@@ -153,7 +154,7 @@ impl Balancer {
 
 impl Drop for Balancer {
     fn drop(&mut self) {
-        let _ = self.child.kill(); // fails only if it has ended already
+        let _ = self.child.kill(); // fails only if the process has ended already
         let _ = self.child.wait();
         if thread::panicking() {
             eprintln!("the balancer's standard error:\n{}", self.stderr());
@@ -161,7 +162,7 @@ impl Drop for Balancer {
     }
 }
 
-/// Collects a child's output as it comes.
+/// Collects a child's output, line by line, on a thread.
 fn collect(output: impl Read + Send + 'static) -> Arc<Mutex<String>> {
     let text = Arc::new(Mutex::new(String::new()));
     let collected = Arc::clone(&text);
@@ -176,14 +177,15 @@ fn collect(output: impl Read + Send + 'static) -> Arc<Mutex<String>> {
     text
 }
 
-/// The program under test, to be given arguments.
+/// Returns a command that runs the program under test, without arguments yet.
 pub fn program() -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_turnwheel"));
     command.env_remove("RUST_LOG");
     command
 }
 
-/// The address in `Load balancer is listening on 127.0.0.1:PORT`, or `:PORT` as the demo has it.
+/// Returns the address that follows `mark` on a line of `stdout`, or `None` as long as there is no such line. The
+/// demo prints `:PORT`, which stands for a port of 127.0.0.1.
 pub fn listening(stdout: &str, mark: &str) -> Option<SocketAddr> {
     let (_, rest) = stdout.split_once(mark)?;
     let (addr, _) = rest.split_once('\n')?;
@@ -191,74 +193,77 @@ pub fn listening(stdout: &str, mark: &str) -> Option<SocketAddr> {
     Some(addr.parse().unwrap())
 }
 
-/// One `GET` over a connection of its own.
+/// Sends a `GET` over a new connection, and returns the reply.
 pub fn get(addr: SocketAddr, path: &str) -> Reply {
     Client::connect(addr).request(format!("GET {path} HTTP/1.1\r\nHost: test\r\nConnection: close\r\n\r\n"))
 }
 
-/// A reply as it came. Names of headers are compared without regard to case.
+/// A reply as received. Header names are compared without regard to case.
 #[derive(Debug, Default)]
 pub struct Reply {
     pub status: u16,
-    /// Status line and header lines, with the blank line.
+    /// The status line and the header lines, with the blank line after them.
     pub raw_head: String,
     pub headers: Vec<(String, String)>,
     pub body: Vec<u8>,
 }
 
 impl Reply {
-    /// The value of a header that stands there at most once.
+    /// Returns the value of a header, or `None` if it is absent. Fails if it occurs more than once.
     #[track_caller]
     pub fn header(&self, name: &str) -> Option<&str> {
         let all = self.all(name);
-        assert!(all.len() <= 1, "{name} stands there more than once:\n{}", self.raw_head);
+        assert!(all.len() <= 1, "{name} occurs more than once:\n{}", self.raw_head);
         all.first().copied()
     }
 
-    /// All values of a header, in order.
+    /// Returns all values of a header, in order.
     pub fn all(&self, name: &str) -> Vec<&str> {
         all(&self.headers, name)
     }
 
+    /// Returns the body as text.
     pub fn text(&self) -> &str {
         std::str::from_utf8(&self.body).unwrap()
     }
 }
 
-/// The header lines of a head.
+/// Returns the names and values of the header lines of a head.
 pub fn header_lines(head: &str) -> Vec<(String, String)> {
     let lines = head.trim_end_matches("\r\n").split("\r\n").skip(1);
-    let split = lines.map(|line| line.split_once(':').unwrap_or_else(|| panic!("no header line: {line:?}")));
+    let split =
+        lines.map(|line| line.split_once(':').unwrap_or_else(|| panic!("not a header line: {line:?}")));
     split.map(|(name, value)| (name.to_string(), value.trim().to_string())).collect()
 }
 
-/// All values of a header, in order.
+/// Returns all values of a header, in order.
 pub fn all<'a>(headers: &'a [(String, String)], name: &str) -> Vec<&'a str> {
     headers.iter().filter(|(n, _)| n.eq_ignore_ascii_case(name)).map(|(_, v)| v.as_str()).collect()
 }
 
-/// How a connection ended, seen from here.
+/// How the other side ended a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Ending {
-    /// The other side said that it is done.
+    /// With a FIN.
     Finished,
-    /// It broke off.
+    /// With a reset.
     Reset,
 }
 
 /// A client's connection.
 pub struct Client {
     pub stream: TcpStream,
-    /// Bytes that have come and have not been looked at.
+    /// Bytes that have been received and not yet consumed.
     ahead: Vec<u8>,
 }
 
 impl Client {
+    /// Opens a connection to this address.
     pub fn connect(addr: SocketAddr) -> Self {
         Client::over(TcpStream::connect_timeout(&addr, DEADLINE).unwrap())
     }
 
-    /// One whose connection has been made already.
+    /// Uses a connection that is already open.
     pub fn over(stream: TcpStream) -> Self {
         stream.set_read_timeout(Some(DEADLINE)).unwrap();
         stream.set_write_timeout(Some(DEADLINE)).unwrap();
@@ -266,26 +271,26 @@ impl Client {
         Client { stream, ahead: Vec::new() }
     }
 
-    /// Sends bytes as they are.
+    /// Sends these bytes.
     #[track_caller]
     pub fn send(&mut self, bytes: impl AsRef<[u8]>) {
         self.stream.write_all(bytes.as_ref()).unwrap();
     }
 
-    /// Sends a request and reads its reply; not for HEAD.
+    /// Sends a request and reads its whole reply. Not for HEAD, whose reply has no body.
     #[track_caller]
     pub fn request(&mut self, bytes: impl AsRef<[u8]>) -> Reply {
         self.send(bytes);
         self.read_reply()
     }
 
-    /// Reads a whole reply; not for HEAD.
+    /// Reads a whole reply. Not for HEAD, whose reply has no body.
     #[track_caller]
     pub fn read_reply(&mut self) -> Reply {
         self.try_read_reply().unwrap()
     }
 
-    /// The same where it may fail: a reply cut short is an `UnexpectedEof`, or whatever the connection says.
+    /// Reads a whole reply, or returns the connection's error: `UnexpectedEof` if a FIN cut the reply short.
     pub fn try_read_reply(&mut self) -> io::Result<Reply> {
         let mut reply = self.read_head()?;
         if reply.status < 200 || [204, 304].contains(&reply.status) {
@@ -309,25 +314,26 @@ impl Client {
         Ok(reply)
     }
 
-    /// Reads a reply as far as its blank line: all there is of a reply to HEAD, or of a 1xx one.
+    /// Reads the head of a reply, to its blank line. A reply to HEAD and a 1xx reply have no more than that.
     pub fn read_head(&mut self) -> io::Result<Reply> {
         let raw_head = String::from_utf8(self.take_through(b"\r\n\r\n")?).unwrap();
         let status = raw_head.split_once(' ').and_then(|(_, rest)| rest.get(..3)?.parse().ok());
-        let status = status.unwrap_or_else(|| panic!("no reply: {raw_head:?}"));
+        let status = status.unwrap_or_else(|| panic!("not a reply: {raw_head:?}"));
         let headers = header_lines(&raw_head);
         Ok(Reply { status, raw_head, headers, body: Vec::new() })
     }
 
-    /// Reads one chunk, or `None` when it is the last one.
+    /// Reads one chunk, or returns `None` for the last one, which is empty.
     pub fn read_chunk(&mut self) -> io::Result<Option<Vec<u8>>> {
         let line = String::from_utf8(self.take_through(b"\r\n")?).unwrap();
-        let size = usize::from_str_radix(line.trim_end(), 16).unwrap_or_else(|_| panic!("no size: {line:?}"));
+        let size = usize::from_str_radix(line.trim_end(), 16)
+            .unwrap_or_else(|_| panic!("not a chunk size: {line:?}"));
         let mut chunk = self.take(size + 2)?;
-        assert_eq!(chunk.split_off(size), b"\r\n", "a chunk ends with its line");
+        assert_eq!(chunk.split_off(size), b"\r\n", "a chunk ends with CRLF");
         Ok((size > 0).then_some(chunk))
     }
 
-    /// Everything up to the end of the connection, which has to come.
+    /// Reads to the end of the connection, and returns the bytes and how it ended. Fails if it does not end.
     #[track_caller]
     pub fn read_to_end_of_connection(&mut self) -> (Vec<u8>, Ending) {
         let (bytes, ending) = self.try_read_to_end_of_connection();
@@ -336,7 +342,7 @@ impl Client {
         (bytes, ending)
     }
 
-    /// The same, where it may not end.
+    /// Reads to the end of the connection, and returns the bytes read, with an error if it has not ended.
     pub fn try_read_to_end_of_connection(&mut self) -> (Vec<u8>, io::Result<Ending>) {
         let mut bytes = std::mem::take(&mut self.ahead);
         let ending = match self.stream.read_to_end(&mut bytes) {
@@ -347,7 +353,7 @@ impl Client {
         (bytes, ending)
     }
 
-    /// Does the connection end within this time, in whatever way? What comes before is dropped.
+    /// Returns whether the connection ends within this time, by a FIN or a reset. Bytes received before are dropped.
     pub fn is_closed_within(&mut self, time: Duration) -> bool {
         let deadline = Instant::now() + time;
         loop {
@@ -365,12 +371,12 @@ impl Client {
         }
     }
 
-    /// Have bytes come that are part of nothing that has been read?
+    /// Returns whether bytes have been received that belong to no reply read so far.
     pub fn has_unread(&self) -> bool {
         !self.ahead.is_empty()
     }
 
-    /// The next so many bytes.
+    /// Reads exactly `length` bytes.
     pub fn take(&mut self, length: usize) -> io::Result<Vec<u8>> {
         while self.ahead.len() < length {
             self.fill()?;
@@ -389,7 +395,7 @@ impl Client {
 
     fn fill(&mut self) -> io::Result<()> {
         let mut piece = [0; 64 << 10];
-        // Whoever is stopped for a moment, with all of this machine say, finds a read with a timeout interrupted.
+        // A process that was suspended, with the whole machine for example, finds a read with a timeout interrupted.
         let read = loop {
             match self.stream.read(&mut piece) {
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
@@ -397,7 +403,10 @@ impl Client {
             }
         };
         match read {
-            0 => Err(io::Error::new(ErrorKind::UnexpectedEof, format!("after {:?}", self.ahead.len()))),
+            0 => Err(io::Error::new(
+                ErrorKind::UnexpectedEof,
+                format!("after {} unread bytes", self.ahead.len()),
+            )),
             n => {
                 self.ahead.extend_from_slice(&piece[..n]);
                 Ok(())
@@ -406,7 +415,7 @@ impl Client {
     }
 }
 
-/// Is it only that nothing has come yet?
+/// Returns whether the error says only that no byte has been received yet.
 fn is_for_now(error: &io::Error) -> bool {
     matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut | ErrorKind::Interrupted)
 }

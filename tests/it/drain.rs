@@ -1,4 +1,4 @@
-//! A backend that is drained: what it has it finishes, and nothing more comes.
+//! Draining a backend: it finishes its requests and gets no new ones.
 
 use crate::backend::Recorder;
 use crate::bed::{Balancer, Client, eventually};
@@ -19,7 +19,7 @@ fn serve(addrs: &[SocketAddr], flags: &[&str]) -> (Balancer, Operator) {
 }
 
 #[test]
-fn under_load_nobody_notices_and_what_is_idle_stays_idle() {
+fn draining_under_load_fails_no_request_and_the_drained_backend_stays_idle() {
     let backends = [Recorder::hello("0"), Recorder::hello("1"), Recorder::hello("2")];
     let (balancer, operator) = serve(&backends.each_ref().map(|backend| backend.addr), &[]);
     let crowd = Crowd::of(64, balancer.addr);
@@ -27,20 +27,20 @@ fn under_load_nobody_notices_and_what_is_idle_stays_idle() {
         crowd.go_on_for(200);
         operator.drain(backend.addr);
         assert_eq!(operator.backend(backend.addr)["state"], "draining");
-        eventually("it is idle", || operator.backend(backend.addr)["idle"] == true);
+        eventually("the drained backend is idle", || operator.backend(backend.addr)["idle"] == true);
         let before = backend.requests().len();
         crowd.go_on_for(500);
-        assert_eq!(backend.requests().len(), before, "nothing more has come");
+        assert_eq!(backend.requests().len(), before, "the drained backend got a request");
         assert_eq!(operator.backend(backend.addr)["idle"], true);
         operator.resume(backend.addr);
-        eventually("it gets requests again", || backend.requests().len() > before + 10);
+        eventually("the resumed backend gets requests", || backend.requests().len() > before + 10);
     }
     let served = crowd.finish();
     assert_eq!(backends.iter().map(|backend| backend.requests().len()).sum::<usize>(), served);
 }
 
 #[test]
-fn all_strategies_pass_over_who_drains() {
+fn every_strategy_skips_a_draining_backend() {
     for strategy in ["weighted-round-robin", "least-connections", "power-of-two", "client-hash"] {
         let backends = [Recorder::hello("0"), Recorder::hello("1")];
         let flag = format!("--strategy={strategy}");
@@ -54,22 +54,24 @@ fn all_strategies_pass_over_who_drains() {
 }
 
 #[test]
-fn it_is_not_idle_before_its_last_request_is_done() {
+fn a_draining_backend_is_idle_only_after_its_last_request() {
     let (backend, dam) = dammed();
     let (balancer, operator) = serve(&[backend.addr], &[]);
     let mut clients = ask_all(balancer.addr, 2);
-    eventually("both are there", || dam.held.load(SeqCst) == 2);
+    eventually("the backend holds both requests", || dam.held.load(SeqCst) == 2);
     for _ in 0..2 {
-        operator.drain(backend.addr); // twice is the same as once
+        operator.drain(backend.addr); // draining twice has no further effect
         let seen = operator.backend(backend.addr);
         assert_eq!((&seen["in_flight"], &seen["idle"]), (&json!(2), &json!(false)), "{seen}");
     }
-    assert_eq!(balancer.get("/").status, 503, "nothing new");
+    assert_eq!(balancer.get("/").status, 503, "a request without a usable backend");
     assert_eq!(operator.backend(backend.addr)["idle"], false);
     dam.open.store(true, SeqCst);
     clients.iter_mut().for_each(|client| assert_eq!(client.read_reply().text(), "ok"));
-    eventually("it is idle", || operator.backend(backend.addr)["idle"] == true);
-    eventually("it says so", || balancer.stderr().contains("is drained: it serves no request any more"));
+    eventually("the backend is idle", || operator.backend(backend.addr)["idle"] == true);
+    eventually("the balancer logs it", || {
+        balancer.stderr().contains("is drained: it serves no request any more")
+    });
     assert_eq!(operator.backend(backend.addr)["state"], "draining");
     operator.resume(backend.addr);
     assert_ne!(operator.backend(backend.addr)["state"], "draining");
@@ -77,7 +79,7 @@ fn it_is_not_idle_before_its_last_request_is_done() {
 }
 
 #[test]
-fn a_reply_that_has_begun_and_is_not_whole_is_under_way() {
+fn a_backend_is_not_idle_while_a_reply_is_incomplete() {
     let open = Arc::new(AtomicBool::new(false));
     let gate = Arc::clone(&open);
     let backend = Recorder::new(move |conversation| {
@@ -98,38 +100,40 @@ fn a_reply_that_has_begun_and_is_not_whole_is_under_way() {
     (0..20).for_each(|_| assert_eq!(operator.backend(backend.addr)["idle"], false));
     open.store(true, SeqCst);
     assert_eq!(client.take(2).unwrap(), b"lf");
-    eventually("it is idle", || operator.backend(backend.addr)["idle"] == true);
+    eventually("the backend is idle", || operator.backend(backend.addr)["idle"] == true);
 }
 
 type Dammed = (Recorder, Arc<Dam>);
 
-/// Two backends with a request each, which is all they may have, and a third request that waits.
+/// Starts two backends that may have one request each and do, and sends a third request, which waits.
 fn one_waits() -> (Balancer, Operator, [Dammed; 2], Vec<Client>) {
     let backends = [dammed(), dammed()];
     let addrs = backends.each_ref().map(|(backend, _)| backend.addr);
     let (balancer, operator) =
         serve(&addrs, &["--max-in-flight=1", "--queue-timeout=60s", "--health=off", "--workers=4"]);
     let mut clients = ask_all(balancer.addr, 2);
-    eventually("both are full", || backends.iter().all(|(_, dam)| dam.held.load(SeqCst) == 1));
+    eventually("both backends are at their limit", || {
+        backends.iter().all(|(_, dam)| dam.held.load(SeqCst) == 1)
+    });
     clients.extend(ask_all(balancer.addr, 1));
     wait_until_at_rest(&balancer);
     (balancer, operator, backends, clients)
 }
 
 #[test]
-fn who_waits_for_it_gets_another_one() {
+fn a_request_that_waits_for_a_draining_backend_gets_another() {
     let (_balancer, operator, backends, mut clients) = one_waits();
     let [(first, first_dam), (second, second_dam)] = &backends;
     operator.drain(first.addr);
     first_dam.open.store(true, SeqCst);
-    eventually("it is idle", || operator.backend(first.addr)["idle"] == true);
+    eventually("the first backend is idle", || operator.backend(first.addr)["idle"] == true);
     second_dam.open.store(true, SeqCst);
     clients.iter_mut().for_each(|client| assert_eq!(client.read_reply().text(), "ok"));
     assert_eq!([first.requests().len(), second.requests().len()], [1, 2]);
 }
 
 #[test]
-fn who_waits_while_the_last_one_is_drained_is_told_at_once() {
+fn a_waiting_request_is_refused_at_once_when_the_last_backend_drains() {
     let (_balancer, operator, backends, mut clients) = one_waits();
     backends.iter().for_each(|(backend, _)| operator.drain(backend.addr));
     let refused = clients.pop().unwrap().read_reply();
@@ -139,12 +143,12 @@ fn who_waits_while_the_last_one_is_drained_is_told_at_once() {
 }
 
 #[test]
-fn who_waits_for_it_gets_one_that_came_later() {
+fn a_request_that_waits_for_a_draining_backend_gets_one_added_later() {
     let ((full, dam), fresh) = (dammed(), Recorder::hello("fresh"));
     let flags = ["--max-in-flight=1", "--queue-timeout=60s", "--health=off", "--workers=4"];
     let (balancer, operator) = serve(&[full.addr], &flags);
     let mut held = ask_all(balancer.addr, 1);
-    eventually("it is full", || dam.held.load(SeqCst) == 1);
+    eventually("the first backend is at its limit", || dam.held.load(SeqCst) == 1);
     let mut waiting = ask_all(balancer.addr, 3);
     wait_until_at_rest(&balancer);
     operator.add(fresh.addr);

@@ -1,4 +1,4 @@
-//! What takes minutes or moves gigabytes: `make test-heavy`.
+//! Tests that take minutes or move gigabytes: `make test-heavy`.
 
 use crate::backend::Recorder;
 use crate::bed::{Balancer, DEADLINE, dead_port, get, program};
@@ -12,15 +12,15 @@ use std::time::{Duration, Instant};
 const GIB: u64 = 1 << 30;
 const PIECE: usize = 1 << 20;
 
-/// How much more memory than at rest a transfer may take, in KiB.
+/// The memory that a transfer may take beyond what the balancer takes at rest, in KiB.
 const ALLOWANCE: u64 = 16 << 10;
 
-/// Two periods of a pattern whose length divides nothing: a byte that is lost, doubled or moved shows.
+/// Returns a repeated sequence of 251 bytes. 251 is prime, so a byte that is lost, doubled or moved is noticed.
 fn pattern() -> Vec<u8> {
     (0..PIECE + 251).map(|at| (at % 251) as u8).collect()
 }
 
-/// Reads to the end; how many bytes these were, if all of them were as sent.
+/// Reads to the end and returns the number of bytes. Fails if they differ from the pattern.
 fn count(mut body: impl Read) -> u64 {
     let (pattern, mut piece, mut total) = (pattern(), vec![0; PIECE], 0);
     loop {
@@ -29,12 +29,15 @@ fn count(mut body: impl Read) -> u64 {
             return total;
         }
         let phase = (total % 251) as usize;
-        assert!(piece[..n] == pattern[phase..phase + n], "other bytes than were sent, after {total}");
+        assert!(
+            piece[..n] == pattern[phase..phase + n],
+            "the bytes after the first {total} are not those that were sent"
+        );
         total += n as u64;
     }
 }
 
-/// Writes a gibibyte, and looks in after each piece.
+/// Writes a gibibyte of the pattern, and calls `look` after each mebibyte.
 fn pour(stream: &mut impl Write, chunked: bool, mut look: impl FnMut()) {
     let (pattern, mut sent) = (pattern(), 0);
     while sent < GIB {
@@ -54,7 +57,7 @@ fn pour(stream: &mut impl Write, chunked: bool, mut look: impl FnMut()) {
     }
 }
 
-/// A body in chunks, without them.
+/// Decodes a chunked body.
 struct Chunks<R> {
     inner: R,
     left: u64,
@@ -92,7 +95,7 @@ impl<R: BufRead> Read for Chunks<R> {
     }
 }
 
-/// Status or request line, and header lines in lower case.
+/// Reads a head and returns its lines in lower case, or `None` at the end of the connection.
 fn head(stream: &mut impl BufRead) -> Option<Vec<String>> {
     let mut lines = Vec::new();
     loop {
@@ -111,7 +114,7 @@ fn has(head: &[String], line: &str) -> bool {
     head.iter().any(|found| found == line)
 }
 
-/// A backend that pours what is fetched and counts what is posted, and holds none of it.
+/// Starts a backend that generates the bodies it sends and counts the bytes it receives. It stores neither.
 fn backend() -> SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let addr = listener.local_addr().unwrap();
@@ -150,14 +153,14 @@ fn serve(mut stream: TcpStream) {
     }
 }
 
-/// Resident memory of a process, in KiB.
+/// Returns the resident memory of a process, in KiB.
 fn resident(pid: u32) -> u64 {
     let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
     let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
     line.trim().trim_end_matches(" kB").parse().unwrap()
 }
 
-/// The balancer, at rest, and how much memory it takes then.
+/// Starts the balancer, and returns it with its resident memory at rest, in KiB.
 fn at_rest() -> (Balancer, u64) {
     let balancer = Balancer::serve(&[backend()], &[]);
     assert_eq!(balancer.get("/").text(), "0");
@@ -198,7 +201,7 @@ fn downloads(chunked: bool) {
     stays_small(idle, most);
 }
 
-/// A reader with somebody who looks in at each read.
+/// A reader that calls `look` before each read.
 struct Watched<'a, F> {
     inner: &'a mut dyn Read,
     look: F,
@@ -213,25 +216,25 @@ impl<F: FnMut()> Read for Watched<'_, F> {
 
 #[test]
 #[ignore = "heavy: a gibibyte"]
-fn a_gibibyte_of_known_length_is_uploaded_in_little_memory() {
+fn uploads_a_gibibyte_of_known_length_in_little_memory() {
     uploads(false);
 }
 
 #[test]
 #[ignore = "heavy: a gibibyte"]
-fn a_gibibyte_in_chunks_is_uploaded_in_little_memory() {
+fn uploads_a_gibibyte_in_chunks_in_little_memory() {
     uploads(true);
 }
 
 #[test]
 #[ignore = "heavy: a gibibyte"]
-fn a_gibibyte_of_known_length_is_downloaded_in_little_memory() {
+fn downloads_a_gibibyte_of_known_length_in_little_memory() {
     downloads(false);
 }
 
 #[test]
 #[ignore = "heavy: a gibibyte"]
-fn a_gibibyte_in_chunks_is_downloaded_in_little_memory() {
+fn downloads_a_gibibyte_in_chunks_in_little_memory() {
     downloads(true);
 }
 
@@ -240,10 +243,10 @@ const CLIENTS: usize = 64;
 const KILLS: usize = 10;
 
 #[test]
-#[ignore = "heavy: ten thousand requests while a backend dies again and again"]
+#[ignore = "heavy: ten thousand requests while a backend is killed and started again"]
 fn no_get_fails_while_one_of_two_backends_is_killed_and_revived() {
     let steady = Balancer::demo_backend(&["--name=steady"]);
-    let port = dead_port(); // where the other one lives, again and again
+    let port = dead_port(); // of the backend that is killed and started again
     let shaky = || {
         let listen = format!("--listen={}", port.addr);
         Balancer::spawn(program().args(["backend", &listen, "--name=shaky"]), "Backend is listening on ")
@@ -264,25 +267,25 @@ fn no_get_fails_while_one_of_two_backends_is_killed_and_revived() {
     let by_shaky: usize = thread::scope(|scope| {
         let clients: Vec<_> = (0..CLIENTS).map(|_| scope.spawn(talk)).collect();
         while !clients.iter().all(|client| client.is_finished()) {
-            thread::sleep(Duration::from_millis(100)); // a life
+            thread::sleep(Duration::from_millis(100)); // while it is up
             drop(alive.take()); // killed, not stopped
             kills.fetch_add(1, SeqCst);
-            thread::sleep(Duration::from_millis(100)); // a death
+            thread::sleep(Duration::from_millis(100)); // while it is down
             alive = Some(shaky());
         }
         clients.into_iter().map(|client| client.join().unwrap()).sum()
     });
-    assert!(by_shaky > 0, "it has served in its lives");
+    assert!(by_shaky > 0, "the shaky backend has served requests while it was up");
     let began = Instant::now();
     while get(balancer.addr, "/").text() != "Hello from backend server on shaky\n" {
-        assert!(began.elapsed() < DEADLINE, "it is asked again once it is back");
+        assert!(began.elapsed() < DEADLINE, "the shaky backend gets no requests although it is back");
     }
 }
 
-/// A thousand backends: as many addresses of this machine, with one listener for all of them.
+/// A thousand backends are as many loopback addresses, with one listener for all of them.
 #[test]
 #[ignore = "heavy: a thousand backends, each with a connection"]
-fn a_thousand_backends_in_one_file() {
+fn serves_and_reloads_a_thousand_backends_from_one_file() {
     let (backend, urls) = a_thousand();
     let file = File::new(&backends_line(&urls[..1000]));
     let began = Instant::now();
@@ -300,7 +303,7 @@ fn a_thousand_backends_in_one_file() {
     times.sort_unstable();
     let (median, slowest) = (times[1000], times[1999]);
     let used = resident(balancer.pid());
-    assert!(operator.list().iter().all(|backend| backend["tries"] == 2), "each has had its turns");
+    assert!(operator.list().iter().all(|backend| backend["tries"] == 2), "each backend was tried twice");
     let crowd = Crowd::of(16, balancer.addr);
     file.write(&backends_line(&urls[500..1500]));
     let began = Instant::now();
@@ -319,6 +322,7 @@ fn a_thousand_backends_in_one_file() {
     drop(backend);
 }
 
+/// Starts the listener for 1500 backends, and returns it with their addresses.
 fn a_thousand() -> (Recorder, Vec<SocketAddr>) {
     let listener = TcpListener::bind("0.0.0.0:0").unwrap();
     let port = listener.local_addr().unwrap().port();

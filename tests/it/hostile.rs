@@ -1,4 +1,4 @@
-//! Everything at once: operators who get in each other's way, and what nobody would write down.
+//! Concurrent and hostile use of the admin listener, under traffic: operators whose changes conflict, and floods.
 
 use crate::backend::Recorder;
 use crate::bed::{Balancer, Client, eventually};
@@ -7,8 +7,8 @@ use serde_json::json;
 use std::net::{SocketAddr, TcpListener};
 use std::thread;
 
-/// What an operator may be told who is not the only one.
-fn is_an_answer(line: &str, status: u16) -> bool {
+/// Returns whether the status is right for the request `line` when other operators make changes at the same time.
+fn is_expected(line: &str, status: u16) -> bool {
     match line.split(' ').next().unwrap() {
         "DELETE" => [200, 404].contains(&status),
         "POST" if line.ends_with("/backends") => [201, 409].contains(&status),
@@ -18,7 +18,7 @@ fn is_an_answer(line: &str, status: u16) -> bool {
 }
 
 #[test]
-fn operators_in_each_others_way_disturb_no_client_and_leave_order_behind() {
+fn conflicting_changes_disturb_no_client_and_a_reload_restores_the_file() {
     let backends = ["0", "1", "2", "3"].map(Recorder::hello);
     let addrs = backends.each_ref().map(|backend| backend.addr);
     let texts = [backends_line(&addrs[..2]), backends_line(&addrs[..3])];
@@ -30,7 +30,7 @@ fn operators_in_each_others_way_disturb_no_client_and_leave_order_behind() {
             scope.spawn(move || {
                 let dice = rolls(hand);
                 for roll in dice.take(60) {
-                    // The first one stays as it is, so that there is always somebody to serve.
+                    // The first backend is not changed, so that one is always usable.
                     let addr = addrs[1 + roll % 3];
                     let (line, body) = match roll / 3 % 6 {
                         0 => (
@@ -44,7 +44,7 @@ fn operators_in_each_others_way_disturb_no_client_and_leave_order_behind() {
                         _ => ("POST /api/reload".to_owned(), String::new()),
                     };
                     let (status, said) = operator.tell(&line, &body);
-                    assert!(is_an_answer(&line, status), "{line}: {status} {said}");
+                    assert!(is_expected(&line, status), "{line}: {status} {said}");
                 }
             });
         }
@@ -61,14 +61,14 @@ fn operators_in_each_others_way_disturb_no_client_and_leave_order_behind() {
     crowd.go_on_for(300);
     crowd.finish();
     for (backend, before) in backends[..3].iter().zip(before) {
-        assert!(backend.requests().len() > before + 50, "each has its part again");
+        assert!(backend.requests().len() > before + 50, "each backend gets its share again");
         let seen = operator.backend(backend.addr);
         assert_eq!((&seen["weight"], &seen["max_in_flight"]), (&json!(1), &json!(8)), "{seen}");
     }
-    eventually("nothing is under way", || operator.list().iter().all(|backend| backend["idle"] == true));
+    eventually("no request is in progress", || operator.list().iter().all(|backend| backend["idle"] == true));
 }
 
-/// Numbers without any order, the same each time.
+/// Returns pseudo-random numbers, the same for each run.
 fn rolls(seed: usize) -> impl Iterator<Item = usize> {
     let mut state = seed as u64 * 2 + 1;
     std::iter::repeat_with(move || {
@@ -77,9 +77,9 @@ fn rolls(seed: usize) -> impl Iterator<Item = usize> {
     })
 }
 
-/// Add the new one, drain the old one, remove it: whoever has just begun to look for a backend finds one.
+/// Adds the new backend, drains the old one and removes it: a request that is being routed meanwhile finds one.
 #[test]
-fn the_only_backend_can_be_swapped_for_another_one_at_any_time() {
+fn the_only_backend_can_be_replaced_under_load() {
     let backends = ["0", "1"].map(Recorder::hello);
     let [one, other] = backends.each_ref().map(|backend| backend.addr);
     let balancer = Balancer::serve(&[one], &[ADMIN]);
@@ -98,7 +98,7 @@ fn the_only_backend_can_be_swapped_for_another_one_at_any_time() {
 }
 
 #[test]
-fn the_last_one_stays_however_many_want_it_gone() {
+fn concurrent_removals_leave_the_last_backend() {
     let backends = ["0", "1", "2", "3"].map(Recorder::hello);
     let addrs = backends.each_ref().map(|backend| backend.addr);
     let balancer = Balancer::serve(&addrs, &[ADMIN]);
@@ -119,7 +119,7 @@ fn the_last_one_stays_however_many_want_it_gone() {
 }
 
 #[test]
-fn a_backend_that_many_add_at_once_is_there_once() {
+fn concurrent_additions_add_a_backend_once() {
     let backends = ["0", "1"].map(Recorder::hello);
     let balancer = Balancer::serve(&[backends[0].addr], &[ADMIN]);
     let operator = Operator::of(&balancer);
@@ -135,7 +135,7 @@ fn a_backend_that_many_add_at_once_is_there_once() {
 }
 
 #[test]
-fn all_of_it_works_over_ipv6() {
+fn works_over_ipv6() {
     let Ok(listener) = TcpListener::bind("[::1]:0") else {
         return eprintln!("skipped: this machine has no IPv6");
     };
@@ -162,7 +162,7 @@ fn all_of_it_works_over_ipv6() {
         (format!("::1:{port}"), 403),
     ] {
         let reply = operator.ask_with("GET /api/backends", &[&format!("Host: {host}")], "");
-        // What is no host at all does not get as far as the guard.
+        // A malformed host is refused before the guard.
         let expected = if host.starts_with("::") { [403, 400] } else { [status; 2] };
         assert!(expected.contains(&reply.status), "{host}: {}", reply.status);
     }
@@ -171,22 +171,22 @@ fn all_of_it_works_over_ipv6() {
 }
 
 #[test]
-fn the_admin_listener_survives_who_floods_it() {
+fn the_admin_listener_survives_a_flood_of_connections() {
     let backend = Recorder::hello("0");
     let balancer = Balancer::serve(&[backend.addr], &[ADMIN]);
     let operator = Operator::of(&balancer);
-    // Some say nothing, some promise a body that never comes.
+    // Some send nothing, and some announce a body that they never send.
     let mut lazy: Vec<_> = (0..70).map(|_| Client::connect(operator.addr)).collect();
     let promise = format!(
         "POST /api/backends HTTP/1.1\r\nHost: {}\r\nContent-Type: application/json\r\nContent-Length: 9\r\n\r\n",
         operator.addr
     );
     for client in lazy.iter_mut().take(20) {
-        let _ = std::io::Write::write_all(&mut client.stream, promise.as_bytes()); // it may have been turned away
+        let _ = std::io::Write::write_all(&mut client.stream, promise.as_bytes()); // it may be refused
     }
-    assert_eq!(balancer.get("/").status, 200, "traffic has a listener of its own");
+    assert_eq!(balancer.get("/").status, 200, "traffic has its own listener");
     drop(lazy);
-    eventually("there is room again", || operator.ask("GET /healthz", "").status == 200);
+    eventually("the admin listener answers again", || operator.ask("GET /healthz", "").status == 200);
     assert_eq!(operator.names(), [backend.addr.to_string()]);
     let deep = "[".repeat(60_000);
     assert_eq!(operator.ask("POST /api/backends", &deep).status, 400);

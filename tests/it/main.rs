@@ -1,6 +1,6 @@
-//! Tests over real sockets, a file a topic.
+//! Integration tests: the program over real sockets, with one file for each topic, and rules about its source.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a helper that fails is a test that fails")]
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by a panic, in its helpers too")]
 
 mod admin;
 mod attacks;

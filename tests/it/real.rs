@@ -1,5 +1,5 @@
-//! Real clients and real servers: curl in front, nginx and Python behind. They read HTTP more strictly,
-//! and in other ways, than tests that were written together with the balancer.
+//! Tests with curl as the client, and nginx and Python as the servers. They read HTTP more strictly, and
+//! in other ways, than tests that were written together with the balancer.
 
 use crate::backend::Recorder;
 use crate::bed::{Balancer, DEADLINE, dead_port, eventually};
@@ -10,18 +10,18 @@ use std::path::PathBuf;
 use std::process::{Child, Command, Output, Stdio};
 use tempfile::TempDir;
 
-/// Where a program is, or a visible word that it is not there and its test has not run.
+/// Returns the path of a program. Otherwise prints that the test is skipped, and returns `None`.
 pub fn find(program: &str) -> Option<PathBuf> {
     let path = std::env::var("PATH").unwrap_or_default() + ":/usr/sbin:/sbin";
     let found = std::env::split_paths(&path).map(|folder| folder.join(program)).find(|file| file.is_file());
     if found.is_none() {
-        // Not eprintln, which the test harness keeps to itself when a test passes.
+        // The test harness hides what `eprintln!` prints in a test that passes.
         let _ = writeln!(std::io::stderr(), "skipped: {program} is not installed");
     }
     found
 }
 
-/// A server of somebody else's, in a folder of its own, ended on drop.
+/// A real server with its own folder, ended on drop.
 struct Server {
     child: Child,
     addr: SocketAddr,
@@ -33,7 +33,7 @@ impl Server {
         let folder = tempfile::tempdir().unwrap();
         fs::write(folder.path().join("hello.txt"), "hello from a file\n").unwrap();
         fs::write(folder.path().join("large.bin"), large()).unwrap();
-        // The port stays reserved until it has been bound: nobody else is given it meanwhile.
+        // The port stays reserved until the server has bound it, so that no other test gets it.
         let reserved = dead_port();
         let mut command = make(reserved.addr, &folder);
         let child = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
@@ -45,7 +45,7 @@ impl Server {
     fn nginx(program: PathBuf) -> Self {
         Server::start(|addr, folder| {
             let root = folder.path().display();
-            // SAFETY: it only looks.
+            // SAFETY: `geteuid` has no preconditions.
             let user = if unsafe { libc::geteuid() } == 0 { "user root;" } else { "" };
             let temp = ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"]
                 .map(|kind| format!("{kind}_temp_path {root}/{kind};"))
@@ -81,18 +81,18 @@ impl Server {
 
 impl Drop for Server {
     fn drop(&mut self) {
-        // SAFETY: `kill` takes any numbers, and the child has not been waited for: the number is its own.
-        unsafe { libc::kill(self.child.id() as i32, libc::SIGTERM) }; // nginx ends its children then
+        // SAFETY: `kill` accepts any numbers. The number still belongs to the child, which has not been waited for.
+        unsafe { libc::kill(self.child.id() as i32, libc::SIGTERM) }; // on which nginx ends its workers
         let _ = self.child.wait();
     }
 }
 
-/// A megabyte that is not the same everywhere.
+/// Returns a megabyte without repeated sections.
 fn large() -> Vec<u8> {
     (0..1_000_000_u32).map(|n| (n.wrapping_mul(2_654_435_761) >> 24) as u8).collect()
 }
 
-/// curl, with what it says about the transfer on standard error.
+/// Runs curl, which traces the transfer on standard error.
 fn curl(program: &PathBuf, args: &[&str]) -> Output {
     let limit = DEADLINE.as_secs().to_string();
     let output = Command::new(program)
@@ -104,12 +104,13 @@ fn curl(program: &PathBuf, args: &[&str]) -> Output {
     output
 }
 
+/// Returns curl's trace of the transfer.
 fn trace(output: &Output) -> String {
     String::from_utf8_lossy(&output.stderr).into_owned()
 }
 
 #[test]
-fn curl_gets_posts_and_asks_for_the_head() {
+fn serves_curl_with_get_head_and_post() {
     let Some(program) = find("curl") else { return };
     let backend = Recorder::new(|conversation| {
         while let Some(request) = conversation.read_request() {
@@ -150,7 +151,7 @@ fn curl_gets_posts_and_asks_for_the_head() {
 }
 
 #[test]
-fn curl_uploads_in_chunks_what_it_does_not_know_the_length_of() {
+fn forwards_curls_chunked_upload_of_unknown_length() {
     let Some(program) = find("curl") else { return };
     let backend = Recorder::hello("thanks");
     let balancer = Balancer::serve(&[backend.addr], &[]);
@@ -170,11 +171,11 @@ fn curl_uploads_in_chunks_what_it_does_not_know_the_length_of() {
         (request.request_line(), request.header("Transfer-Encoding").as_deref()),
         ("PUT /upload HTTP/1.1", Some("chunked"))
     );
-    assert!(request.body == large(), "{} bytes came", request.body.len());
+    assert!(request.body == large(), "{} bytes were received", request.body.len());
 }
 
 #[test]
-fn nginx_behind_it_serves_files_ranges_and_redirects() {
+fn relays_files_ranges_and_redirects_of_nginx() {
     let Some(program) = find("nginx") else { return };
     let nginx = Server::nginx(program);
     let balancer = Balancer::serve(&[nginx.addr], &[]);
@@ -196,7 +197,7 @@ fn nginx_behind_it_serves_files_ranges_and_redirects() {
     let packed = ask("/large.bin", "Accept-Encoding: gzip\r\n");
     assert_eq!(packed.header("Content-Encoding"), Some("gzip"));
     assert_eq!(packed.header("Transfer-Encoding"), Some("chunked"), "{}", packed.raw_head);
-    assert_eq!(packed.body[..2], [0x1f, 0x8b], "still packed");
+    assert_eq!(packed.body[..2], [0x1f, 0x8b], "the gzip header");
 
     let moved = ask("/moved", "");
     assert_eq!((moved.status, moved.header("Location")), (301, Some("http://files/hello.txt")));
@@ -206,11 +207,11 @@ fn nginx_behind_it_serves_files_ranges_and_redirects() {
     client.send("HEAD /large.bin HTTP/1.1\r\nHost: files\r\n\r\n");
     assert_eq!(client.read_head().unwrap().header("Content-Length"), Some("1000000"));
     let body = "GET /hello.txt HTTP/1.1\r\nHost: files\r\nConnection: close\r\n\r\n";
-    assert_eq!(client.request(body).text(), "hello from a file\n", "nothing followed the head");
+    assert_eq!(client.request(body).text(), "hello from a file\n", "a byte followed the head");
 }
 
 #[test]
-fn nginx_behind_it_takes_uploads() {
+fn forwards_uploads_to_nginx() {
     let Some(program) = find("nginx") else { return };
     let nginx = Server::nginx(program);
     let balancer = Balancer::serve(&[nginx.addr], &[]);
@@ -233,9 +234,9 @@ fn nginx_behind_it_takes_uploads() {
     assert!(!nginx.folder.path().join("put/sized").exists());
 }
 
-/// It speaks HTTP/1.0 and closes each connection.
+/// Python's server speaks HTTP/1.0 and closes each connection.
 #[test]
-fn python_behind_it_serves_files() {
+fn relays_files_of_pythons_http_1_0_server() {
     let Some(program) = find("python3") else { return };
     let python = Server::python(program);
     let balancer = Balancer::serve(&[python.addr], &[]);
@@ -244,7 +245,7 @@ fn python_behind_it_serves_files() {
         let file = client.request("GET /hello.txt HTTP/1.1\r\nHost: files\r\n\r\n");
         assert_eq!((file.status, file.text()), (200, "hello from a file\n"));
         assert!(file.header("Server").unwrap().starts_with("SimpleHTTP"), "{}", file.raw_head);
-        assert_eq!(file.header("Connection"), None, "the backend's connection is not the client's");
+        assert_eq!(file.header("Connection"), None, "the backend's Connection header is not relayed");
     }
     let whole = client.request("GET /large.bin HTTP/1.1\r\nHost: files\r\n\r\n");
     assert!(whole.body == large(), "{}", whole.raw_head);

@@ -1,4 +1,4 @@
-//! Stopping: what is under way is finished, nothing is cut, and the exit code says how it went.
+//! Stopping: requests in progress are finished, no reply is cut short, and the exit code tells how it ended.
 
 use crate::backend::Recorder;
 use crate::bed::{Balancer, Client, DEADLINE, Ending, eventually};
@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 const GET: &str = "GET / HTTP/1.1\r\nHost: test\r\n\r\n";
 const OK: &str = "HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nwhole";
 
-/// A backend that takes so long for each reply.
+/// Starts a backend that replies after this delay.
 fn slow(delay: Duration) -> Recorder {
     Recorder::new(move |conversation| {
         while conversation.read_request().is_some() {
@@ -22,7 +22,7 @@ fn slow(delay: Duration) -> Recorder {
     })
 }
 
-/// What a [`held_back`] backend waits for.
+/// The gate for which a [`held_back`] backend waits before each reply.
 #[derive(Default)]
 struct Gate(Mutex<bool>, Condvar);
 
@@ -38,7 +38,7 @@ impl Gate {
     }
 }
 
-/// A backend that replies once the gate is open.
+/// Starts a backend that replies once the gate is open.
 fn held_back() -> (Recorder, Arc<Gate>) {
     let gate = Arc::new(Gate::default());
     let waiting = Arc::clone(&gate);
@@ -52,23 +52,23 @@ fn held_back() -> (Recorder, Arc<Gate>) {
 }
 
 fn has_requests(backend: &Recorder, count: usize) {
-    eventually("the backend has the requests", || backend.requests().len() == count);
+    eventually("the backend has received the requests", || backend.requests().len() == count);
 }
 
 fn is_stopping(balancer: &Balancer) {
-    eventually("it has heard the signal", || balancer.stderr().contains("stopping"));
+    eventually("the balancer logs that it is stopping", || balancer.stderr().contains("stopping"));
 }
 
 /// How a client's connection ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum End {
-    /// With a whole reply that said so.
+    /// By a FIN, after a whole reply with `Connection: close`.
     Announced,
-    /// No byte came in reply to a request that was sent after the signal: it may be sent again elsewhere.
+    /// Without a byte of reply to a request sent after the signal. The client may send such a request again.
     Unanswered,
 }
 
-/// Sends one request after the other until the connection ends, and says how it did.
+/// Sends one request after the other until the connection ends. Returns how it ended, or what was wrong with a reply.
 fn talk(addr: SocketAddr, signalled: &AtomicBool, replies: &AtomicUsize) -> Result<End, String> {
     let mut client = Client::connect(addr);
     loop {
@@ -77,9 +77,11 @@ fn talk(addr: SocketAddr, signalled: &AtomicBool, replies: &AtomicUsize) -> Resu
         let reply = match client.read_head() {
             Ok(reply) => reply,
             Err(_) if !before && !client.has_unread() => return Ok(End::Unanswered),
-            Err(error) => return Err(format!("no reply (sent before the signal: {before}): {error}")),
+            Err(error) => {
+                return Err(format!("no reply (request sent before the signal: {before}): {error}"));
+            }
         };
-        let body = client.take(5).map_err(|error| format!("a reply was cut: {error}"))?;
+        let body = client.take(5).map_err(|error| format!("a reply was cut short: {error}"))?;
         if (reply.status, &*body) != (200, b"whole") {
             return Err(format!("not the backend's reply: {reply:?}"));
         }
@@ -94,23 +96,23 @@ fn talk(addr: SocketAddr, signalled: &AtomicBool, replies: &AtomicUsize) -> Resu
 
 const CLIENTS: usize = 32;
 
-fn no_reply_is_cut_by(signal: i32) {
+fn cuts_no_reply_on(signal: i32) {
     let backends = [slow(Duration::from_millis(20)), slow(Duration::from_millis(20))];
     let mut balancer = Balancer::serve(&backends.each_ref().map(|backend| backend.addr), &[]);
     let (addr, signalled, replies) = (balancer.addr, AtomicBool::new(false), AtomicUsize::new(0));
     let ends: Vec<_> = thread::scope(|scope| {
         let talking: Vec<_> =
             (0..CLIENTS).map(|_| scope.spawn(|| talk(addr, &signalled, &replies))).collect();
-        eventually("there is load", || replies.load(SeqCst) >= 5 * CLIENTS);
+        eventually("the clients have had some replies", || replies.load(SeqCst) >= 5 * CLIENTS);
         signalled.store(true, SeqCst);
         balancer.signal(signal);
         talking.into_iter().map(|thread| thread.join().unwrap()).collect()
     });
     assert_eq!(balancer.wait_exit(DEADLINE), 0);
     assert!(ends.iter().all(Result::is_ok), "{ends:#?}");
-    assert!(ends.contains(&Ok(End::Announced)), "nobody was told: {ends:?}");
+    assert!(ends.contains(&Ok(End::Announced)), "no reply announced the end: {ends:?}");
 
-    // Connections of the old one are still in TIME_WAIT.
+    // Connections of the process that has ended are still in TIME_WAIT.
     let listen = format!("--listen={addr}");
     let backend = format!("--backend=http://{}", backends[0].addr);
     let successor = Balancer::start(&["serve", &listen, &backend]);
@@ -118,22 +120,22 @@ fn no_reply_is_cut_by(signal: i32) {
 }
 
 #[test]
-fn no_reply_is_cut_by_sigterm_and_the_port_is_free_at_once() {
-    no_reply_is_cut_by(libc::SIGTERM);
+fn cuts_no_reply_on_sigterm_and_frees_the_port_at_once() {
+    cuts_no_reply_on(libc::SIGTERM);
 }
 
 #[test]
-fn no_reply_is_cut_by_sigint_and_the_port_is_free_at_once() {
-    no_reply_is_cut_by(libc::SIGINT);
+fn cuts_no_reply_on_sigint_and_frees_the_port_at_once() {
+    cuts_no_reply_on(libc::SIGINT);
 }
 
 #[test]
-fn no_reply_is_cut_by_sighup_and_the_port_is_free_at_once() {
-    no_reply_is_cut_by(libc::SIGHUP);
+fn cuts_no_reply_on_sighup_and_frees_the_port_at_once() {
+    cuts_no_reply_on(libc::SIGHUP);
 }
 
 #[test]
-fn a_request_under_way_is_finished_and_told_that_it_was_the_last() {
+fn finishes_a_request_in_progress_and_closes_its_connection() {
     let (backend, gate) = held_back();
     let mut balancer = Balancer::serve(&[backend.addr], &[]);
     let mut client = balancer.client();
@@ -149,7 +151,7 @@ fn a_request_under_way_is_finished_and_told_that_it_was_the_last() {
 }
 
 #[test]
-fn a_slow_request_is_waited_for() {
+fn waits_for_a_slow_reply() {
     let backend = slow(Duration::from_secs(1));
     let mut balancer = Balancer::serve(&[backend.addr], &[]);
     let mut client = balancer.client();
@@ -161,13 +163,13 @@ fn a_slow_request_is_waited_for() {
 }
 
 #[test]
-fn what_is_queued_is_finished() {
+fn finishes_queued_requests() {
     let (backend, gate) = held_back();
     let mut balancer = Balancer::serve(&[backend.addr], &["--workers=1"]);
     let mut clients: Vec<_> = (0..5).map(|_| balancer.client()).collect();
     clients.iter_mut().for_each(|client| client.send(GET));
     has_requests(&backend, 1);
-    // Connections that came later have had their answer: the four others are open by then.
+    // The four others have been accepted once connections that were opened later have had their replies.
     for _ in 0..4 {
         assert_eq!(balancer.client().request("GET / HTTP/1.1\r\n\r\n").status, 400);
     }
@@ -182,7 +184,7 @@ fn what_is_queued_is_finished() {
 }
 
 #[test]
-fn new_connections_are_refused_while_the_last_reply_is_waited_for() {
+fn refuses_new_connections_while_it_waits_for_the_last_reply() {
     let (backend, gate) = held_back();
     let mut balancer = Balancer::serve(&[backend.addr], &[]);
     let mut client = balancer.client();
@@ -199,7 +201,7 @@ fn new_connections_are_refused_while_the_last_reply_is_waited_for() {
 }
 
 #[test]
-fn an_idle_connection_does_not_hold_up_the_end() {
+fn idle_connections_do_not_delay_the_stop() {
     let backend = Recorder::hello("hello");
     let mut balancer = Balancer::serve(&[backend.addr], &["--grace=60s"]);
     let mut idle = balancer.client();
@@ -209,12 +211,12 @@ fn an_idle_connection_does_not_hold_up_the_end() {
     assert_eq!(balancer.wait_exit(DEADLINE), 0);
     for client in [&mut idle, &mut silent] {
         let (rest, _) = client.read_to_end_of_connection();
-        assert_eq!(rest, b"", "no byte of a reply that nobody asked for");
+        assert_eq!(rest, b"", "no byte is sent on an idle connection");
     }
 }
 
 #[test]
-fn a_backend_that_never_replies_is_waited_for_no_longer_than_grace() {
+fn waits_for_a_silent_backend_no_longer_than_grace() {
     let backend = Recorder::silent();
     let mut balancer = Balancer::serve(&[backend.addr], &["--grace=300ms"]);
     let mut client = balancer.client();
@@ -223,14 +225,18 @@ fn a_backend_that_never_replies_is_waited_for_no_longer_than_grace() {
     let began = Instant::now();
     balancer.signal(libc::SIGTERM);
     assert_eq!(balancer.wait_exit(DEADLINE), 0);
-    assert!(began.elapsed() >= Duration::from_millis(300), "it did not wait: {:?}", began.elapsed());
+    assert!(
+        began.elapsed() >= Duration::from_millis(300),
+        "the balancer ended before its grace was over: {:?}",
+        began.elapsed()
+    );
     let (rest, _) = client.read_to_end_of_connection();
     assert!(!rest.starts_with(b"HTTP/1.1 2"), "{}", rest.escape_ascii());
     assert!(balancer.stderr().contains("the grace period is over"), "{}", balancer.stderr());
 }
 
 #[test]
-fn a_second_signal_leaves_at_once() {
+fn a_second_signal_ends_the_process_at_once() {
     let backend = Recorder::silent();
     for (first, second) in [(libc::SIGINT, libc::SIGINT), (libc::SIGTERM, libc::SIGHUP)] {
         let mut balancer = Balancer::serve(&[backend.addr], &["--grace=60s"]);
@@ -246,7 +252,7 @@ fn a_second_signal_leaves_at_once() {
 }
 
 #[test]
-fn connections_are_still_accepted_during_the_drain_delay() {
+fn accepts_connections_during_the_drain_delay() {
     let backend = Recorder::hello("hello");
     let mut balancer = Balancer::serve(&[backend.addr], &["--drain-delay=2s"]);
     let began = Instant::now();
@@ -259,7 +265,7 @@ fn connections_are_still_accepted_during_the_drain_delay() {
 }
 
 #[test]
-fn the_demo_and_a_backend_alone_stop_cleanly_too() {
+fn the_demo_and_a_single_demo_backend_stop_cleanly() {
     let mut demo = Balancer::start(&["demo", "--listen=127.0.0.1:0", "--backend-port=0", "--backend-port=0"]);
     let mut kept = demo.client();
     assert_eq!(kept.request(GET).status, 200);
