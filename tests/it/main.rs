@@ -37,6 +37,7 @@ mod refusals;
 mod reload;
 mod retries;
 mod scale;
+mod source;
 mod state;
 mod sticky;
 mod stopping;
