@@ -21,6 +21,7 @@ mod framing;
 mod health;
 mod heavy;
 mod hostile;
+mod layout;
 mod limits;
 mod logs;
 mod malformed;
