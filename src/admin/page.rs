@@ -1,17 +1,17 @@
-//! The live page: the files that a browser is given, which are part of the program.
+//! The files of the live page, which are part of the program.
 //!
-//! They show what `/api/state` says, and hold nothing of it themselves. They are written by hand and served as
-//! they are. There is nothing in them from elsewhere, and [`POLICY`] has the browser see to that: a name of a
-//! backend or a path of a request could not be made into a script, even if the page took it for markup.
+//! They show the answers of the API and contain none. They are written by hand, served as they are, and load nothing
+//! from elsewhere. [`POLICY`] makes the browser enforce that: the name of a backend or the path of a request cannot run
+//! as a script, even if the page inserted it as markup.
 
 use http::header::{CONTENT_SECURITY_POLICY, HeaderName, REFERRER_POLICY};
 
-/// What the page may load and do: what this listener serves, and to ask it. Nobody may frame it, so nobody has an
-/// operator press its buttons without seeing them.
+/// What the page may do: load files from this listener and send requests to it. No other page may show it in a frame, which
+/// rules out clickjacking.
 const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src 'self'; \
     base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
 
-/// What each file is served with, besides what every answer is.
+/// Headers of each file, besides those of every reply.
 pub const HEADERS: [(HeaderName, &str); 2] =
     [(CONTENT_SECURITY_POLICY, POLICY), (REFERRER_POLICY, "no-referrer")];
 
@@ -22,11 +22,11 @@ const SVG: &str = "image/svg+xml";
 
 /// A file of the page.
 pub struct Asset {
-    /// Where it is served.
+    /// Path in the URL.
     pub path: &'static str,
-    /// Its media type.
+    /// Media type.
     pub kind: &'static str,
-    /// What it says.
+    /// Content.
     pub text: &'static str,
 }
 
@@ -58,7 +58,7 @@ static ASSETS: [Asset; 21] = [
     asset("/workers.js", SCRIPT, include_str!("page/workers.js")),
 ];
 
-/// What is served at a path.
+/// Returns the file at a path, or `None` if there is none.
 pub fn find(path: &str) -> Option<&'static Asset> {
     ASSETS.iter().find(|asset| asset.path == path)
 }
@@ -69,12 +69,12 @@ mod tests {
     use std::collections::BTreeSet;
     use std::fs;
 
-    /// All texts between two marks.
+    /// Returns each text between two marks.
     fn between<'a>(text: &'a str, before: &str, after: &str) -> impl Iterator<Item = &'a str> {
         text.split(before).skip(1).filter_map(move |rest| rest.split(after).next())
     }
 
-    /// The assets that a file asks the browser for.
+    /// Returns the paths of the files that a file refers to.
     fn wanted(asset: &Asset) -> BTreeSet<String> {
         let text = asset.text;
         let html = ["src=\"", "href=\""].into_iter().flat_map(|mark| between(text, mark, "\""));
@@ -87,7 +87,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_asked_for_is_there_and_what_is_there_is_asked_for() {
+    fn serves_exactly_the_files_that_the_page_refers_to() {
         let mut reached = BTreeSet::from(["/".to_owned()]);
         loop {
             let found =
@@ -102,7 +102,7 @@ mod tests {
     }
 
     #[test]
-    fn every_file_of_the_page_is_served() {
+    fn serves_every_file_in_the_folder() {
         let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/src/admin/page");
         let names =
             fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap());
@@ -112,7 +112,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_comes_from_elsewhere_and_nothing_is_taken_for_markup_or_a_script() {
+    fn loads_nothing_from_elsewhere_and_inserts_no_markup() {
         for Asset { path, text, .. } in &ASSETS {
             let own = text.replace("http://www.w3.org/2000/svg", "").to_lowercase();
             for word in ["http:", "https:", "url(//", "\"//", "@import", "style=", "<style", "javascript:"] {
@@ -129,7 +129,7 @@ mod tests {
         }
     }
 
-    /// Attributes like `onclick=` in markup.
+    /// Returns attributes like `onclick` in markup.
     fn handlers(text: &str) -> Vec<&str> {
         let words = between(text, "<", ">").flat_map(str::split_whitespace);
         let names = words.filter_map(|word| word.split_once("=\"")).map(|(name, _)| name);
@@ -137,12 +137,12 @@ mod tests {
     }
 
     #[test]
-    fn a_handler_in_markup_would_be_found() {
+    fn finds_an_event_handler_in_markup() {
         assert_eq!(handlers("<p class=\"on\" onclick=\"x()\">"), ["onclick"]);
     }
 
     #[test]
-    fn no_file_is_too_long_to_be_read() {
+    fn has_no_file_of_more_than_400_lines() {
         for Asset { path, text, .. } in &ASSETS {
             assert!(text.lines().count() <= 400, "{path} has {} lines", text.lines().count());
             assert!(text.ends_with('\n'), "{path} ends within a line");

@@ -115,7 +115,7 @@ impl RunningBackend {
 fn answer_all(mut receiver: JobReceiver, behaviour: &Behaviour, leaving: &AtomicBool) {
     let mut scratch = Scratch::default();
     while let Some(mut exchange) = receiver.take(Duration::MAX, &|| ()) {
-        behaviour.think(leaving);
+        behaviour.wait(leaving);
         // A client that goes away in the middle is its own business.
         let _ = answer(&mut exchange, behaviour, &mut scratch);
     }

@@ -95,7 +95,7 @@ fn what_cannot_be_added_changes_nothing() {
         ("{\"url\":\"http://127.0.0.1:1\",\"weight\":0}".into(), 422, "it must be from 1 to 1000"),
         ("{\"url\":\"http://127.0.0.1:1\",\"weight\":1001}".into(), 422, "it must be from 1 to 1000"),
         ("{\"url\":\"http://127.0.0.1:1,weight=2\"}".into(), 422, "is no backend URL"),
-        ("{\"uri\":\"http://127.0.0.1:1\"}".into(), 400, "means nothing here"),
+        ("{\"uri\":\"http://127.0.0.1:1\"}".into(), 400, "is not a field of this request"),
         ("{\"url\":".into(), 400, "cannot be read as JSON"),
     ] {
         operator.refused(add, &body, status, words);
@@ -261,7 +261,7 @@ fn with_a_token_file_only_who_has_the_token_is_served() {
     let admin = format!("--admin={}", operator.addr);
     let refused = program().args(["reload", &admin]).output().unwrap();
     let said = String::from_utf8(refused.stderr).unwrap();
-    assert!(refused.status.code() == Some(1) && said.contains("wants its token"), "{said}");
+    assert!(refused.status.code() == Some(1) && said.contains("requires its token"), "{said}");
     let token = file_flag("admin-token-file", &path);
     let heard = program().args(["reload", &admin, &token]).output().unwrap();
     let said = String::from_utf8(heard.stderr).unwrap();

@@ -68,11 +68,11 @@ fn whoever_is_not_there_is_named() {
     let nobody = dead_port();
     let admin = format!("--admin={}", nobody.addr);
     let sentence =
-        format!("nobody listens on {0}; is the admin listener on? start it with --admin {0}\n", nobody.addr);
+        format!("nothing listens on {0}; is the admin listener on? start it with --admin {0}\n", nobody.addr);
     refuses(&once(&[&admin]), &sentence);
     let mut terminal = Terminal::start(&[&admin], &[]);
     assert_eq!(terminal.exit_code(), 1);
-    terminal.shows("nobody listens on");
+    terminal.shows("nothing listens on");
     assert!(!terminal.text().contains(ENTERS), "the screen was not touched");
     refuses(&once(&[&admin, "--admin-token-file=/no/such"]), "cannot read the admin token in /no/such");
 }
@@ -85,7 +85,7 @@ fn a_token_is_shown_or_asked_for() {
     let [right, wrong] = [right, wrong].map(|path| file_flag("admin-token-file", &path));
     let balancer = Balancer::serve(&[backend.addr], &[ADMIN, &right]);
     let admin = flag(&Operator::of(&balancer));
-    let sentence = "wants its token; name the file with --admin-token-file\n";
+    let sentence = "requires its token; name the file with --admin-token-file\n";
     refuses(&once(&[&admin]), sentence);
     refuses(&once(&[&admin, &wrong]), sentence);
     assert_eq!(once(&[&admin, &right]).status.code(), Some(0));
@@ -128,7 +128,7 @@ fn a_balancer_that_goes_away_is_waited_for() {
     let mut terminal = Terminal::start(&[&admin, "--interval=50ms"], &[("NO_COLOR", "1")]);
     terminal.shows(&backend.addr.to_string());
     drop(balancer);
-    terminal.shows(&format!(" old: nobody listens on {}", place.addr));
+    terminal.shows(&format!(" old: nothing listens on {}", place.addr));
     assert!(!terminal.text().contains("\u{1b}[38"), "there are no colours: {:?}", terminal.text());
     let _balancer = Balancer::serve(&[backend.addr], &[&admin]);
     terminal.shows("q leave"); // where it said how old the facts are
@@ -149,7 +149,7 @@ fn keys_do_not_wait_for_a_balancer_that_hangs() {
     terminal.press("d");
     terminal.shows(&format!("asking to drain {}", backend.addr));
     terminal.press("?");
-    terminal.shows("leave (Esc and Ctrl-C, too)");
+    terminal.shows("leave (also Esc and Ctrl-C)");
     terminal.press("\u{3}");
     assert_eq!(terminal.exit_code(), 0);
     assert!(began.elapsed() < Duration::from_secs(4), "an answer is waited for 5 s: {:?}", began.elapsed());
