@@ -3,12 +3,14 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a helper that fails is a test that fails")]
 
 mod admin;
+mod admin_client;
 mod attacks;
 mod backend;
 mod bed;
 mod chaos;
 mod check;
 mod cli;
+mod config_file;
 mod demo;
 mod deploy;
 mod drain;
@@ -25,7 +27,6 @@ mod logs;
 mod malformed;
 mod membership;
 mod metrics;
-mod operator;
 mod parked;
 mod pool;
 mod prometheus;
@@ -36,6 +37,7 @@ mod reload;
 mod retries;
 mod scale;
 mod state;
+mod steady_load;
 mod sticky;
 mod stopping;
 mod strategies;
