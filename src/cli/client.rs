@@ -81,6 +81,7 @@ impl AdminClient {
     ///
     /// # Errors
     /// When there is no answer, or not one of this type.
+    #[cfg(feature = "top")]
     pub fn get<A: DeserializeOwned>(&self, path: &str) -> Result<A, AdminClientError> {
         self.read(self.authorized(self.agent.get(self.url(path))).call())
     }
