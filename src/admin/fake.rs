@@ -1,5 +1,7 @@
 //! A balancer without traffic, for the tests of the admin listener and of its clients.
 
+#![cfg(test)]
+
 use super::answers::changes::{Reloaded, Removed};
 use super::answers::demo::DemoState;
 use super::answers::history::Samples;

@@ -10,7 +10,6 @@ pub mod answers;
 mod api;
 pub mod control;
 mod demo_controls;
-#[cfg(test)]
 pub(crate) mod fake;
 mod fields;
 pub mod guard;

@@ -61,7 +61,8 @@ fn collect(folder: &Path, files: &mut Vec<PathBuf>) {
 
 fn read(src: &Path, file: &Path) -> Source {
     let whole = fs::read_to_string(file).unwrap();
-    let text = match whole.find("\n#[cfg(test)]") {
+    let tests = whole.find("\n#[cfg(test)]").or_else(|| whole.find("\n#![cfg(test)]"));
+    let text = match tests {
         Some(end) => whole[..end].trim_end().to_owned() + "\n",
         None => whole,
     };

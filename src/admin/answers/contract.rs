@@ -1,5 +1,7 @@
 //! Holds the answers against docs/admin-api.md: each field is described there, and each field described there exists.
 
+#![cfg(test)]
+
 use super::fixture;
 use super::state::{BackendState, State};
 use serde_json::{Value, json};

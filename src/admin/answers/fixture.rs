@@ -1,5 +1,7 @@
 //! Answers with every field filled in, for the tests of the API's contract and of its readers.
 
+#![cfg(test)]
+
 use super::demo::{DemoBackendState, DemoState, TrafficState};
 use super::history::{Sample, Samples};
 use super::state::{BackendRates, BackendState, BusyWorker, EndedRequest, RecentRates, State};

@@ -6,12 +6,9 @@
 //! `Option`, which reads as `None` from an older balancer that does not send it.
 
 pub mod changes;
+mod contract;
 pub mod demo;
+pub(crate) mod fixture;
 pub mod history;
 pub mod probes;
 pub mod state;
-
-#[cfg(test)]
-mod contract;
-#[cfg(test)]
-pub(crate) mod fixture;
