@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use tracing_subscriber::filter::Targets;
 use tracing_subscriber::prelude::*;
-use turnwheel::admin::{self, Token};
+use turnwheel::admin::{self, AdminToken};
 use turnwheel::backend::BackendUrl;
 use turnwheel::balancer::Balancer;
 use turnwheel::balancer::config::{self, Config};
@@ -70,7 +70,7 @@ fn check(path: &Path) -> Result<()> {
 }
 
 fn reload(admin: SocketAddr, token_file: Option<&Path>) -> Result<()> {
-    let token = token_file.map(Token::from_file).transpose()?;
+    let token = token_file.map(AdminToken::from_file).transpose()?;
     say(format_args!("reloaded: {}", turnwheel::cli::reload::ask(admin, token)?));
     Ok(())
 }
@@ -81,16 +81,16 @@ fn top(admin: SocketAddr, token_file: Option<&Path>, interval: Duration, once: b
     if !once && !std::io::stdout().is_terminal() {
         anyhow::bail!("standard output is no terminal; --once prints what is to be seen now");
     }
-    let mut asker = top::Asker::new(admin, token_file.map(Token::from_file).transpose()?);
+    let mut poller = top::Poller::new(admin, token_file.map(AdminToken::from_file).transpose()?);
     if once {
-        say(format_args!("{}", top::print(&mut asker)?));
+        say(format_args!("{}", top::print(&mut poller)?));
         return Ok(());
     }
-    let facts = asker.ask()?;
+    let snapshot = poller.poll()?;
     let stop = stop_on_signals()?;
     // This puts a hook before the one that logs, so that a panic is logged to a terminal that is a usual one again.
-    let outcome =
-        ratatui::try_init().and_then(|mut terminal| top::watch(&mut terminal, asker, facts, interval, &stop));
+    let outcome = ratatui::try_init()
+        .and_then(|mut terminal| top::watch(&mut terminal, poller, snapshot, interval, &stop));
     let restored = ratatui::try_restore();
     outcome.and(restored).context("the view cannot go on")
 }

@@ -1,25 +1,25 @@
-//! The fields of a request's body: a small JSON object, or nothing.
+//! The fields of a request's body: a JSON object, or nothing.
 
-use super::reply::Reply;
+use super::reply::AdminReply;
 use crate::error::Refusal;
 use http::StatusCode;
 use serde_json::{Map, Value};
 use std::io::Read;
 use std::ops::RangeInclusive;
 
-/// Fields that nobody has asked for yet.
+/// The fields that have not been taken yet.
 pub struct Fields(Map<String, Value>);
 
 impl Fields {
-    /// Reads the body to its end. An empty one has no fields.
+    /// Reads the body to its end. An empty body has no fields.
     ///
     /// # Errors
-    /// With the answer that the client gets.
-    pub fn read(body: &mut dyn Read) -> Result<Self, Reply> {
+    /// When it is no JSON object: the reply to the client.
+    pub fn read(body: &mut dyn Read) -> Result<Self, AdminReply> {
         let mut bytes = Vec::new();
         if let Err(error) = body.read_to_end(&mut bytes) {
             let refusal = Refusal::of_upload(&error);
-            return Err(Reply::error(refusal.status(), refusal.to_string()));
+            return Err(AdminReply::error(refusal.status(), refusal.to_string()));
         }
         if bytes.trim_ascii().is_empty() {
             return Ok(Fields(Map::new()));
@@ -31,43 +31,47 @@ impl Fields {
         }
     }
 
-    /// A text, if the field is there.
+    /// Takes a string; `None` if the field is missing.
     ///
     /// # Errors
-    /// When it is something else.
-    pub fn text(&mut self, name: &str) -> Result<Option<String>, Reply> {
-        self.take(name, "a text", |value| value.as_str().map(str::to_owned))
+    /// When it is no string.
+    pub fn text(&mut self, name: &str) -> Result<Option<String>, AdminReply> {
+        self.take(name, "a string", |value| value.as_str().map(str::to_owned))
     }
 
-    /// A whole number, if the field is there.
+    /// Takes a whole number; `None` if the field is missing.
     ///
     /// # Errors
-    /// When it is something else.
-    pub fn number(&mut self, name: &str) -> Result<Option<u32>, Reply> {
+    /// When it is no whole number.
+    pub fn number(&mut self, name: &str) -> Result<Option<u32>, AdminReply> {
         self.take(name, "a whole number", |value| u32::try_from(value.as_u64()?).ok())
     }
 
-    /// A whole number of this range, if the field is there.
+    /// Takes a whole number within a range; `None` if the field is missing.
     ///
     /// # Errors
-    /// When it is something else; with 422 when it is another number.
-    pub fn number_within(&mut self, name: &str, range: RangeInclusive<u32>) -> Result<Option<u32>, Reply> {
+    /// When it is no whole number (400), or out of range (422).
+    pub fn number_within(
+        &mut self,
+        name: &str,
+        range: RangeInclusive<u32>,
+    ) -> Result<Option<u32>, AdminReply> {
         let whole = |value: &Value| (value.is_u64() || value.is_i64()).then(|| value.clone());
         let Some(value) = self.take(name, "a whole number", whole)? else { return Ok(None) };
         let number = value.as_u64().and_then(|number| u32::try_from(number).ok());
         let outside = || {
             let (least, most) = (range.start(), range.end());
             let sentence = format!("{name:?} is {value}; it must be from {least} to {most}");
-            Reply::error(StatusCode::UNPROCESSABLE_ENTITY, sentence)
+            AdminReply::error(StatusCode::UNPROCESSABLE_ENTITY, sentence)
         };
         number.filter(|number| range.contains(number)).map(Some).ok_or_else(outside)
     }
 
-    /// Yes or no, if the field is there.
+    /// Takes `true` or `false`; `None` if the field is missing.
     ///
     /// # Errors
     /// When it is something else.
-    pub fn flag(&mut self, name: &str) -> Result<Option<bool>, Reply> {
+    pub fn flag(&mut self, name: &str) -> Result<Option<bool>, AdminReply> {
         self.take(name, "true or false", Value::as_bool)
     }
 
@@ -76,30 +80,30 @@ impl Fields {
         name: &str,
         kind: &str,
         read: impl FnOnce(&Value) -> Option<T>,
-    ) -> Result<Option<T>, Reply> {
+    ) -> Result<Option<T>, AdminReply> {
         let Some(value) = self.0.remove(name) else { return Ok(None) };
         read(&value).map(Some).ok_or_else(|| bad(format!("{name:?} must be {kind}")))
     }
 
-    /// Has every field been asked for? One that is misspelled must not be taken for one that is left out.
+    /// Checks that every field has been taken, so that a misspelled field is not mistaken for one that is left out.
     ///
     /// # Errors
-    /// With the names of those that have not.
-    pub fn are_all_known(&self) -> Result<(), Reply> {
+    /// When one has not: the reply names all of them.
+    pub fn reject_unknown(&self) -> Result<(), AdminReply> {
         let names: Vec<_> = self.0.keys().map(|name| format!("{name:?}")).collect();
         match names.len() {
             0 => Ok(()),
-            1 => Err(bad(format!("{} means nothing here", names[0]))),
-            _ => Err(bad(format!("{} mean nothing here", names.join(", ")))),
+            1 => Err(bad(format!("{} is not a field of this request", names[0]))),
+            _ => Err(bad(format!("{} are not fields of this request", names.join(", ")))),
         }
     }
 
-    /// The answer where a field should be there.
-    pub fn missing(name: &str, example: &str) -> Reply {
+    /// Returns the reply to a body without a required field.
+    pub fn missing(name: &str, example: &str) -> AdminReply {
         bad(format!("{name:?} is missing; write {example}"))
     }
 }
 
-fn bad(sentence: String) -> Reply {
-    Reply::error(StatusCode::BAD_REQUEST, sentence)
+fn bad(sentence: String) -> AdminReply {
+    AdminReply::error(StatusCode::BAD_REQUEST, sentence)
 }

@@ -1,96 +1,95 @@
-//! Who may ask what: one pure function over a request's head.
+//! Decides which admin requests are served: one pure function over a request's head.
 //!
-//! A listener on loopback is not reached by strangers, but by every web page that the operator's
-//! browser shows: the browser is on this machine, and the page's script asks it. A page can do that in
-//! two ways, and each rule here is against one of them.
+//! A listener on loopback is out of reach for other machines, but not for a web page that the operator's browser
+//! shows: the browser runs on this machine and sends the requests of the page's scripts. A hostile page has two ways
+//! in, and each is closed by a rule here.
 //!
-//! * **Across origins.** A browser sends what any form could send without asking first; for anything
-//!   else it sends a preflight, an OPTIONS that must be answered with CORS headers. Nobody answers it
-//!   here. So what changes something must have `Content-Type: application/json`, which no form can
-//!   send, and what only reads is safe, since the page is not given the reply.
-//! * **By a name of its own that is rebound.** The page's name at first leads to its server and then to
-//!   127.0.0.1; the browser takes this listener for the page's own origin, and no preflight is needed.
-//!   But such a request says the page's name in `Host`. An IP address cannot be rebound, and browsers
-//!   know by themselves where `localhost` is: so those are answered to, with the listener's own port,
-//!   and no other name is.
+//! * **Cross-origin requests.** A browser sends what an HTML form could send without further ado; for anything else it
+//!   first sends a preflight, an OPTIONS request that must be answered with CORS headers. This listener never does. So
+//!   a request that changes something must have `Content-Type: application/json`, which no form can send, and one
+//!   that only reads is harmless, because the browser withholds the response from the page.
+//! * **DNS rebinding.** The page's host name first resolves to its server and later to 127.0.0.1; the browser then takes this
+//!   listener for the page's own origin and needs no preflight. But the request carries the page's name in `Host`.
+//!   An IP address cannot be rebound, and browsers resolve `localhost` themselves: so `Host` must be one of those, with
+//!   the listener's own port.
 //!
-//! The token is against everybody else. Where the listener can be reached from other machines there
-//! has to be one; on loopback it keeps out other users of this machine. The files of the live page need none: they
-//! are the same everywhere and say nothing of this balancer, and without them nobody could type the token in. They
-//! do need a Host that is ours, as the page asks its own origin for everything else.
+//! The token is for everything else. A listener that other machines can reach must have one; on loopback it keeps out
+//! other users of this machine. The files of the live page need no token: they are the same everywhere and contain
+//! nothing about this balancer, and the page is where a person enters the token. They do need a valid `Host`, since
+//! the page sends all its requests to its own origin.
 
 use super::page;
-use super::token::Token;
+use super::token::AdminToken;
 use http::header::{AUTHORIZATION, CONTENT_TYPE, HOST, HeaderMap, HeaderName};
 use http::{Method, StatusCode};
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 
-/// What anybody may ask: whether the balancer is up, and whether it would serve.
+/// Paths that are served without any check: liveness and readiness.
 pub const OPEN: [&str; 2] = ["/healthz", "/readyz"];
 
 /// A browser leaves this port out of `Host`.
 const DEFAULT_PORT: u16 = 80;
 
-/// A request that is not served.
+/// Why a request is not served.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Refused {
-    /// The status code of the answer.
+pub struct Denial {
+    /// Status of the reply.
     pub status: StatusCode,
-    /// What to do about it, in one sentence.
+    /// One sentence that says what to do.
     pub reason: &'static str,
 }
 
-/// May this request be served? Whatever is not [`OPEN`] needs a Host that is the listener's own (403),
-/// the token if there is one (401; not for a file of the page), and to change anything, a type that no form can send (415). `bound`
-/// is the address that was bound.
+/// Checks that a request may be served. Outside of [`OPEN`] it needs a `Host` that is the listener's own (else 403), the
+/// token if there is one (else 401; not for a file of the live page), and, unless it only reads, a content type that no
+/// form can send (else 415). `bound` is the address that was bound.
 ///
 /// # Errors
-/// With what the client is told.
+/// When it may not: the status and the reason.
 pub fn check(
     method: &Method,
     path: &str,
     headers: &HeaderMap,
     bound: SocketAddr,
-    token: Option<&Token>,
-) -> Result<(), Refused> {
-    let refused = |status, reason| Err(Refused { status, reason });
+    token: Option<&AdminToken>,
+) -> Result<(), Denial> {
+    let denied = |status, reason| Err(Denial { status, reason });
     if OPEN.contains(&path) {
         return Ok(());
     }
     if !only(headers, &HOST).is_some_and(|host| is_ours(host, bound)) {
-        return refused(
+        return denied(
             StatusCode::FORBIDDEN,
-            "the Host header is not this listener's; ask for it by the IP address and the port that it has",
+            "the Host header does not name this listener; use its IP address and port in the URL",
         );
     }
     let is_page = page::find(path).is_some();
     if !is_page && token.is_some_and(|token| !has_token(headers, token)) {
-        return refused(
+        return denied(
             StatusCode::UNAUTHORIZED,
-            "this needs the admin token; send it as Authorization: Bearer TOKEN",
+            "this request needs the admin token; send it as Authorization: Bearer TOKEN",
         );
     }
     let reads = [Method::GET, Method::HEAD].contains(method);
     if !reads && !only(headers, &CONTENT_TYPE).is_some_and(is_json) {
-        return refused(
+        return denied(
             StatusCode::UNSUPPORTED_MEDIA_TYPE,
-            "what changes something must be sent with Content-Type: application/json",
+            "a request that changes something needs Content-Type: application/json",
         );
     }
     Ok(())
 }
 
-/// A header's value, unless there are several: then nobody knows which of them counts.
+/// Returns the value of a header, or `None` unless it occurs exactly once.
 fn only<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Option<&'a str> {
     let mut values = headers.get_all(name).iter();
     let value = values.next()?.to_str().ok()?;
     values.next().is_none().then_some(value)
 }
 
-/// Is this host the listener, and a name that nobody else can give it?
+/// Whether a `Host` names this listener, by a name that cannot be rebound.
 fn is_ours(host: &str, bound: SocketAddr) -> bool {
     let is_default = bound.port() == DEFAULT_PORT;
-    // A mapped address, ::ffff:127.0.0.1, is what it stands for.
+    // ::ffff:127.0.0.1 is 127.0.0.1.
     let ours = bound.ip().to_canonical();
     if let Some((ip, port)) = literal(host) {
         let same_port = port.map_or(is_default, |port| port == bound.port());
@@ -104,7 +103,7 @@ fn is_ours(host: &str, bound: SocketAddr) -> bool {
     ours.is_loopback() && same_port && name.eq_ignore_ascii_case("localhost")
 }
 
-/// An IP address as it stands in a URL, IPv6 in brackets, and a port if there is one.
+/// Parses an IP address as in a URL, IPv6 in brackets, and its port if it has one; `None` if it is no address.
 fn literal(host: &str) -> Option<(IpAddr, Option<u16>)> {
     if let Ok(address) = host.parse::<SocketAddr>() {
         return Some((address.ip(), Some(address.port())));
@@ -116,15 +115,15 @@ fn literal(host: &str) -> Option<(IpAddr, Option<u16>)> {
     Some((bare, None))
 }
 
-/// `Bearer` and the token (RFC 6750 §2.1; the scheme in any case, RFC 9110 §11.1).
-fn has_token(headers: &HeaderMap, token: &Token) -> bool {
+/// Whether the headers carry the token as `Bearer` (RFC 6750 §2.1; the scheme in any case, RFC 9110 §11.1).
+fn has_token(headers: &HeaderMap, token: &AdminToken) -> bool {
     let credentials = only(headers, &AUTHORIZATION).and_then(|value| value.split_once(' '));
     credentials.is_some_and(|(scheme, offered)| {
-        scheme.eq_ignore_ascii_case("bearer") && token.is(offered.trim_start_matches(' ').as_bytes())
+        scheme.eq_ignore_ascii_case("bearer") && token.matches(offered.trim_start_matches(' ').as_bytes())
     })
 }
 
-/// The same, whatever parameters follow: a browser looks at no more than this either.
+/// Whether a media type is JSON. Parameters are ignored, as browsers ignore them.
 fn is_json(value: &str) -> bool {
     let kind = value.split(';').next().unwrap_or(value);
     kind.trim().eq_ignore_ascii_case("application/json")
@@ -138,13 +137,13 @@ mod tests {
     const SECRET: &str = "sixteen-letters!";
     const JSON: (&str, &str) = ("content-type", "application/json");
 
-    /// The status that it is refused with, or 200.
+    /// Returns the status of the denial, or 200.
     fn status(
         method: &str,
         path: &str,
         fields: &[(&'static str, &str)],
         bound: &str,
-        token: Option<&Token>,
+        token: Option<&AdminToken>,
     ) -> u16 {
         let mut headers = HeaderMap::new();
         for (name, value) in fields {
@@ -152,11 +151,11 @@ mod tests {
         }
         let method = method.parse().unwrap();
         let outcome = check(&method, path, &headers, bound.parse().unwrap(), token);
-        outcome.map_or_else(|refused| refused.status.as_u16(), |()| 200)
+        outcome.map_or_else(|denial| denial.status.as_u16(), |()| 200)
     }
 
     #[test]
-    fn hosts() {
+    fn serves_only_a_host_that_is_the_listeners_own() {
         for (bound, host, expected) in [
             ("127.0.0.1:8090", "127.0.0.1:8090", 200),
             ("127.0.0.1:8090", "localhost:8090", 200),
@@ -208,7 +207,7 @@ mod tests {
     }
 
     #[test]
-    fn a_host_that_is_missing_or_said_twice_is_nobodys() {
+    fn denies_a_host_that_is_missing_or_repeated() {
         let host = ("host", "127.0.0.1:8090");
         for fields in [&[][..], &[host, host]] {
             assert_eq!(status("GET", "/api/backends", fields, "127.0.0.1:8090", None), 403);
@@ -216,8 +215,8 @@ mod tests {
     }
 
     #[test]
-    fn the_probes_are_open_and_nothing_else_is() {
-        let token = Token::from_text(SECRET).unwrap();
+    fn serves_probes_without_any_check_and_nothing_else() {
+        let token = AdminToken::from_text(SECRET).unwrap();
         for (path, expected) in [
             ("/healthz", 200),
             ("/readyz", 200),
@@ -235,8 +234,8 @@ mod tests {
     }
 
     #[test]
-    fn the_page_needs_no_token_but_a_host() {
-        let token = Token::from_text(SECRET).unwrap();
+    fn serves_the_page_without_a_token_but_not_without_a_host() {
+        let token = AdminToken::from_text(SECRET).unwrap();
         for (path, expected) in [
             ("/", 200),
             ("/page.js", 200),
@@ -251,8 +250,8 @@ mod tests {
     }
 
     #[test]
-    fn tokens() {
-        let token = Token::from_text(SECRET).unwrap();
+    fn serves_only_requests_with_the_token() {
+        let token = AdminToken::from_text(SECRET).unwrap();
         for (credentials, expected) in [
             ("Bearer sixteen-letters!", 200),
             ("bEARER sixteen-letters!", 200),
@@ -280,11 +279,15 @@ mod tests {
             401
         );
         let stranger = [("host", "a.example"), ("authorization", "Bearer wrong"), JSON];
-        assert_eq!(status("POST", "/api/x", &stranger, "127.0.0.1:8090", Some(&token)), 403, "Host is first");
+        assert_eq!(
+            status("POST", "/api/x", &stranger, "127.0.0.1:8090", Some(&token)),
+            403,
+            "Host is checked first"
+        );
     }
 
     #[test]
-    fn types() {
+    fn serves_changes_only_as_json() {
         let host = ("host", "127.0.0.1:8090");
         for (kind, expected) in [
             ("application/json", 200),
@@ -313,7 +316,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn no_name_but_localhost_is_answered_to(name in "[a-z][a-z0-9.-]{0,20}", any_address: bool) {
+        fn accepts_no_host_name_but_localhost(name in "[a-z][a-z0-9.-]{0,20}", any_address: bool) {
             let bound = if any_address { "0.0.0.0:8090" } else { "127.0.0.1:8090" }.parse().unwrap();
             let ours = is_ours(&format!("{name}:8090"), bound);
             prop_assert_eq!(ours, name == "localhost" && !any_address);

@@ -1,64 +1,67 @@
-//! The balancer at work, as the admin listener shows it.
+//! The balancer at work, as `/metrics`, `/api/state` and `/api/history` show it.
 
+use super::answers::history::{Sample, Samples};
+use super::answers::state::{BackendRates, BackendState, BusyWorker, EndedRequest, RecentRates, State};
 use super::control::Insight;
-use super::membership_control::shown;
+use super::membership_control::backend_state;
 use crate::backend::Backend;
 use crate::balance::candidates::candidates;
 use crate::cluster::membership::Membership;
 use crate::cluster::snapshot::RoutingSnapshot;
 use crate::edge::{EdgeKind, lifecycle::Counter};
 use crate::observe::Recorder;
-use crate::observe::metrics::{History, Metrics, Moment};
+use crate::observe::metrics::history::{History, Rates, SecondCounts};
+use crate::observe::metrics::{Metrics, Moment};
 use crate::observe::recent::RecentRequest;
 use crate::observe::worker_status::Activity;
 use crate::queue::CongestionSignal;
 use crossbeam_channel::{Receiver, RecvTimeoutError};
 use jiff::Timestamp;
-use serde_json::{Value, json};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-/// How often somebody looks at what has happened.
-const LOOK: Duration = Duration::from_secs(1);
+/// Time between two samples of the history.
+const SAMPLE_INTERVAL: Duration = Duration::from_secs(1);
 
-/// All there is to be seen of a balancer.
+/// The parts of a balancer that the admin listener reads.
 pub struct Overview {
-    /// When it was started.
+    /// When the balancer was started.
     pub began: Instant,
-    /// What has been counted.
+    /// Counts since the start.
     pub metrics: Arc<Metrics>,
-    /// What has become of that lately.
+    /// Samples of those counts over the last two minutes.
     pub history: History,
-    /// Who knows what workers are at.
+    /// Status of the workers, and the requests that ended last.
     pub recorder: Arc<Recorder>,
-    /// How many workers there are.
+    /// Worker threads.
     pub workers: usize,
-    /// The queue in front of them.
+    /// Depth of the queue.
     pub congestion: CongestionSignal,
-    /// How many requests may wait in it.
+    /// Requests that the queue holds at most.
     pub queue_capacity: usize,
-    /// Which edge takes requests in.
+    /// The edge that accepts requests.
     pub edge: EdgeKind,
-    /// Where it listens.
+    /// Addresses of that edge.
     pub listen: Vec<SocketAddr>,
-    /// Is this the demo?
+    /// Whether this is the demo.
     pub demo: bool,
-    /// Connections of clients, where the edge knows.
+    /// Counts the open connections of clients; `None` if the edge cannot.
     pub connections: Option<Counter>,
     /// The backends.
     pub members: Arc<Membership>,
 }
 
 impl Overview {
-    /// Looks once a second at what has happened, until the channel is closed.
+    /// Takes a sample a second until the channel is closed.
     pub fn keep_history(&self, closed: &Receiver<()>) {
-        let mut next = Instant::now() + LOOK;
+        let mut next = Instant::now() + SAMPLE_INTERVAL;
         while closed.recv_deadline(next) == Err(RecvTimeoutError::Timeout) {
             let now = Instant::now();
             self.recorder.gather_recent();
-            self.history.look(now, &self.metrics, &self.members.snapshot().get().selector.backends);
-            next = now.max(next + LOOK);
+            let snapshot = self.members.snapshot().get();
+            self.history.sample(now, self.metrics.totals(), &snapshot.selector.backends);
+            next = now.max(next + SAMPLE_INTERVAL);
         }
     }
 
@@ -66,63 +69,71 @@ impl Overview {
         self.connections.as_ref().map(|count| count())
     }
 
-    fn backends(&self, snapshot: &RoutingSnapshot) -> Vec<Value> {
-        let lately = self.history.lately();
-        let one = |backend: &Arc<Backend>| {
-            let mut value = shown(backend);
+    fn backends(&self, snapshot: &RoutingSnapshot) -> Vec<BackendState> {
+        let recent = self.history.recent();
+        let state = |backend: &Arc<Backend>| {
             let id = backend.id();
-            value["lately"] = lately.backends.get(&id).copied().unwrap_or_default().shown();
-            value["lately"]["share"] = lately.share(id).into();
-            value
+            let rates = recent_rates(recent.backends.get(&id).copied().unwrap_or_default());
+            BackendState {
+                lately: Some(BackendRates { rates, share: recent.share(id) }),
+                ..backend_state(backend)
+            }
         };
-        snapshot.selector.backends.iter().map(one).collect()
+        snapshot.selector.backends.iter().map(state).collect()
     }
 
-    fn busy(&self, snapshot: &RoutingSnapshot) -> Vec<Value> {
-        let one = |(worker, activity, time): (usize, Activity, Duration)| {
+    fn busy(&self, snapshot: &RoutingSnapshot) -> Vec<BusyWorker> {
+        let busy_worker = |(worker, activity, time): (usize, Activity, Duration)| {
             let mut backends = snapshot.selector.backends.iter();
             let backend = backends.find(|backend| Some(backend.id()) == activity.backend);
-            json!({
-                "worker": worker,
-                "method": activity.method,
-                "path": activity.path,
-                "backend": backend.map(|backend| backend.authority().as_str()),
-                "phase": activity.phase.word(),
-                "for_seconds": seconds(time),
-            })
+            BusyWorker {
+                worker,
+                method: activity.method,
+                path: activity.path,
+                backend: backend.map(|backend| backend.authority().to_string()),
+                phase: activity.phase.word().into(),
+                for_seconds: seconds(time),
+            }
         };
-        self.recorder.activities().map(one).collect()
-    }
-
-    fn requests(&self) -> Value {
-        let classes = self.metrics.classes().map(|(class, count)| (class.to_owned(), count.into()));
-        Value::Object(classes.into_iter().collect())
+        self.recorder.activities().map(busy_worker).collect()
     }
 }
 
-/// Whose turn it is, where that is settled.
-fn next(snapshot: &RoutingSnapshot) -> Option<&str> {
+/// Returns the name of the backend that is next in rotation, or `None` if the strategy has no order or no backend is
+/// usable.
+fn next(snapshot: &RoutingSnapshot) -> Option<String> {
     let selector = &snapshot.selector;
     let usable = candidates(&selector.backends, &[], selector.options.fail_open, Instant::now());
     let next = selector.strategy.next(usable.len())?;
-    Some(selector.backends[usable.get(next)?.index].authority().as_str())
+    Some(selector.backends[usable.get(next)?.index].authority().to_string())
 }
 
-fn recent(request: &RecentRequest) -> Value {
-    json!({
-        "number": request.number,
-        "ago_seconds": seconds(request.ended_at.elapsed()),
-        "method": request.method,
-        "path": request.path,
-        "backend": request.backend,
-        "status": request.status,
-        "ended": request.ended.word(),
-        "seconds": request.seconds,
-        "tries": request.tries,
-    })
+fn ended_request(request: RecentRequest) -> EndedRequest {
+    EndedRequest {
+        number: request.number,
+        ago_seconds: seconds(request.ended_at.elapsed()),
+        method: request.method,
+        path: request.path,
+        backend: request.backend,
+        status: request.status,
+        ended: request.ended.word().into(),
+        seconds: request.seconds,
+        tries: request.tries,
+    }
 }
 
-/// To the millisecond.
+fn recent_rates(rates: Rates) -> RecentRates {
+    let Rates { seconds, requests, errors, p50, p99 } = rates;
+    RecentRates { seconds, rate: requests, errors, p50_seconds: p50, p99_seconds: p99 }
+}
+
+fn sample(second: SecondCounts) -> Sample {
+    let SecondCounts { number, requests, errors, p50, p99, backends } = second;
+    let backends = backends.into_iter().collect();
+    Sample { number, requests, errors, p50_seconds: p50, p99_seconds: p99, backends }
+}
+
+/// Rounds to a millisecond.
 fn seconds(time: Duration) -> f64 {
     (time.as_secs_f64() * 1000.0).round() / 1000.0
 }
@@ -140,36 +151,38 @@ impl Insight for Overview {
         })
     }
 
-    fn state(&self) -> Value {
+    fn state(&self) -> State {
         let snapshot = self.members.snapshot().get();
         let why_not = self.members.ready().err();
-        json!({
-            "version": env!("CARGO_PKG_VERSION"),
-            "now": format!("{:.3}", Timestamp::now()),
-            "uptime_seconds": seconds(self.began.elapsed()),
-            "ready": why_not.is_none(),
-            "why_not": why_not,
-            "edge": self.edge.name(),
-            "listen": self.listen,
-            "strategy": snapshot.selector.strategy.name(),
-            "next": next(&snapshot),
-            "connections": self.connections(),
-            "queue_depth": self.congestion.depth(),
-            "queue_capacity": self.queue_capacity,
-            "workers": self.workers,
-            "workers_busy": self.recorder.busy(),
-            "busy": self.busy(&snapshot),
-            "requests": self.requests(),
-            "rejected": self.metrics.unplaced(),
-            "access_log_dropped": self.recorder.dropped_lines(),
-            "lately": self.history.lately().all.shown(),
-            "recent": self.recorder.recent().iter().map(recent).collect::<Vec<_>>(),
-            "demo": self.demo,
-            "backends": self.backends(&snapshot),
-        })
+        let classes = self.metrics.classes().map(|(class, count)| (class.to_owned(), count));
+        State {
+            version: env!("CARGO_PKG_VERSION").into(),
+            uptime_seconds: seconds(self.began.elapsed()),
+            now: format!("{:.3}", Timestamp::now()),
+            ready: why_not.is_none(),
+            why_not: why_not.map(str::to_owned),
+            edge: self.edge.name().into(),
+            listen: self.listen.clone(),
+            strategy: snapshot.selector.strategy.name().into(),
+            next: next(&snapshot),
+            connections: self.connections(),
+            queue_depth: self.congestion.depth(),
+            queue_capacity: self.queue_capacity,
+            workers: self.workers,
+            workers_busy: self.recorder.busy(),
+            busy: self.busy(&snapshot),
+            requests: classes.into(),
+            rejected: self.metrics.unplaced(),
+            access_log_dropped: self.recorder.dropped_lines(),
+            lately: recent_rates(self.history.recent().all),
+            recent: self.recorder.recent().into_iter().map(ended_request).collect(),
+            demo: self.demo,
+            backends: self.backends(&snapshot),
+        }
     }
 
-    fn history(&self, after: u64) -> Value {
-        self.history.after(after)
+    fn history(&self, after: u64) -> Samples {
+        let (newest, seconds) = self.history.after(after);
+        Samples { newest, samples: seconds.into_iter().map(sample).collect() }
     }
 }

@@ -1,58 +1,66 @@
-//! One answer of the admin listener: a status and JSON, or metrics, or a file of the live page.
+//! A reply of the admin listener: a status with JSON, metrics, or a file of the live page.
 
+use super::answers::changes::Problem;
 use super::page::{self, Asset};
 use crate::cluster::change::ChangeError;
 use crate::edge::Exchange;
 use crate::edge::response::Scratch;
 use http::header::{CACHE_CONTROL, CONTENT_TYPE, X_CONTENT_TYPE_OPTIONS};
 use http::{HeaderName, HeaderValue, Response, StatusCode, response};
-use serde_json::{Value, json};
+use serde::Serialize;
+use serde_json::json;
 
-/// What every answer says besides its type: nobody on the way keeps it, and no browser takes it for something
-/// else. There is no CORS header among them: what is said here is for no web page but the listener's own.
+/// Headers of every reply: no cache stores it, and no browser guesses another type. There is no CORS header, because
+/// only the listener's own page may read its replies.
 const HEADERS: [(HeaderName, &str); 2] = [(CACHE_CONTROL, "no-store"), (X_CONTENT_TYPE_OPTIONS, "nosniff")];
 
-/// An answer that is not sent yet.
-pub struct Reply {
+/// A reply that is not sent yet.
+pub struct AdminReply {
     pub status: StatusCode,
-    /// Its media type.
+    /// Media type of the body.
     pub kind: &'static str,
     pub text: String,
-    /// The headers that its status calls for, or its type.
+    /// Headers that belong to the status or the type.
     pub headers: Vec<(HeaderName, HeaderValue)>,
 }
 
-impl Reply {
-    /// This status, with this body, on a line of its own, since people read it in terminals.
-    pub fn new(status: StatusCode, body: Value) -> Self {
-        Reply { status, kind: "application/json", text: format!("{body}\n"), headers: Vec::new() }
+impl AdminReply {
+    /// Returns a reply with a JSON body, its keys sorted. The body ends with a line break, since people read it in
+    /// terminals.
+    pub fn json(status: StatusCode, body: &impl Serialize) -> Self {
+        // A `Value` sorts its keys, so that their order does not depend on the order of fields in the types.
+        let (status, body) = match serde_json::to_value(body) {
+            Ok(body) => (status, body),
+            Err(error) => (StatusCode::INTERNAL_SERVER_ERROR, json!({ "error": error.to_string() })),
+        };
+        AdminReply { status, kind: "application/json", text: format!("{body}\n"), headers: Vec::new() }
     }
 
-    /// What Prometheus has asked for, as it wants it.
+    /// Returns metrics in Prometheus' text format.
     pub fn metrics(text: String) -> Self {
-        Reply { status: StatusCode::OK, kind: prometheus::TEXT_FORMAT, text, headers: Vec::new() }
+        AdminReply { status: StatusCode::OK, kind: prometheus::TEXT_FORMAT, text, headers: Vec::new() }
     }
 
-    /// A file of the live page.
+    /// Returns a file of the live page.
     pub fn asset(asset: &Asset) -> Self {
         let headers = page::HEADERS.map(|(name, value)| (name, HeaderValue::from_static(value))).into();
-        Reply { status: StatusCode::OK, kind: asset.kind, text: asset.text.to_owned(), headers }
+        AdminReply { status: StatusCode::OK, kind: asset.kind, text: asset.text.to_owned(), headers }
     }
 
-    /// What was asked for.
-    pub fn ok(body: Value) -> Self {
-        Reply::new(StatusCode::OK, body)
+    /// Returns a reply with status 200 and a JSON body.
+    pub fn ok(body: &impl Serialize) -> Self {
+        AdminReply::json(StatusCode::OK, body)
     }
 
-    /// Why not, in one sentence.
+    /// Returns a reply that says in one sentence why the request is not served.
     pub fn error(status: StatusCode, sentence: impl Into<String>) -> Self {
-        Reply::new(status, json!({ "error": sentence.into() }))
+        AdminReply::json(status, &Problem { error: sentence.into(), problems: Vec::new() })
     }
 
-    /// Sends it, unless a reply has begun already.
+    /// Sends the reply. Does nothing if one has begun already.
     pub fn send(self, exchange: &mut Exchange, scratch: &mut Scratch) {
         let length = Some(self.text.len() as u64);
-        // A client that goes away in the middle is its own business.
+        // If the client has gone, there is no one to tell.
         let _ = exchange.reply(&self.head(), length, &mut self.text.as_bytes(), scratch);
     }
 
@@ -66,14 +74,13 @@ impl Reply {
     }
 }
 
-/// A change that was not made.
-impl From<ChangeError> for Reply {
-    fn from(rejected: ChangeError) -> Self {
-        Reply::error(status_of(&rejected), rejected.to_string())
+/// The reply to a change that was not made.
+impl From<ChangeError> for AdminReply {
+    fn from(error: ChangeError) -> Self {
+        AdminReply::error(status_of(&error), error.to_string())
     }
 }
 
-/// Returns the status code of the answer to a change that is not made.
 fn status_of(error: &ChangeError) -> StatusCode {
     match error {
         ChangeError::Unknown(_) => StatusCode::NOT_FOUND,

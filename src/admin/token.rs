@@ -1,47 +1,48 @@
-//! The secret that an operator shows.
+//! The secret that admin requests carry.
 
 use std::path::{Path, PathBuf};
-use std::{fmt, fs, hint, io};
+use std::{fmt, fs, io};
+use subtle::ConstantTimeEq;
 
-/// Characters that a token has at least: sixteen random ones cannot be guessed over a network.
+/// Least number of characters of a token: sixteen random ones cannot be guessed over a network.
 const SHORTEST: usize = 16;
 
-/// A secret. It is compared and sent, and nowhere shown.
+/// A secret. It is compared and sent, and never printed.
 #[derive(Clone)]
-pub struct Token(String);
+pub struct AdminToken(String);
 
-/// Why there is no token.
+/// Why a token cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum BadToken {
-    /// Its file cannot be read.
+    /// The file cannot be read.
     #[error("cannot read the admin token in {}: {cause}", path.display())]
     Unreadable {
         /// The file.
         path: PathBuf,
-        /// What the operating system said.
+        /// Error of the operating system.
         cause: io::Error,
     },
-    /// What there is would not do.
-    #[error("the admin token {0}; it is {SHORTEST} or more letters, digits and signs on one line")]
+    /// The text is no token.
+    #[error("the admin token {0}; write {SHORTEST} or more letters, digits and signs on one line")]
     Unusable(&'static str),
 }
 
-impl Token {
-    /// The token in a file, with or without a line's end behind it.
+impl AdminToken {
+    /// Reads the token in a file; blanks and line breaks around it are ignored.
     ///
     /// # Errors
-    /// When the file cannot be read, or holds no token.
+    /// When the file cannot be read, or its text is no token.
     pub fn from_file(path: &Path) -> Result<Self, BadToken> {
         let text = fs::read_to_string(path)
             .map_err(|cause| BadToken::Unreadable { path: path.to_owned(), cause })?;
-        Token::from_text(&text)
+        AdminToken::from_text(&text)
     }
 
-    /// The token in a text: blanks around it are none of it.
+    /// Takes a text as a token; blanks and line breaks around it are ignored.
     ///
     /// # Errors
-    /// When it is shorter than 16 characters, or has one that is not visible ASCII: no header could hold
-    /// that.
+    /// When it is shorter than 16 characters, or has a character other than visible ASCII, which a header could not
+    /// carry.
     pub fn from_text(text: &str) -> Result<Self, BadToken> {
         let text = text.trim();
         if !text.bytes().all(|byte| byte.is_ascii_graphic()) {
@@ -50,28 +51,24 @@ impl Token {
         if text.len() < SHORTEST {
             return Err(BadToken::Unusable("is too short"));
         }
-        Ok(Token(text.to_owned()))
+        Ok(AdminToken(text.to_owned()))
     }
 
-    /// Is this it? The time that takes tells how long the secret is, and nothing of how much was right.
-    pub fn is(&self, offered: &[u8]) -> bool {
-        let secret = self.0.as_bytes();
-        let pairs = secret.iter().zip(offered);
-        // Without the black box a compiler may see that it can stop at the first difference.
-        let difference = pairs.fold(0, |seen, (ours, theirs)| hint::black_box(seen | (ours ^ theirs)));
-        secret.len() == offered.len() && difference == 0
+    /// Whether the offered bytes are this token. The time that the comparison takes depends on the lengths only.
+    pub fn matches(&self, offered: &[u8]) -> bool {
+        self.0.as_bytes().ct_eq(offered).into()
     }
 
-    /// The header's value that shows it.
+    /// Returns the value of an `Authorization` header with this token (RFC 6750 §2.1).
     #[cfg(feature = "cli")]
     pub(crate) fn as_credentials(&self) -> String {
         format!("Bearer {}", self.0)
     }
 }
 
-impl fmt::Debug for Token {
+impl fmt::Debug for AdminToken {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Token(..)")
+        f.write_str("AdminToken(..)")
     }
 }
 
@@ -80,7 +77,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_token_is_long_and_visible() {
+    fn accepts_a_token_of_sixteen_visible_characters_or_more() {
         for (text, reason) in [
             ("", "too short"),
             ("fifteen-letters", "too short"),
@@ -90,35 +87,35 @@ mod tests {
             ("sixteen-letters-\u{e9}", "not visible"),
             ("sixteen-letters-\u{0}", "not visible"),
         ] {
-            let error = Token::from_text(text).unwrap_err().to_string();
+            let error = AdminToken::from_text(text).unwrap_err().to_string();
             assert!(error.contains(reason), "{text:?}: {error}");
         }
-        assert!(Token::from_text("  sixteen-letters!\r\n").unwrap().is(b"sixteen-letters!"));
+        assert!(AdminToken::from_text("  sixteen-letters!\r\n").unwrap().matches(b"sixteen-letters!"));
     }
 
     #[test]
-    fn only_the_whole_secret_is_it() {
-        let token = Token::from_text("sixteen-letters!").unwrap();
+    fn matches_the_whole_token_only() {
+        let token = AdminToken::from_text("sixteen-letters!").unwrap();
         for wrong in ["", "sixteen-letters", "sixteen-letters!!", "Sixteen-letters!", "sixteen-letters?"] {
-            assert!(!token.is(wrong.as_bytes()), "{wrong}");
+            assert!(!token.matches(wrong.as_bytes()), "{wrong}");
         }
     }
 
     #[test]
-    fn it_is_not_shown() {
-        let token = Token::from_text("sixteen-letters!").unwrap();
-        assert_eq!(format!("{token:?}"), "Token(..)");
-        let error = Token::from_text("a-secret with a blank").unwrap_err();
+    fn never_prints_the_token() {
+        let token = AdminToken::from_text("sixteen-letters!").unwrap();
+        assert_eq!(format!("{token:?}"), "AdminToken(..)");
+        let error = AdminToken::from_text("a-secret with a blank").unwrap_err();
         assert!(!format!("{error} {error:?}").contains("secret with"), "{error}");
     }
 
     #[test]
-    fn a_file_that_cannot_be_read_is_named() {
+    fn names_the_file_that_cannot_be_read() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("token");
-        let error = Token::from_file(&path).unwrap_err().to_string();
+        let error = AdminToken::from_file(&path).unwrap_err().to_string();
         assert!(error.contains(path.to_str().unwrap()), "{error}");
         fs::write(&path, "sixteen-letters!\n").unwrap();
-        assert!(Token::from_file(&path).unwrap().is(b"sixteen-letters!"));
+        assert!(AdminToken::from_file(&path).unwrap().matches(b"sixteen-letters!"));
     }
 }

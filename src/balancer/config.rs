@@ -1,11 +1,12 @@
 //! The validated configuration: what the balancer is built from. The command line and the file
 //! become one in [`settings`](crate::cli::settings); whoever embeds the library fills it in directly.
 
+use crate::admin::options::AdminOptions;
 use crate::backend::{BackendUrl, Member};
 use crate::cluster::options::{Reread, Upstream};
 use crate::edge::EdgeKind;
 use crate::observe::access_log::Format;
-use crate::{admin, edge, queue};
+use crate::{edge, queue};
 use std::io::Write;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
@@ -27,7 +28,7 @@ pub struct Config {
     /// Where another `upstream` comes from when somebody asks for a reload. Nowhere.
     pub reread: Option<Box<Reread>>,
     /// The listener for those who look after the balancer. None.
-    pub admin: Option<admin::AdminOptions>,
+    pub admin: Option<AdminOptions>,
     /// The access log's format, and where it goes. Off.
     pub access_log: Option<(Format, Box<dyn Write + Send>)>,
     /// How long new connections are still accepted after the signal to stop. 0.

@@ -1,6 +1,6 @@
 //! The command line: what a person can ask for.
 
-use crate::admin;
+use crate::admin::options::LISTEN;
 use crate::cli::settings::Settings;
 use clap::{Parser, Subcommand};
 use std::net::SocketAddr;
@@ -66,7 +66,7 @@ pub enum Command {
     /// Ask a running balancer to read its configuration again
     Reload {
         /// Where its admin listener is
-        #[arg(long, value_name = "ADDR", default_value_t = admin::LISTEN)]
+        #[arg(long, value_name = "ADDR", default_value_t = LISTEN)]
         admin: SocketAddr,
         /// File with the admin token, if one is needed
         #[arg(long, value_name = "FILE")]
@@ -76,7 +76,7 @@ pub enum Command {
     #[cfg(feature = "top")]
     Top {
         /// Where its admin listener is
-        #[arg(long, value_name = "ADDR", default_value_t = admin::LISTEN)]
+        #[arg(long, value_name = "ADDR", default_value_t = LISTEN)]
         admin: SocketAddr,
         /// File with the admin token, if one is needed
         #[arg(long, value_name = "FILE")]

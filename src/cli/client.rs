@@ -1,158 +1,168 @@
-//! Whoever looks after a running balancer asks its admin listener from here: the other side of [`admin`](crate::admin),
-//! for the commands that do so.
+//! Client of the admin listener, for the commands that talk to a running balancer.
 
-use crate::admin::Token;
+use crate::admin::answers::changes::Problem;
+use crate::admin::token::AdminToken;
 use http::StatusCode;
 use http::header::{AUTHORIZATION, CONTENT_TYPE};
+use serde::de::DeserializeOwned;
 use serde_json::Value;
 use std::io::ErrorKind;
 use std::net::SocketAddr;
 use std::time::Duration;
 use ureq::{Agent, RequestBuilder};
 
-/// Characters of a text that are shown at most. No sentence of the balancer's own is that long.
+/// Characters of a string that are kept. Every sentence of the balancer's own is shorter.
 const LONGEST: usize = 500;
 
-/// Asks one admin listener, over connections that are kept.
+/// Sends requests to one admin listener, over connections that are kept alive.
 #[derive(Debug)]
 pub struct AdminClient {
     admin: SocketAddr,
-    token: Option<Token>,
-    patience: Duration,
+    token: Option<AdminToken>,
+    timeout: Duration,
     agent: Agent,
 }
 
-/// Why there is no answer of use, in one sentence.
+/// Why a request to the admin listener failed, in one sentence.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum Problem {
+pub enum AdminClientError {
     /// The connection was refused.
-    #[error("nobody listens on {0}; is the admin listener on? start it with --admin {0}")]
-    Nobody(SocketAddr),
-    /// It took too long.
-    #[error("nobody has answered on {admin} for {} s", patience.as_secs())]
-    Silence {
-        /// Who was asked.
+    #[error("nothing listens on {0}; is the admin listener on? start it with --admin {0}")]
+    NotListening(SocketAddr),
+    /// The reply took too long.
+    #[error("no answer from {admin} within {} s", timeout.as_secs())]
+    Timeout {
+        /// Address of the listener.
         admin: SocketAddr,
-        /// For how long.
-        patience: Duration,
+        /// How long the client has waited.
+        timeout: Duration,
     },
-    /// Something else went wrong on the way.
-    #[error("cannot ask the admin listener on {admin}: {reason}")]
+    /// The exchange failed in another way.
+    #[error("cannot reach the admin listener on {admin}: {reason}")]
     Unreachable {
-        /// Who was asked.
+        /// Address of the listener.
         admin: SocketAddr,
         /// What went wrong.
         reason: String,
     },
-    /// There is a token, and it was not shown.
-    #[error("the admin listener on {0} wants its token; name the file with --admin-token-file")]
-    Token(SocketAddr),
-    /// The listener has understood, and does not want to.
+    /// The listener requires a token, and none or a wrong one was sent.
+    #[error("the admin listener on {0} requires its token; name the file with --admin-token-file")]
+    TokenRequired(SocketAddr),
+    /// The listener has refused the request.
     #[error("the admin listener on {admin} refuses: {reason}")]
     Refused {
-        /// Who was asked.
+        /// Address of the listener.
         admin: SocketAddr,
-        /// What it says.
+        /// Its reason.
         reason: String,
-        /// The single reasons, if it gives more than one.
+        /// Every single reason, if it gives more than one.
         problems: Vec<String>,
     },
-    /// Whoever answers there is something else.
-    #[error("{admin} answers with {status}, and not as an admin listener would")]
-    Stranger {
-        /// Who was asked.
+    /// The reply is not one of an admin listener.
+    #[error("{admin} answers with status {status}, but not like an admin listener; check the address")]
+    NotAdmin {
+        /// Address of the listener.
         admin: SocketAddr,
-        /// What came back.
+        /// Status of the reply.
         status: StatusCode,
     },
 }
 
 impl AdminClient {
-    /// One who waits so long for each answer.
-    pub fn new(admin: SocketAddr, token: Option<Token>, patience: Duration) -> Self {
-        // Whatever proxy the environment names, it is not between an client and this machine.
+    /// Creates a client that waits up to `timeout` for each reply.
+    pub fn new(admin: SocketAddr, token: Option<AdminToken>, timeout: Duration) -> Self {
+        // A proxy named in the environment is not for connections to the balancer.
         let config = Agent::config_builder().proxy(None).http_status_as_error(false).max_redirects(0);
-        let agent = Agent::new_with_config(config.timeout_global(Some(patience)).build());
-        AdminClient { admin, token, patience, agent }
+        let agent = Agent::new_with_config(config.timeout_global(Some(timeout)).build());
+        AdminClient { admin, token, timeout, agent }
     }
 
-    /// Asks how something is.
+    /// Sends a GET request and returns the answer.
     ///
     /// # Errors
-    /// When there is no answer of use.
-    pub fn get(&self, path: &str) -> Result<Value, Problem> {
-        self.understand(self.shown(self.agent.get(self.url(path))).call())
+    /// When there is no answer, or not one of this type.
+    #[cfg(feature = "top")]
+    pub fn get<A: DeserializeOwned>(&self, path: &str) -> Result<A, AdminClientError> {
+        self.read(self.authorized(self.agent.get(self.url(path))).call())
     }
 
-    /// Asks for something to be done.
+    /// Sends a POST request without a body and returns the answer.
     ///
     /// # Errors
-    /// When it was not.
-    pub fn post(&self, path: &str) -> Result<Value, Problem> {
+    /// When there is no answer, or not one of this type.
+    pub fn post<A: DeserializeOwned>(&self, path: &str) -> Result<A, AdminClientError> {
         let request = self.agent.post(self.url(path)).header(CONTENT_TYPE, "application/json");
-        self.understand(self.shown(request).send_empty())
-    }
-
-    /// An answer that was understood as JSON, and has not what an admin listener's has.
-    pub fn stranger(&self, status: StatusCode) -> Problem {
-        Problem::Stranger { admin: self.admin, status }
+        self.read(self.authorized(request).send_empty())
     }
 
     fn url(&self, path: &str) -> String {
         format!("http://{}{path}", self.admin)
     }
 
-    /// The request with the token, if there is one to show.
-    fn shown<Body>(&self, request: RequestBuilder<Body>) -> RequestBuilder<Body> {
+    fn authorized<Body>(&self, request: RequestBuilder<Body>) -> RequestBuilder<Body> {
         match &self.token {
             Some(token) => request.header(AUTHORIZATION, token.as_credentials()),
             None => request,
         }
     }
 
-    fn understand(&self, reply: Result<http::Response<ureq::Body>, ureq::Error>) -> Result<Value, Problem> {
-        let problem = |error| self.in_words(&error);
-        let mut reply = reply.map_err(problem)?;
-        let body = reply.body_mut().read_to_vec().map_err(problem)?;
-        self.judge(reply.status(), serde_json::from_slice(&body).unwrap_or_default())
+    fn read<A: DeserializeOwned>(
+        &self,
+        reply: Result<http::Response<ureq::Body>, ureq::Error>,
+    ) -> Result<A, AdminClientError> {
+        let failed = |error| self.failure(&error);
+        let mut reply = reply.map_err(failed)?;
+        let body = reply.body_mut().read_to_vec().map_err(failed)?;
+        self.interpret(reply.status(), serde_json::from_slice(&body).unwrap_or_default())
     }
 
-    /// What the reply means.
-    fn judge(&self, status: StatusCode, body: Value) -> Result<Value, Problem> {
-        let admin = self.admin;
-        if status.is_success() && body.is_object() {
-            return Ok(body);
+    /// Returns the answer in a reply. All its strings are made harmless for a terminal.
+    fn interpret<A: DeserializeOwned>(&self, status: StatusCode, body: Value) -> Result<A, AdminClientError> {
+        let (admin, body) = (self.admin, clean_strings(body));
+        let not_admin = |_| AdminClientError::NotAdmin { admin, status };
+        if status.is_success() {
+            return serde_json::from_value(body).map_err(not_admin);
         }
-        match body["error"].as_str() {
-            None => Err(self.stranger(status)),
-            Some(_) if status == StatusCode::UNAUTHORIZED => Err(Problem::Token(admin)),
-            Some(reason) => {
-                let problems = body["problems"].as_array().into_iter().flatten();
-                let problems = problems.filter_map(Value::as_str).map(clean).collect();
-                Err(Problem::Refused { admin, reason: clean(reason), problems })
-            }
+        let Problem { error, problems } = serde_json::from_value(body).map_err(not_admin)?;
+        match status {
+            StatusCode::UNAUTHORIZED => Err(AdminClientError::TokenRequired(admin)),
+            _ => Err(AdminClientError::Refused { admin, reason: error, problems }),
         }
     }
 
-    fn in_words(&self, error: &ureq::Error) -> Problem {
+    fn failure(&self, error: &ureq::Error) -> AdminClientError {
         let admin = self.admin;
         match error {
-            ureq::Error::ConnectionFailed => Problem::Nobody(admin),
-            ureq::Error::Io(error) if error.kind() == ErrorKind::ConnectionRefused => Problem::Nobody(admin),
-            ureq::Error::Timeout(_) => Problem::Silence { admin, patience: self.patience },
-            _ => Problem::Unreachable { admin, reason: clean(&error.to_string()) },
+            ureq::Error::ConnectionFailed => AdminClientError::NotListening(admin),
+            ureq::Error::Io(error) if error.kind() == ErrorKind::ConnectionRefused => {
+                AdminClientError::NotListening(admin)
+            }
+            ureq::Error::Timeout(_) => AdminClientError::Timeout { admin, timeout: self.timeout },
+            _ => AdminClientError::Unreachable { admin, reason: clean(&error.to_string()) },
         }
     }
 }
 
-/// A text from the network as it may be written to a terminal: nothing in it moves the cursor, changes colours,
-/// turns the direction of writing or cannot be seen, and it ends at some point.
-pub fn clean(text: &str) -> String {
+/// Cleans every string in a JSON value, the keys of its objects included.
+pub fn clean_strings(value: Value) -> Value {
+    match value {
+        Value::String(text) => clean(&text).into(),
+        Value::Array(values) => values.into_iter().map(clean_strings).collect(),
+        Value::Object(fields) => {
+            fields.into_iter().map(|(name, value)| (clean(&name), clean_strings(value))).collect()
+        }
+        other => other,
+    }
+}
+
+/// Returns a text from the network as it may be written to a terminal: without characters that move the cursor, change
+/// colours, turn the writing direction or are invisible, and cut at [`LONGEST`] characters.
+fn clean(text: &str) -> String {
     let visible = |c: char| if is_invisible(c) { '·' } else { c };
     text.chars().take(LONGEST).map(visible).collect()
 }
 
-/// Control characters (C0, DEL and C1), and those that format a text without being part of it.
+/// Whether a character is a control character (C0, DEL or C1) or an invisible formatting character.
 fn is_invisible(c: char) -> bool {
     let formats = ['\u{200b}'..='\u{200f}', '\u{2028}'..='\u{202e}', '\u{2060}'..='\u{206f}'];
     c.is_control()
@@ -163,33 +173,60 @@ fn is_invisible(c: char) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::admin::answers::changes::Reloaded;
+    use crate::admin::answers::fixture;
+    use crate::admin::answers::state::State;
+    use crate::admin::options::LISTEN;
     use serde_json::json;
 
     fn client() -> AdminClient {
-        AdminClient::new(crate::admin::LISTEN, None, Duration::from_secs(1))
+        AdminClient::new(LISTEN, None, Duration::from_secs(1))
     }
 
     #[test]
-    fn what_is_not_json_or_not_an_object_comes_from_a_stranger() {
-        for (status, body) in [(200, "null"), (404, "\"text\""), (200, "[]"), (500, "{}"), (401, "null")] {
+    fn tells_an_answer_that_is_not_an_admin_listeners() {
+        for (status, body) in [
+            (200, "null"),
+            (404, "\"text\""),
+            (200, "[]"),
+            (500, "{}"),
+            (401, "null"),
+            (200, "{}"),
+            (200, r#"{"added":3}"#),
+            (200, r#"{"added":[],"removed":[]}"#),
+        ] {
             let status = StatusCode::from_u16(status).unwrap();
-            let problem = client().judge(status, serde_json::from_str(body).unwrap()).unwrap_err();
-            assert!(problem.to_string().ends_with("and not as an admin listener would"), "{problem}");
+            let body: Value = serde_json::from_str(body).unwrap();
+            let error = client().interpret::<Reloaded>(status, body).unwrap_err();
+            assert!(error.to_string().contains("but not like an admin listener"), "{error}");
         }
-        assert_eq!(client().judge(StatusCode::CREATED, json!({ "a": 1 })), Ok(json!({ "a": 1 })));
+        let body = json!({ "added": ["a:1"], "removed": [], "kept": [] });
+        let reloaded: Reloaded = client().interpret(StatusCode::CREATED, body).unwrap();
+        assert_eq!(reloaded.added, ["a:1"]);
     }
 
     #[test]
-    fn a_refusal_is_given_in_its_own_words_and_harmless() {
-        let body = json!({ "error": "no\u{1b}[2J", "problems": ["one\n", 2, "two"] });
-        let problem = client().judge(StatusCode::FORBIDDEN, body).unwrap_err();
-        assert!(problem.to_string().ends_with("refuses: no·[2J"), "{problem}");
-        let Problem::Refused { problems, .. } = problem else { panic!("{problem}") };
+    fn passes_a_refusal_on_in_its_own_words_without_control_characters() {
+        let body = json!({ "error": "no\u{1b}[2J", "problems": ["one\n", "two"] });
+        let error = client().interpret::<Reloaded>(StatusCode::FORBIDDEN, body).unwrap_err();
+        assert!(error.to_string().ends_with("refuses: no·[2J"), "{error}");
+        let AdminClientError::Refused { problems, .. } = error else { panic!("{error}") };
         assert_eq!(problems, ["one·", "two"]);
     }
 
     #[test]
-    fn what_is_shown_can_be_seen() {
+    fn cleans_every_string_of_an_answer() {
+        let mut body = json!(fixture::state());
+        body["busy"][0]["path"] = "/\u{1b}]0;owned\u{7}".into();
+        body["backends"][0]["why"] = "\u{9b}2J".into();
+        body["requests"] = json!({ "2xx\n": 1 });
+        let state: State = client().interpret(StatusCode::OK, body).unwrap();
+        assert_eq!((&*state.busy[0].path, &*state.backends[0].why), ("/·]0;owned·", "·2J"));
+        assert_eq!(state.requests.into_keys().collect::<Vec<_>>(), ["2xx·"]);
+    }
+
+    #[test]
+    fn keeps_visible_characters_and_replaces_others() {
         assert_eq!(clean("GET /a?b=ü 漢 \u{1f600}"), "GET /a?b=ü 漢 \u{1f600}");
         let hostile =
             "\u{0}\u{7}\u{8}\t\r\n\u{1b}\u{7f}\u{85}\u{9b}\u{ad}\u{200b}\u{202e}\u{2066}\u{feff}\u{e0041}";

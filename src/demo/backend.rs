@@ -1,5 +1,5 @@
-//! One demo backend: the tiny_http edge and a queue, with somebody behind them who answers in place of a worker who
-//! asks a backend.
+//! One demo backend: the tiny_http edge and a queue, with threads that answer requests themselves instead of forwarding
+//! them.
 
 use super::behaviour::Behaviour;
 use crate::edge::response::Scratch;
@@ -18,17 +18,17 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 use std::time::{Duration, Instant};
 
-/// Threads that answer: so many requests can be thought about at a time.
+/// Threads that answer, which is the number of requests that can be delayed at a time.
 const ANSWERERS: usize = 64;
 
-/// How long requests under way may take to finish when the backend stops. Nobody thinks any more by then: it is for
-/// clients that are still sending.
+/// How long requests in flight may take to finish when the backend stops. Delays have ended by then: this is for clients
+/// that are still sending.
 const GRACE: Duration = Duration::from_millis(500);
 
-/// How long threads may take to end once they have been cut off.
+/// How long threads may take to end once their connections are closed.
 const CUT_OFF: Duration = Duration::from_millis(500);
 
-/// A demo backend that has its address, and is not serving yet.
+/// A demo backend, bound to its address and not serving yet.
 pub struct DemoBackend {
     edge: TinyHttpEdge,
     behaviour: Arc<Behaviour>,
@@ -42,7 +42,7 @@ pub struct RunningBackend {
 }
 
 impl DemoBackend {
-    /// Binds an address. The backend is called by its name, or by its port as `:8081`.
+    /// Binds an address. The backend greets with its name, or with its port as `:8081`.
     ///
     /// # Errors
     /// When the address cannot be bound.
@@ -52,7 +52,7 @@ impl DemoBackend {
         Ok(DemoBackend { edge, behaviour })
     }
 
-    /// Binds the address of one that has stopped, to go on with its behaviour.
+    /// Binds the address of a backend that was stopped, with the same settings.
     pub(super) fn again(behaviour: Arc<Behaviour>) -> Result<Self, StartError> {
         Ok(DemoBackend {
             edge: TinyHttpEdge::bind(behaviour.address, &edge::EdgeOptions::default())?,
@@ -60,12 +60,12 @@ impl DemoBackend {
         })
     }
 
-    /// The address that was bound.
+    /// Returns the address that was bound.
     pub fn local_addr(&self) -> SocketAddr {
         self.behaviour.address
     }
 
-    /// The behaviour that it plays.
+    /// Returns the settings of the backend.
     pub(super) fn behaviour(&self) -> &Arc<Behaviour> {
         &self.behaviour
     }
@@ -104,18 +104,18 @@ impl RunningBackend {
 fn answer_all(mut receiver: JobReceiver, behaviour: &Behaviour, stopping: &AtomicBool) {
     let mut scratch = Scratch::default();
     while let Some(mut exchange) = receiver.take(Duration::MAX, &|| ()) {
-        behaviour.think(stopping);
-        // A client that goes away in the middle is its own business.
+        behaviour.wait(stopping);
+        // It fails when the client has gone.
         let _ = answer(&mut exchange, behaviour, &mut scratch);
     }
 }
 
-/// Reads the request to its end and greets; or fails, if that is what is next.
+/// Reads the request to its end, and sends the greeting, or an error if one is due.
 fn answer(exchange: &mut Exchange, behaviour: &Behaviour, scratch: &mut Scratch) -> io::Result<()> {
     io::copy(exchange, &mut io::sink())?;
-    let (well, text) = behaviour.next_reply();
+    let (is_good, text) = behaviour.next_reply();
     let (mut head, ()) = Response::new(()).into_parts();
-    if !well {
+    if !is_good {
         head.status = StatusCode::INTERNAL_SERVER_ERROR;
     }
     head.headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));

@@ -1,114 +1,113 @@
-//! The behaviour that a demo backend plays: what stays while it stops and starts again, and what can be changed
-//! while it runs.
+//! The settings of a demo backend: they can be changed while it runs, and outlast a stop and a start.
 
-use serde_json::{Value, json};
+use crate::admin::answers::demo::DemoBackendState;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering::*};
 use std::sync::{Condvar, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-/// Who a demo backend is, and how it behaves. Whoever answers reads it with each request.
+/// The address of a demo backend, and how it responds. Its threads read the settings with each request.
 pub struct Behaviour {
-    /// Where it is.
+    /// Address of the backend, also its name in the admin API.
     pub address: SocketAddr,
     greeting: String,
-    apology: String,
-    /// In nanoseconds: the command line knows shorter ones than the admin listener.
+    error_text: String,
+    /// In nanoseconds, since the command line accepts delays below the milliseconds of the admin API.
     delay: AtomicU64,
     error_percent: AtomicU32,
-    replies: AtomicU64,
+    responses: AtomicU64,
     runs: AtomicBool,
-    /// Whoever thinks waits for time to pass, or for this.
+    /// Notified when the delay changes or the backend stops; delayed responses wait on it.
     changed: Condvar,
-    mind: Mutex<()>,
+    waiting: Mutex<()>,
 }
 
 impl Behaviour {
-    /// A backend at this address that is called so, or by its port as `:8081`, and makes no errors.
+    /// Creates the settings of a backend that greets with this name, or with its port as `:8081`, and makes no errors.
     pub fn new(address: SocketAddr, name: Option<&str>, delay: Duration) -> Self {
         let name = name.map_or_else(|| format!(":{}", address.port()), str::to_owned);
         Behaviour {
             address,
             greeting: format!("Hello from backend server on {name}\n"),
-            apology: format!("An error on purpose from backend server on {name}\n"),
+            error_text: format!("An error on purpose from backend server on {name}\n"),
             delay: AtomicU64::new(nanos(delay)),
             error_percent: AtomicU32::new(0),
-            replies: AtomicU64::new(0),
+            responses: AtomicU64::new(0),
             runs: AtomicBool::new(false),
             changed: Condvar::new(),
-            mind: Mutex::new(()),
+            waiting: Mutex::new(()),
         }
     }
 
-    /// How long it thinks about each request.
+    /// Returns the delay of each response.
     pub fn delay(&self) -> Duration {
         Duration::from_nanos(self.delay.load(Relaxed))
     }
 
-    /// Changes that, for requests that are being thought about, too.
+    /// Changes the delay, also that of responses that are being delayed.
     pub fn set_delay(&self, delay: Duration) {
         self.delay.store(nanos(delay), Relaxed);
         self.wake();
     }
 
-    /// So many of a hundred replies are a 500 from now on.
+    /// Makes this many of each hundred responses a 500.
     pub fn set_error_percent(&self, percent: u32) {
         self.error_percent.store(percent, Relaxed);
     }
 
-    /// Does it run?
+    /// Whether the backend runs.
     pub fn runs(&self) -> bool {
         self.runs.load(Relaxed)
     }
 
-    /// It does now, or does no longer.
+    /// Records whether the backend runs.
     pub fn set_runs(&self, runs: bool) {
         self.runs.store(runs, Relaxed);
     }
 
-    /// Thinks about a request, until `leaving` says that there is no more time to.
+    /// Waits for the delay, or until `leaving` is set.
     ///
-    /// The time counts from here, by the delay of the moment: when somebody turns a minute into nothing, nobody sits
-    /// the minute out.
-    pub fn think(&self, leaving: &AtomicBool) {
+    /// The time counts from the call and against the current delay, so that a delay that is shortened from a minute to
+    /// nothing ends at once.
+    pub fn wait(&self, leaving: &AtomicBool) {
         if self.delay().is_zero() {
             return;
         }
         let began = Instant::now();
-        let mut mind = self.mind.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
         loop {
             let left = self.delay().saturating_sub(began.elapsed());
             if left.is_zero() || leaving.load(SeqCst) {
                 return;
             }
-            mind = self.changed.wait_timeout(mind, left).unwrap_or_else(PoisonError::into_inner).0;
+            waiting = self.changed.wait_timeout(waiting, left).unwrap_or_else(PoisonError::into_inner).0;
         }
     }
 
-    /// Has everybody who thinks look up.
+    /// Makes every delayed response check the delay and `leaving` again.
     pub fn wake(&self) {
-        // Whoever has looked already waits by now, and whoever has not sees the change.
-        drop(self.mind.lock().unwrap_or_else(PoisonError::into_inner));
+        // With the lock held, no thread is between its check and its wait, where it would miss the notification.
+        drop(self.waiting.lock().unwrap_or_else(PoisonError::into_inner));
         self.changed.notify_all();
     }
 
-    /// The next reply's text, and whether it is one that went well.
+    /// Returns whether the next response is a good one, and its text.
     pub fn next_reply(&self) -> (bool, &str) {
-        let number = self.replies.fetch_add(1, Relaxed);
+        let number = self.responses.fetch_add(1, Relaxed);
         match is_error(number, self.error_percent.load(Relaxed)) {
-            true => (false, &self.apology),
+            true => (false, &self.error_text),
             false => (true, &self.greeting),
         }
     }
 
-    /// How things are, as JSON.
-    pub fn show(&self) -> Value {
-        json!({
-            "name": self.address.to_string(),
-            "running": self.runs(),
-            "delay_ms": self.delay().as_millis() as u64,
-            "error_percent": self.error_percent.load(Relaxed),
-        })
+    /// Returns the settings as the admin API shows them.
+    pub fn state(&self) -> DemoBackendState {
+        DemoBackendState {
+            name: self.address.to_string(),
+            running: self.runs(),
+            delay_ms: self.delay().as_millis() as u64,
+            error_percent: self.error_percent.load(Relaxed),
+        }
     }
 }
 
@@ -116,12 +115,12 @@ fn nanos(time: Duration) -> u64 {
     u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)
 }
 
-/// Is the reply of this number, from 0, one of those? They are spread as evenly as can be: with 10 % it is every
-/// tenth.
+/// Whether the response of this number, counted from 0, is an error. Errors are spread evenly: with 10 % it is every tenth
+/// response.
 fn is_error(number: u64, percent: u32) -> bool {
-    let until = |number: u64| number * u64::from(percent) / 100;
-    let number = number % 100; // it begins anew with each hundred, and no product is too large
-    until(number + 1) > until(number)
+    let errors_before = |number: u64| number * u64::from(percent) / 100;
+    let number = number % 100; // the pattern repeats each hundred, and so the product cannot overflow
+    errors_before(number + 1) > errors_before(number)
 }
 
 #[cfg(test)]
@@ -141,20 +140,20 @@ mod tests {
     }
 
     #[test]
-    fn errors_are_spread_evenly() {
+    fn spreads_errors_evenly() {
         assert_eq!(errors(0, 0..1000), [0; 0]);
         assert_eq!(errors(100, 0..1000).len(), 1000);
         assert_eq!(errors(10, 0..35), [9, 19, 29]);
         assert_eq!(errors(50, 0..8), [1, 3, 5, 7]);
         assert_eq!(errors(1, 0..300), [99, 199, 299]);
         for percent in 0..=100 {
-            assert_eq!(errors(percent, 17..117).len() as u32, percent, "any hundred has so many");
+            assert_eq!(errors(percent, 17..117).len() as u32, percent, "in any hundred");
         }
-        assert_eq!(errors(50, u64::MAX - 20..u64::MAX).len(), 10, "however long it runs");
+        assert_eq!(errors(50, u64::MAX - 20..u64::MAX).len(), 10, "after any number of responses");
     }
 
     #[test]
-    fn gaps_between_errors_differ_by_one_at_most() {
+    fn keeps_gaps_between_errors_equal_but_for_one() {
         for percent in 1..=100 {
             let all = errors(percent, 0..1000);
             let gaps: Vec<_> = all.windows(2).map(|two| two[1] - two[0]).collect();
@@ -164,7 +163,7 @@ mod tests {
     }
 
     #[test]
-    fn it_says_who_it_is_either_way() {
+    fn names_the_backend_in_either_response() {
         let behaviour = behaviour(Duration::ZERO);
         assert_eq!(behaviour.next_reply(), (true, "Hello from backend server on :8081\n"));
         behaviour.set_error_percent(100);
@@ -172,38 +171,38 @@ mod tests {
     }
 
     #[test]
-    fn a_shorter_delay_holds_for_what_is_being_thought_about() {
+    fn applies_a_shorter_delay_to_responses_that_are_being_delayed() {
         let behaviour = behaviour(LONG);
-        let thinker = {
+        let waiter = {
             let behaviour = Arc::clone(&behaviour);
-            thread::spawn(move || behaviour.think(&AtomicBool::new(false)))
+            thread::spawn(move || behaviour.wait(&AtomicBool::new(false)))
         };
         behaviour.set_delay(Duration::from_secs(1800));
-        assert!(!thinker.is_finished());
+        assert!(!waiter.is_finished());
         behaviour.set_delay(Duration::ZERO);
-        thinker.join().unwrap();
+        waiter.join().unwrap();
     }
 
     #[test]
-    fn whoever_leaves_thinks_no_longer_and_keeps_the_delay() {
+    fn ends_every_wait_when_the_backend_stops_and_keeps_the_delay() {
         let (behaviour, leaving) = (behaviour(LONG), Arc::new(AtomicBool::new(false)));
-        let thinkers: Vec<_> = (0..8)
+        let waiters: Vec<_> = (0..8)
             .map(|_| {
                 let (behaviour, leaving) = (Arc::clone(&behaviour), Arc::clone(&leaving));
-                thread::spawn(move || behaviour.think(&leaving))
+                thread::spawn(move || behaviour.wait(&leaving))
             })
             .collect();
         leaving.store(true, SeqCst);
         behaviour.wake();
-        thinkers.into_iter().for_each(|thinker| thinker.join().unwrap());
+        waiters.into_iter().for_each(|waiter| waiter.join().unwrap());
         assert_eq!(behaviour.delay(), LONG);
     }
 
     #[test]
-    fn it_thinks_for_as_long_as_it_is_told() {
+    fn waits_for_the_whole_delay() {
         let behaviour = behaviour(Duration::from_millis(20));
         let began = Instant::now();
-        behaviour.think(&AtomicBool::new(false));
+        behaviour.wait(&AtomicBool::new(false));
         assert!(began.elapsed() >= Duration::from_millis(20));
     }
 }

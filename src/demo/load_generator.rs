@@ -1,12 +1,12 @@
-//! Traffic for the lesson: so many requests a second, from so many clients.
+//! The demo's own traffic: a number of requests a second from a number of clients.
 //!
-//! The clients share one timetable: whoever is free takes the next time on it, waits until then, asks, and waits for
-//! the reply. So the pace is even however many they are, and slow replies make it a slower one.
+//! The clients share one schedule: each takes the next due time, waits until then, sends a request and waits for the
+//! response. So the rate is even with any number of clients, and slow responses make it lower.
 
+use crate::admin::answers::demo::TrafficState;
 use crate::error::StartError;
 use crate::sys::threads::ThreadGroup;
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
-use serde_json::{Value, json};
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -14,56 +14,56 @@ use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 use ureq::Agent;
 
-/// A backend may think for a minute; whoever has not replied by then will not.
-const PATIENCE: Duration = Duration::from_secs(70);
+/// How long to wait for a response. It is longer than the longest delay of a backend, a minute.
+const TIMEOUT: Duration = Duration::from_secs(70);
 
-/// Connections are left before the balancer would close them: a request that meets the end of one would count as
-/// failed.
+/// How long a connection is kept idle. It is shorter than the balancer keeps it, since a request on a connection that is
+/// being closed would count as failed.
 const IDLE: Duration = Duration::from_secs(5);
 
-/// How far behind the timetable clients may be. What is beyond that is left out.
+/// How far clients may be behind the schedule, in nanoseconds. Requests that were due earlier are left out.
 const CATCH_UP: u64 = 1_000_000_000;
 
-/// How long requests under way may take to finish when the traffic ends. Longer ones are broken off.
+/// How long requests in flight may take when the traffic ends. After that they are aborted.
 const GRACE: Duration = Duration::from_millis(300);
 
-/// How long clients may take to end once they have been.
-const CUT_OFF: Duration = Duration::from_millis(500);
+/// How long clients may take to end once their requests are aborted.
+const ABORT: Duration = Duration::from_millis(500);
 
-/// The traffic as it is seen, whether there is any or not.
-pub struct Traffic {
+/// The settings and counters of the traffic. They exist without traffic, too.
+pub struct LoadGenerator {
     url: Arc<str>,
     rate: AtomicU32,
     clients: AtomicU32,
-    tally: Arc<Tally>,
+    counters: Arc<LoadCounters>,
 }
 
-/// What clients have done since the start.
+/// Requests since the start.
 #[derive(Default)]
-struct Tally {
+struct LoadCounters {
     sent: AtomicU64,
     failed: AtomicU64,
 }
 
-impl Traffic {
-    /// No traffic yet, to this address.
+impl LoadGenerator {
+    /// Creates a generator for the balancer at this address. There is no traffic yet.
     pub fn to(address: SocketAddr) -> Self {
-        Traffic {
+        LoadGenerator {
             url: format!("http://{address}/").into(),
             rate: AtomicU32::new(0),
             clients: AtomicU32::new(4),
-            tally: Arc::default(),
+            counters: Arc::default(),
         }
     }
 
-    /// Lets the generator go, if there is one, and has another one in its place, unless the rate is 0. What is left out
-    /// stays as it is.
+    /// Changes the rate or the number of clients: ends the running clients, and starts others unless the rate is 0.
+    /// `None` leaves a setting as it is.
     ///
     /// # Errors
-    /// When a thread cannot be started. Then there is no traffic.
+    /// When a thread cannot be started. There is no traffic then.
     pub fn change(
         &self,
-        generator: &mut Option<LoadGenerator>,
+        running: &mut Option<RunningLoad>,
         rate: Option<u32>,
         clients: Option<u32>,
     ) -> Result<(), StartError> {
@@ -72,133 +72,139 @@ impl Traffic {
         if (rate, clients) == before {
             return Ok(());
         }
-        self.end(generator);
+        self.end(running);
         self.clients.store(clients, Relaxed);
         if rate > 0 {
-            *generator = Some(LoadGenerator::start(&self.url, rate, clients, &self.tally)?);
+            *running = Some(RunningLoad::start(&self.url, rate, clients, &self.counters)?);
         }
         self.rate.store(rate, Relaxed);
         Ok(())
     }
 
-    /// Lets the generator go, if there is one.
-    pub fn end(&self, generator: &mut Option<LoadGenerator>) {
+    /// Ends the traffic, if there is any.
+    pub fn end(&self, running: &mut Option<RunningLoad>) {
         self.rate.store(0, Relaxed);
-        if let Some(generator) = generator.take() {
-            generator.end();
+        if let Some(running) = running.take() {
+            running.end();
         }
     }
 
-    /// How things are, as JSON.
-    pub fn show(&self) -> Value {
-        // In this order: none is seen to have failed that is not seen to have been sent.
-        let failed = self.tally.failed.load(Relaxed);
-        json!({
-            "rate": self.rate.load(Relaxed),
-            "clients": self.clients.load(Relaxed),
-            "sent": self.tally.sent.load(Relaxed),
-            "failed": failed,
-        })
+    /// Returns settings and counters as the admin API shows them.
+    pub fn state(&self) -> TrafficState {
+        // `failed` is read first, so that it never exceeds `sent`.
+        let failed = self.counters.failed.load(Relaxed);
+        TrafficState {
+            rate: self.rate.load(Relaxed),
+            clients: self.clients.load(Relaxed),
+            sent: self.counters.sent.load(Relaxed),
+            failed,
+        }
     }
 }
 
 /// Clients at work.
-pub struct LoadGenerator {
+pub struct RunningLoad {
     agent: Agent,
     stop: Sender<()>,
     threads: ThreadGroup,
 }
 
-impl LoadGenerator {
-    fn start(url: &Arc<str>, rate: u32, clients: u32, tally: &Arc<Tally>) -> Result<Self, StartError> {
+impl RunningLoad {
+    fn start(
+        url: &Arc<str>,
+        rate: u32,
+        clients: u32,
+        counters: &Arc<LoadCounters>,
+    ) -> Result<Self, StartError> {
         let (stop, stopped) = bounded(0);
-        let generator =
-            LoadGenerator { agent: agent(clients as usize), stop, threads: ThreadGroup::default() };
-        let timetable = Arc::new(Timetable::of(rate));
+        let running = RunningLoad { agent: agent(clients as usize), stop, threads: ThreadGroup::default() };
+        let schedule = Arc::new(Schedule::new(rate));
         for number in 0..clients {
-            let client = Client {
-                agent: generator.agent.clone(),
+            let client = LoadClient {
+                agent: running.agent.clone(),
                 url: Arc::clone(url),
-                timetable: Arc::clone(&timetable),
+                schedule: Arc::clone(&schedule),
                 stopped: stopped.clone(),
-                tally: Arc::clone(tally),
+                counters: Arc::clone(counters),
             };
-            generator.threads.start(format!("traffic-{number}"), move || client.run())?;
+            running.threads.start(format!("traffic-{number}"), move || client.run())?;
         }
-        Ok(generator)
+        Ok(running)
     }
 
-    /// Has the clients finish what they have begun, or breaks it off. Nothing more is sent after this.
+    /// Ends the clients. Requests in flight are finished within [`GRACE`] or aborted; no request is sent after this.
     pub fn end(self) {
-        let LoadGenerator { agent, stop, threads } = self;
+        let RunningLoad { agent, stop, threads } = self;
         drop(stop);
         if threads.join(Instant::now() + GRACE) > 0 {
             agent.shutdown();
-            threads.join(Instant::now() + CUT_OFF);
+            threads.join(Instant::now() + ABORT);
         }
     }
 }
 
-/// What all clients ask through. It keeps a connection for each of them.
+/// Creates the HTTP client that all load clients share. It keeps a connection for each of them.
 fn agent(clients: usize) -> Agent {
-    // Whatever proxy the environment names, it is not between the demo and itself.
+    // A proxy named in the environment is not for connections within this process.
     let config = Agent::config_builder().proxy(None).http_status_as_error(false).max_redirects(0);
     let config = config.max_idle_connections(clients).max_idle_connections_per_host(clients);
-    Agent::new_with_config(config.max_idle_age(IDLE).timeout_global(Some(PATIENCE)).build())
+    Agent::new_with_config(config.max_idle_age(IDLE).timeout_global(Some(TIMEOUT)).build())
 }
 
-/// One of the generator.
-struct Client {
+/// One client: a thread that sends requests one after the other.
+struct LoadClient {
     agent: Agent,
     url: Arc<str>,
-    timetable: Arc<Timetable>,
+    schedule: Arc<Schedule>,
     /// Closed when it is time to stop.
     stopped: Receiver<()>,
-    tally: Arc<Tally>,
+    counters: Arc<LoadCounters>,
 }
 
-impl Client {
+impl LoadClient {
     fn run(self) {
-        while self.goes_on_after(self.timetable.wait()) {
-            self.tally.sent.fetch_add(1, Relaxed);
-            let failed = match self.ask() {
+        while self.continues_after(self.schedule.wait()) {
+            self.counters.sent.fetch_add(1, Relaxed);
+            let failed = match self.request() {
                 Ok(served) => !served,
-                Err(_) => self.goes_on_after(Duration::ZERO), // or it was broken off, and nobody has failed
+                // Once stopped, the request was aborted here and has not failed.
+                Err(_) => self.continues_after(Duration::ZERO),
             };
             if failed {
-                self.tally.failed.fetch_add(1, Relaxed);
+                self.counters.failed.fetch_add(1, Relaxed);
             }
         }
     }
 
-    fn goes_on_after(&self, pause: Duration) -> bool {
+    /// Waits, and returns whether to continue.
+    fn continues_after(&self, pause: Duration) -> bool {
         self.stopped.recv_timeout(pause) == Err(RecvTimeoutError::Timeout)
     }
 
-    /// Asks, and reads the reply to its end: the next request has the same connection then. False if the reply is
-    /// none that one asks for.
-    fn ask(&self) -> Result<bool, ureq::Error> {
-        let mut reply = self.agent.get(&*self.url).call()?;
-        io::copy(&mut reply.body_mut().as_reader(), &mut io::sink())?;
-        Ok(reply.status().as_u16() < 500)
+    /// Sends a request and reads the response to its end, so that the connection can be used again. Returns whether the
+    /// status is below 500.
+    fn request(&self) -> Result<bool, ureq::Error> {
+        let mut response = self.agent.get(&*self.url).call()?;
+        io::copy(&mut response.body_mut().as_reader(), &mut io::sink())?;
+        Ok(response.status().as_u16() < 500)
     }
 }
 
-/// When requests are due. Times are in nanoseconds since it was begun.
-struct Timetable {
+/// When requests are due, in nanoseconds since `began`.
+struct Schedule {
     began: Instant,
     step: u64,
     next: AtomicU64,
 }
 
-impl Timetable {
-    /// So many requests a second, the first one now.
-    fn of(rate: u32) -> Self {
+impl Schedule {
+    /// Creates a schedule of this many requests a second, the first one due now.
+    fn new(rate: u32) -> Self {
         let step = 1_000_000_000 / u64::from(rate.max(1));
-        Timetable { began: Instant::now(), step, next: AtomicU64::new(0) }
+        Schedule { began: Instant::now(), step, next: AtomicU64::new(0) }
     }
 
-    /// Takes the next time. How long is it until then?
+    /// Takes the next due time, and returns how long it is until then.
     fn wait(&self) -> Duration {
         let now = self.began.elapsed().as_nanos() as u64;
         Duration::from_nanos(self.take(now).saturating_sub(now))
@@ -211,7 +217,7 @@ impl Timetable {
     }
 }
 
-/// When the next request is due. Clients that are late catch up on what they have missed, but not on everything.
+/// Returns when the next request is due. Late clients catch up, but by [`CATCH_UP`] at most.
 fn due(next: u64, now: u64) -> u64 {
     next.max(now.saturating_sub(CATCH_UP))
 }
@@ -222,39 +228,39 @@ mod tests {
 
     const SECOND: u64 = 1_000_000_000;
 
-    fn times(timetable: &Timetable, now: u64, count: usize) -> Vec<u64> {
-        (0..count).map(|_| timetable.take(now)).collect()
+    fn times(schedule: &Schedule, now: u64, count: usize) -> Vec<u64> {
+        (0..count).map(|_| schedule.take(now)).collect()
     }
 
     #[test]
-    fn requests_are_due_at_an_even_pace() {
-        let timetable = Timetable::of(4);
-        assert_eq!(times(&timetable, 0, 5), [0, SECOND / 4, SECOND / 2, SECOND * 3 / 4, SECOND]);
-        assert_eq!(timetable.take(SECOND * 5 / 4), SECOND * 5 / 4, "whoever is in time changes nothing");
+    fn makes_requests_due_at_an_even_rate() {
+        let schedule = Schedule::new(4);
+        assert_eq!(times(&schedule, 0, 5), [0, SECOND / 4, SECOND / 2, SECOND * 3 / 4, SECOND]);
+        assert_eq!(schedule.take(SECOND * 5 / 4), SECOND * 5 / 4, "a client in time changes nothing");
     }
 
     #[test]
-    fn whoever_is_a_little_late_catches_up() {
-        let timetable = Timetable::of(4);
-        assert_eq!(times(&timetable, SECOND, 6), [0, 1, 2, 3, 4, 5].map(|turn| turn * SECOND / 4));
+    fn lets_late_clients_catch_up() {
+        let schedule = Schedule::new(4);
+        assert_eq!(times(&schedule, SECOND, 6), [0, 1, 2, 3, 4, 5].map(|turn| turn * SECOND / 4));
     }
 
     #[test]
-    fn there_is_no_endless_debt() {
-        let timetable = Timetable::of(100);
-        timetable.take(0);
+    fn limits_how_far_clients_catch_up() {
+        let schedule = Schedule::new(100);
+        schedule.take(0);
         let now = 3600 * SECOND;
-        let late = times(&timetable, now, 1000).into_iter().filter(|due| *due < now).count();
-        assert_eq!(late, 100, "what a second has room for");
+        let late = times(&schedule, now, 1000).into_iter().filter(|due| *due < now).count();
+        assert_eq!(late, 100, "one second of requests");
     }
 
     #[test]
-    fn each_time_is_given_to_one_client() {
-        let timetable = Arc::new(Timetable::of(1000));
+    fn gives_each_due_time_to_one_client() {
+        let schedule = Arc::new(Schedule::new(1000));
         let clients: Vec<_> = (0..8)
             .map(|_| {
-                let timetable = Arc::clone(&timetable);
-                std::thread::spawn(move || times(&timetable, 0, 500))
+                let schedule = Arc::clone(&schedule);
+                std::thread::spawn(move || times(&schedule, 0, 500))
             })
             .collect();
         let mut all: Vec<_> = clients.into_iter().flat_map(|client| client.join().unwrap()).collect();

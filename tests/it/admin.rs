@@ -1,8 +1,9 @@
-//! The admin listener of a running balancer: what an operator finds there, and who is let in.
+//! The admin listener of a running balancer: its changes of the backends, its probes, and which requests it serves.
 
+use crate::admin_client::{ADMIN, AdminClient};
 use crate::backend::Recorder;
 use crate::bed::{Balancer, dead_port, eventually, get, program};
-use crate::operator::{ADMIN, Operator, file_flag, file_with};
+use crate::config_file::{file_flag, file_with};
 use crate::pool::{ask_all, dammed};
 use serde_json::json;
 use std::sync::atomic::Ordering::SeqCst;
@@ -14,15 +15,15 @@ fn two() -> [Recorder; 2] {
     [Recorder::hello("one"), Recorder::hello("two")]
 }
 
-fn serve(backends: &[&Recorder], flags: &[&str]) -> (Balancer, Operator) {
+fn serve(backends: &[&Recorder], flags: &[&str]) -> (Balancer, AdminClient) {
     let addrs: Vec<_> = backends.iter().map(|backend| backend.addr).collect();
     let balancer = Balancer::serve(&addrs, &[&[ADMIN], flags].concat());
-    let operator = Operator::of(&balancer);
+    let operator = AdminClient::of(&balancer);
     (balancer, operator)
 }
 
 #[test]
-fn the_list_says_all_there_is_to_know() {
+fn lists_every_field_of_each_backend() {
     let [one, two] = two();
     let (balancer, operator) = serve(&[&one, &two], &["--max-in-flight=7"]);
     (0..3).for_each(|_| assert_eq!(balancer.get("/").status, 200));
@@ -51,19 +52,19 @@ fn the_list_says_all_there_is_to_know() {
 }
 
 #[test]
-fn failures_are_counted() {
+fn counts_failures_of_a_backend() {
     let (dead, alive) = (dead_port(), Recorder::hello("alive"));
     let flags = [ADMIN, "--max-fails=0", "--health=off"];
     let balancer = Balancer::serve(&[dead.addr, alive.addr], &flags);
     (0..4).for_each(|_| assert_eq!(balancer.get("/").text(), "alive"));
-    let operator = Operator::of(&balancer);
+    let operator = AdminClient::of(&balancer);
     let seen = operator.backend(dead.addr);
     assert!(seen["failures"].as_u64() >= Some(2) && seen["failures"] == seen["tries"], "{seen}");
     assert_eq!(operator.backend(alive.addr)["failures"], 0);
 }
 
 #[test]
-fn a_backend_that_is_added_gets_the_next_request_but_one() {
+fn sends_requests_to_an_added_backend_in_its_turn() {
     let [one, two] = two();
     let (balancer, operator) = serve(&[&one], &[]);
     let added = operator.done("POST /api/backends", &format!("{{\"url\":\"http://{}\"}}", two.addr));
@@ -75,7 +76,7 @@ fn a_backend_that_is_added_gets_the_next_request_but_one() {
 }
 
 #[test]
-fn what_cannot_be_added_changes_nothing() {
+fn refuses_a_backend_that_cannot_be_added_and_changes_nothing() {
     let [one, _] = two();
     let (_balancer, operator) = serve(&[&one], &[]);
     let before = operator.names();
@@ -95,7 +96,7 @@ fn what_cannot_be_added_changes_nothing() {
         ("{\"url\":\"http://127.0.0.1:1\",\"weight\":0}".into(), 422, "it must be from 1 to 1000"),
         ("{\"url\":\"http://127.0.0.1:1\",\"weight\":1001}".into(), 422, "it must be from 1 to 1000"),
         ("{\"url\":\"http://127.0.0.1:1,weight=2\"}".into(), 422, "is no backend URL"),
-        ("{\"uri\":\"http://127.0.0.1:1\"}".into(), 400, "means nothing here"),
+        ("{\"uri\":\"http://127.0.0.1:1\"}".into(), 400, "is not a field of this request"),
         ("{\"url\":".into(), 400, "cannot be read as JSON"),
     ] {
         operator.refused(add, &body, status, words);
@@ -104,14 +105,14 @@ fn what_cannot_be_added_changes_nothing() {
 }
 
 #[test]
-fn the_same_backend_in_another_spelling_is_there_already() {
+fn recognises_a_backend_in_another_spelling() {
     let six = std::net::TcpListener::bind("[::1]:0");
     let Ok(six) = six else { return eprintln!("skipped: this machine has no IPv6") };
     let port = six.local_addr().unwrap().port();
     let url = format!("--backend=http://[::1]:{port}");
     let localhost = format!("--backend=http://localhost:{port}");
     let balancer = Balancer::start(&["serve", "--listen=127.0.0.1:0", ADMIN, &url, &localhost]);
-    let operator = Operator::of(&balancer);
+    let operator = AdminClient::of(&balancer);
     for host in ["[::1]", "[0:0:0:0:0:0:0:1]", "[0::0001]", "LocalHost"] {
         let body = format!("{{\"url\":\"http://{host}:{port}\"}}");
         operator.refused("POST /api/backends", &body, 409, "is there already");
@@ -122,9 +123,9 @@ fn the_same_backend_in_another_spelling_is_there_already() {
     assert_eq!(operator.names(), [format!("localhost:{port}")]);
 }
 
-/// A name and an address, two names, an address written in two ways: who configures two members may have one backend.
+/// Two members can be one backend: a name and its address, two names, one address in two spellings.
 #[test]
-fn a_backend_that_two_members_lead_to_is_not_gone_with_one_of_them() {
+fn keeps_a_backend_while_one_of_its_two_members_remains() {
     let Ok(six) = std::net::TcpListener::bind("[::1]:0") else {
         return eprintln!("skipped: this machine has no IPv6");
     };
@@ -132,7 +133,7 @@ fn a_backend_that_two_members_lead_to_is_not_gone_with_one_of_them() {
     let port = six.addr.port();
     let urls = ["[::1]", "[0:0:0:0:0:0:0:1]"].map(|host| format!("--backend=http://{host}:{port}"));
     let balancer = Balancer::start(&["serve", "--listen=127.0.0.1:0", ADMIN, &urls[0], &urls[1]]);
-    let operator = Operator::of(&balancer);
+    let operator = AdminClient::of(&balancer);
     assert_eq!(operator.names(), [six.addr.to_string()]);
     operator.remove(six.addr);
     assert_eq!(operator.names(), [six.addr.to_string()], "the other one is still there");
@@ -142,7 +143,7 @@ fn a_backend_that_two_members_lead_to_is_not_gone_with_one_of_them() {
 }
 
 #[test]
-fn a_backend_that_is_removed_gets_nothing_more_and_the_last_one_stays() {
+fn sends_nothing_to_a_removed_backend_and_keeps_the_last_one() {
     let [one, two] = two();
     let (balancer, operator) = serve(&[&one, &two], &[]);
     (0..2).for_each(|_| assert_eq!(balancer.get("/").status, 200));
@@ -159,11 +160,11 @@ fn a_backend_that_is_removed_gets_nothing_more_and_the_last_one_stays() {
         operator.refused(&line, body, 404, "there is no backend");
     }
     operator.add(two.addr);
-    assert_eq!(operator.backend(two.addr)["tries"], 0, "who comes back comes as a new one");
+    assert_eq!(operator.backend(two.addr)["tries"], 0, "a backend that comes back counts from 0");
 }
 
 #[test]
-fn a_weight_that_is_set_holds() {
+fn shares_requests_by_a_weight_that_was_set() {
     let [one, two] = two();
     let (balancer, operator) = serve(&[&one, &two], &["--strategy=weighted-round-robin"]);
     let line = format!("POST /api/backends/{}/weight", two.addr);
@@ -179,7 +180,7 @@ fn a_weight_that_is_set_holds() {
 }
 
 #[test]
-fn with_round_robin_a_weight_is_refused() {
+fn refuses_a_weight_with_round_robin() {
     let [one, two] = two();
     let (_balancer, operator) = serve(&[&one, &two], &[]);
     let line = format!("PUT /api/backends/{}/weight", two.addr);
@@ -188,7 +189,7 @@ fn with_round_robin_a_weight_is_refused() {
 }
 
 #[test]
-fn it_answers_while_all_workers_are_busy_and_the_queue_is_full() {
+fn answers_while_all_workers_are_busy_and_the_queue_is_full() {
     let (backend, dam) = dammed();
     let (balancer, operator) = serve(&[&backend], &["--workers=2", "--queue=1"]);
     let mut clients = Vec::new();
@@ -210,7 +211,7 @@ fn it_answers_while_all_workers_are_busy_and_the_queue_is_full() {
 }
 
 #[test]
-fn only_who_asks_as_an_operator_does_is_served() {
+fn serves_only_requests_with_its_own_host_and_as_json() {
     let [one, _] = two();
     let (_balancer, operator) = serve(&[&one], &[]);
     let port = operator.addr.port();
@@ -238,18 +239,18 @@ fn only_who_asks_as_an_operator_does_is_served() {
 }
 
 #[test]
-fn the_traffic_does_not_reach_it_and_it_does_not_serve_traffic() {
+fn keeps_traffic_and_admin_requests_apart() {
     let backend = Recorder::echoing();
     let (balancer, operator) = serve(&[&backend], &[]);
-    assert_eq!(balancer.get("/api/backends").text(), "/api/backends", "that is the backend's");
+    assert_eq!(balancer.get("/api/backends").text(), "/api/backends", "the backend serves it");
     assert_eq!(balancer.get("/readyz").text(), "/readyz");
     assert_eq!(balancer.get("/").text(), "/");
-    assert!(operator.ask("GET /", "").text().starts_with("<!doctype html>"), "and that is the live page");
+    assert!(operator.ask("GET /", "").text().starts_with("<!doctype html>"), "the live page");
     assert_eq!(operator.ask("GET /any/other", "").status, 404);
 }
 
 #[test]
-fn with_a_token_file_only_who_has_the_token_is_served() {
+fn serves_only_requests_with_the_token_from_the_file() {
     let [one, _] = two();
     let (_folder, path) = file_with(&format!("{TOKEN}\n"));
     let (_balancer, operator) = serve(&[&one], &[&file_flag("admin-token-file", &path)]);
@@ -261,7 +262,7 @@ fn with_a_token_file_only_who_has_the_token_is_served() {
     let admin = format!("--admin={}", operator.addr);
     let refused = program().args(["reload", &admin]).output().unwrap();
     let said = String::from_utf8(refused.stderr).unwrap();
-    assert!(refused.status.code() == Some(1) && said.contains("wants its token"), "{said}");
+    assert!(refused.status.code() == Some(1) && said.contains("requires its token"), "{said}");
     let token = file_flag("admin-token-file", &path);
     let heard = program().args(["reload", &admin, &token]).output().unwrap();
     let said = String::from_utf8(heard.stderr).unwrap();
@@ -269,7 +270,7 @@ fn with_a_token_file_only_who_has_the_token_is_served() {
 }
 
 #[test]
-fn beyond_loopback_it_starts_with_a_token_only() {
+fn starts_beyond_loopback_only_with_a_token() {
     let [one, _] = two();
     let (_folder, path) = file_with(TOKEN);
     let url = format!("--backend=http://{}", one.addr);
@@ -282,14 +283,14 @@ fn beyond_loopback_it_starts_with_a_token_only() {
         "{said}"
     );
     let balancer = Balancer::start(&[&args[..], &[&file_flag("admin-token-file", &path)]].concat());
-    let operator = Operator { addr: ([127, 0, 0, 1], Operator::of(&balancer).addr.port()).into() };
+    let operator = AdminClient { addr: ([127, 0, 0, 1], AdminClient::of(&balancer).addr.port()).into() };
     assert_eq!(operator.ask("GET /api/backends", "").status, 401);
     let credentials = format!("Authorization: Bearer {TOKEN}");
     assert_eq!(operator.ask_with("GET /api/backends", &[&credentials], "").status, 200);
 }
 
 #[test]
-fn it_is_ready_as_long_as_somebody_can_serve() {
+fn is_ready_while_a_backend_is_usable() {
     let [one, two] = two();
     let (balancer, operator) = serve(&[&one, &two], &[]);
     let ready = || get(operator.addr, "/readyz");
@@ -300,7 +301,7 @@ fn it_is_ready_as_long_as_somebody_can_serve() {
     let unready = ready();
     assert_eq!(unready.status, 503);
     assert!(unready.text().contains("no backend is usable"), "{}", unready.text());
-    assert_eq!(get(operator.addr, "/healthz").status, 200, "it lives all the same");
+    assert_eq!(get(operator.addr, "/healthz").status, 200, "it is alive");
     let refused = balancer.get("/");
     assert_eq!((refused.status, refused.header("Retry-After")), (503, Some("1")));
     operator.resume(two.addr);
@@ -308,16 +309,16 @@ fn it_is_ready_as_long_as_somebody_can_serve() {
 }
 
 #[test]
-fn it_is_not_ready_while_checks_find_nobody_and_is_again_when_they_do() {
+fn is_not_ready_while_every_check_fails() {
     let dead = dead_port();
     let flags = [ADMIN, "--health-interval=20ms", "--fall=1", "--rise=1"];
     let balancer = Balancer::serve(&[dead.addr], &flags);
-    let operator = Operator::of(&balancer);
+    let operator = AdminClient::of(&balancer);
     let ready = || get(operator.addr, "/readyz").status;
     eventually("the check has failed", || ready() == 503);
     let alive = Recorder::hello("alive");
     operator.add(alive.addr);
-    assert_eq!(ready(), 200, "a new one is believed in");
+    assert_eq!(ready(), 200, "a new backend is used before its first check");
     operator.remove(alive.addr);
     assert_eq!(ready(), 503);
     let _listener = std::net::TcpListener::bind(dead.addr).unwrap();
@@ -325,7 +326,7 @@ fn it_is_not_ready_while_checks_find_nobody_and_is_again_when_they_do() {
 }
 
 #[test]
-fn while_it_stops_it_is_not_ready_and_still_served() {
+fn is_not_ready_but_still_answers_while_stopping() {
     let [one, _] = two();
     let (mut balancer, operator) = serve(&[&one], &["--drain-delay=1s"]);
     assert_eq!(get(operator.addr, "/readyz").status, 200);
@@ -342,14 +343,14 @@ fn while_it_stops_it_is_not_ready_and_still_served() {
 
 const DEMO: [&str; 4] = ["demo", "--listen=127.0.0.1:0", "--backend-port=0", "--backend-port=0"];
 
-/// Other tests have demos, too, and all of them would like that one port.
+/// Demos of other tests compete for the one port.
 #[test]
-fn a_demo_has_an_admin_listener_unless_another_one_has_it() {
-    let operator = Operator { addr: "127.0.0.1:8090".parse().unwrap() };
+fn gives_a_demo_an_admin_listener_unless_the_port_is_in_use() {
+    let operator = AdminClient { addr: "127.0.0.1:8090".parse().unwrap() };
     let mut first = None;
     eventually("a demo gets the port", || {
         let demo = Balancer::start(&DEMO);
-        eventually("it has made up its mind", || demo.stderr().contains("127.0.0.1:8090"));
+        eventually("it says whether it has an admin listener", || demo.stderr().contains("127.0.0.1:8090"));
         let has_it = demo.stderr().contains("watch it at http://127.0.0.1:8090/");
         first = has_it.then_some(demo);
         first.is_some()
@@ -374,7 +375,7 @@ fn a_demo_has_an_admin_listener_unless_another_one_has_it() {
 }
 
 #[test]
-fn demos_that_start_at_the_same_moment_all_start() {
+fn starts_several_demos_at_the_same_moment() {
     std::thread::scope(|scope| {
         for _ in 0..8 {
             scope.spawn(|| {

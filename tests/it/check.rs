@@ -1,11 +1,11 @@
 //! `turnwheel check`: every key, and every sentence that says what is wrong with one.
 
 use crate::bed::program;
-use crate::operator::File;
+use crate::config_file::ConfigFile;
 
 /// What it says about a file with this text: exit code, standard output, and the reasons.
 fn check(text: &str) -> (i32, String, Vec<String>) {
-    let file = File::new(text);
+    let file = ConfigFile::new(text);
     let output = program().arg("check").arg("--config").arg(&file.path).output().unwrap();
     let said = String::from_utf8(output.stderr).unwrap();
     let reasons = said.strip_prefix("turnwheel: ").unwrap_or(&said).lines().map(str::to_owned).collect();
@@ -16,7 +16,7 @@ const ONE: &str = "backend = 'http://127.0.0.1:1'";
 
 #[test]
 fn every_key_about_backends_is_known() {
-    let secret = File::new("sixteen-letters!");
+    let secret = ConfigFile::new("sixteen-letters!");
     let secret = secret.path.display();
     let text = format!(
         "strategy = 'weighted-round-robin'\nretries = 0\nretry_budget = 0\nretry_floor = 0\nmax_in_flight = 1\n\
@@ -170,7 +170,7 @@ fn values_that_do_not_go_together_are_named() {
             assert!(reasons.contains(&reason), "{line}: {reasons:?}");
         }
     }
-    let (secret, short) = (File::new("a secret that is long\n"), File::new(" short secret \n"));
+    let (secret, short) = (ConfigFile::new("a secret that is long\n"), ConfigFile::new(" short secret \n"));
     refuses(
         &format!("{ONE}\nsticky_secret_file = '{}'\n", secret.path.display()),
         "sticky_secret_file is set, but sticky names no cookie; set it as well",
@@ -179,10 +179,11 @@ fn values_that_do_not_go_together_are_named() {
         &format!("{ONE}\nsticky = 'a'\nsticky_secret_file = '{}'\n", short.path.display()),
         "holds less than 16 characters; make one with: openssl rand -hex 32",
     );
-    let token =
-        |file: &File| format!("{ONE}\nadmin = '127.0.0.1:1'\nadmin_token_file = '{}'\n", file.path.display());
+    let token = |file: &ConfigFile| {
+        format!("{ONE}\nadmin = '127.0.0.1:1'\nadmin_token_file = '{}'\n", file.path.display())
+    };
     refuses(&token(&short), "admin_token_file: the admin token has a character that is not visible ASCII");
-    refuses(&token(&File::new("short")), "admin_token_file: the admin token is too short");
+    refuses(&token(&ConfigFile::new("short")), "admin_token_file: the admin token is too short");
 }
 
 #[test]

@@ -253,7 +253,7 @@ fn a_reload_that_reaches_nobody_says_what_to_do() {
     let nobody = dead_port();
     let flag = format!("--admin={}", nobody.addr);
     let sentence =
-        format!("nobody listens on {0}; is the admin listener on? start it with --admin {0}\n", nobody.addr);
+        format!("nothing listens on {0}; is the admin listener on? start it with --admin {0}\n", nobody.addr);
     refuses_to_start(&["reload", &flag], &sentence);
     refuses_to_start(
         &["reload", &flag, "--admin-token-file=/no/such"],

@@ -1,7 +1,8 @@
 //! `docs/configuration.md` against the program: flags, keys, values, defaults, and what a reload can change.
 
+use crate::admin_client::AdminClient;
 use crate::bed::{Balancer, program};
-use crate::operator::{File, Operator};
+use crate::config_file::ConfigFile;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
@@ -130,7 +131,7 @@ fn help(command: &str) -> BTreeMap<String, Help> {
 
 /// Returns the standard error of `turnwheel check`, or `None` if the file is valid.
 fn check(text: &str) -> Option<String> {
-    let file = File::new(text);
+    let file = ConfigFile::new(text);
     let output = program().arg("check").arg("--config").arg(&file.path).output().unwrap();
     let said = String::from_utf8(output.stderr).unwrap();
     match output.status.code() {
@@ -237,7 +238,7 @@ fn the_page_groups_flags_as_the_help_does() {
 
 #[test]
 fn every_value_on_the_page_is_valid_in_the_file() {
-    let secret = File::new(SECRET);
+    let secret = ConfigFile::new(SECRET);
     let settings = settings();
     for (key, setting) in keys(&settings) {
         let values = if setting.is_file() { vec![""] } else { setting.values() };
@@ -251,7 +252,7 @@ fn every_value_on_the_page_is_valid_in_the_file() {
 
 #[test]
 fn all_defaults_on_the_page_are_valid_together() {
-    let secret = File::new(SECRET);
+    let secret = ConfigFile::new(SECRET);
     let mut text = BACKEND.to_owned() + "health_path = '/health'\n";
     let settings = settings();
     for (key, setting) in keys(&settings) {
@@ -264,7 +265,7 @@ fn all_defaults_on_the_page_are_valid_together() {
 
 #[test]
 fn values_outside_the_ranges_of_the_page_are_refused() {
-    let secret = File::new(SECRET);
+    let secret = ConfigFile::new(SECRET);
     let settings = settings();
     let mut seen = 0;
     for (key, setting) in keys(&settings) {
@@ -318,11 +319,11 @@ fn the_example_files_on_the_page_are_valid() {
 
 #[test]
 fn a_reload_changes_what_the_page_says_and_refuses_the_rest() {
-    let secret = File::new(SECRET);
+    let secret = ConfigFile::new(SECRET);
     let started_with = format!("{BACKEND}listen = '127.0.0.1:0'\nadmin = '127.0.0.1:0'\n");
-    let file = File::new(&started_with);
+    let file = ConfigFile::new(&started_with);
     let balancer = Balancer::start(&["serve".into(), format!("--config={}", file.path.display())]);
-    let operator = Operator::of(&balancer);
+    let operator = AdminClient::of(&balancer);
     let settings = settings();
     let (mut reloadable, mut all) = (started_with, BACKEND.to_owned());
     for (key, setting) in keys(&settings).filter(|(key, _)| *key != "backend") {

@@ -1,8 +1,9 @@
-//! The demo's props: backends that are made slow, failing or gone, and traffic, all through the admin listener.
+//! The demo's controls in the admin API: slow, failing and stopped backends, and traffic.
 
+use crate::admin_client::{ADMIN, AdminClient};
 use crate::backend::Recorder;
 use crate::bed::{Balancer, Client, DEADLINE, Ending, dead_port_at, eventually, get};
-use crate::operator::{ADMIN, Crowd, Operator};
+use crate::steady_load::SteadyLoad;
 use serde_json::{Value, json};
 use std::fs;
 use std::net::{SocketAddr, TcpListener, TcpStream};
@@ -10,16 +11,16 @@ use std::time::{Duration, Instant};
 
 const GET: &str = "GET / HTTP/1.1\r\nHost: test\r\n\r\n";
 
-/// Long before a delay of a minute, or the balancer's own patience, is over.
+/// Much less than a delay of a minute, or the balancer's own timeouts.
 const SOON: Duration = Duration::from_secs(5);
 
-/// A backend that is gone or back is found out quickly.
+/// Checks that soon notice a backend that stops or starts.
 const QUICK_CHECKS: [&str; 3] = ["--health-interval=50ms", "--rise=1", "--fall=1"];
 
 /// `turnwheel demo` with two backends.
 struct Demo {
     balancer: Balancer,
-    operator: Operator,
+    operator: AdminClient,
     backends: [SocketAddr; 2],
 }
 
@@ -27,13 +28,13 @@ impl Demo {
     fn start(flags: &[&str]) -> Self {
         let args = ["demo", "--listen=127.0.0.1:0", "--backend-port=0", "--backend-port=0", ADMIN];
         let balancer = Balancer::start(&[&args, flags].concat());
-        let operator = Operator::of(&balancer);
+        let operator = AdminClient::of(&balancer);
         let said = operator.done("GET /api/demo", "");
         let address = |number: usize| said["backends"][number]["name"].as_str().unwrap().parse().unwrap();
         Demo { backends: [address(0), address(1)], balancer, operator }
     }
 
-    /// How things are.
+    /// Returns the state of the demo.
     fn show(&self) -> Value {
         self.operator.done("GET /api/demo", "")
     }
@@ -42,7 +43,7 @@ impl Demo {
         self.show()["traffic"][what].as_u64().unwrap()
     }
 
-    /// Changes a backend, and returns how it is then.
+    /// Changes a backend, and returns its state after the change.
     #[track_caller]
     fn change(&self, number: usize, change: Value) -> Value {
         let line = format!("POST /api/demo/backends/{}", self.backends[number]);
@@ -54,13 +55,13 @@ impl Demo {
         self.operator.done("POST /api/demo/traffic", &change.to_string())["traffic"].clone()
     }
 
-    /// What a backend says when all is well.
+    /// Returns the text of a backend's good responses.
     fn greeting(&self, number: usize) -> String {
         format!("Hello from backend server on :{}\n", self.backends[number].port())
     }
 
-    /// Waits until there are so many threads of this name. A new one gives itself its name, and the kernel keeps one
-    /// that has ended for a moment.
+    /// Waits until there are this many threads of a name: a thread names itself after it has started, and the kernel lists
+    /// it for a moment after it has ended.
     #[track_caller]
     fn has_threads(&self, name: &str, count: usize) {
         eventually(&format!("there are {count} threads {name}"), || {
@@ -70,7 +71,7 @@ impl Demo {
         });
     }
 
-    /// Waits until there are the threads of so many backends. The balancer and its admin listener have a queue monitor each, and the balancer a tiny_http edge, too.
+    /// Waits until there are the threads of this many backends. The balancer has a queue monitor and a tiny_http edge, too.
     #[track_caller]
     fn has_backends_threads(&self, backends: usize) {
         self.has_threads("answer-", 64 * backends);
@@ -80,7 +81,7 @@ impl Demo {
 }
 
 #[test]
-fn it_starts_with_two_backends_that_take_turns_and_no_traffic() {
+fn starts_with_two_backends_in_turn_and_no_traffic() {
     let demo = Demo::start(&["--delay=20ms"]);
     let [first, second] = demo
         .backends
@@ -95,7 +96,7 @@ fn it_starts_with_two_backends_that_take_turns_and_no_traffic() {
 }
 
 #[test]
-fn one_backend_is_made_slow() {
+fn delays_the_responses_of_one_backend() {
     let demo = Demo::start(&[]);
     let changed = demo.change(1, json!({ "delay_ms": 300 }));
     assert_eq!((&changed["delay_ms"], &changed["running"]), (&json!(300), &json!(true)));
@@ -106,15 +107,15 @@ fn one_backend_is_made_slow() {
     });
     let slow = Duration::from_millis(300);
     assert!(took[1] >= slow && took[3] >= slow, "{took:?}");
-    assert!(took[0].min(took[2]) < slow, "the other one is as quick as before: {took:?}");
+    assert!(took[0].min(took[2]) < slow, "the other backend is not delayed: {took:?}");
 }
 
 #[test]
-fn a_shorter_delay_frees_those_who_wait_already() {
+fn applies_a_shorter_delay_to_requests_that_wait_already() {
     let demo = Demo::start(&["--delay=60s"]);
     let mut clients: Vec<_> = (0..4).map(|_| demo.balancer.client()).collect();
     clients.iter_mut().for_each(|client| client.send(GET));
-    eventually("they are being thought about", || {
+    eventually("they are being delayed", || {
         demo.operator.list().iter().all(|backend| backend["in_flight"] == 2)
     });
     let began = Instant::now();
@@ -124,7 +125,7 @@ fn a_shorter_delay_frees_those_who_wait_already() {
 }
 
 #[test]
-fn errors_come_from_one_backend_and_just_as_many_as_were_asked_for() {
+fn makes_exactly_the_share_of_errors_that_was_asked_for() {
     let demo = Demo::start(&[]);
     let failed = format!("An error on purpose from backend server on :{}\n", demo.backends[0].port());
     for (percent, wanted) in [(100, 20), (50, 10), (10, 2), (0, 0)] {
@@ -145,12 +146,12 @@ fn errors_come_from_one_backend_and_just_as_many_as_were_asked_for() {
 }
 
 #[test]
-fn a_backend_that_is_stopped_is_missed_by_nobody_and_comes_back() {
+fn fails_no_request_while_a_backend_stops_and_starts_again() {
     let demo = Demo::start(&QUICK_CHECKS);
-    let crowd = Crowd::of(4, demo.balancer.addr);
+    let crowd = SteadyLoad::of(4, demo.balancer.addr);
     crowd.go_on_for(20);
     assert_eq!(demo.change(0, json!({ "running": false }))["running"], false);
-    let reserved = dead_port_at(demo.backends[0]); // nobody else gets the port meanwhile
+    let reserved = dead_port_at(demo.backends[0]); // no other process gets the port meanwhile
     assert!(TcpStream::connect(demo.backends[0]).is_err(), "it refuses connections");
     crowd.go_on_for(20);
     (0..4).for_each(|_| assert_eq!(demo.balancer.get("/").text(), demo.greeting(1)));
@@ -160,18 +161,18 @@ fn a_backend_that_is_stopped_is_missed_by_nobody_and_comes_back() {
     assert_eq!(demo.change(0, json!({ "running": true }))["running"], true);
     drop(reserved);
     eventually("it is up", || demo.operator.backend(demo.backends[0])["state"] == "up");
-    eventually("it is asked", || demo.balancer.get("/").text() == demo.greeting(0));
+    eventually("it gets requests", || demo.balancer.get("/").text() == demo.greeting(0));
     crowd.go_on_for(20);
     crowd.finish();
 }
 
 #[test]
-fn a_backend_that_is_stopped_answers_what_it_has_and_leaves_no_thread() {
+fn answers_pending_requests_when_a_backend_stops_and_leaves_no_thread() {
     let demo = Demo::start(&[]);
     demo.change(0, json!({ "delay_ms": 60000 }));
     demo.has_backends_threads(2);
     let (addr, mut idle) = (demo.backends[0], Client::connect(demo.backends[0]));
-    let mut waiting: Vec<_> = (0..70).map(|_| Client::connect(addr)).collect(); // more than it thinks about at a time
+    let mut waiting: Vec<_> = (0..70).map(|_| Client::connect(addr)).collect(); // more than it handles at a time
     waiting.iter_mut().for_each(|client| client.send(GET));
     let half = "POST / HTTP/1.1\r\nHost: test\r\nContent-Length: 100000\r\n\r\nno more than this";
     let mut sending = Client::connect(addr);
@@ -206,21 +207,21 @@ fn a_backend_that_is_stopped_answers_what_it_has_and_leaves_no_thread() {
 }
 
 #[test]
-fn a_port_that_somebody_else_has_by_now_is_said_so_and_nothing_changes() {
+fn refuses_to_start_a_backend_whose_port_is_in_use() {
     let demo = Demo::start(&[]);
     demo.change(1, json!({ "running": false }));
-    let somebody = TcpListener::bind(demo.backends[1]).unwrap();
+    let other = TcpListener::bind(demo.backends[1]).unwrap();
     let line = format!("POST /api/demo/backends/{}", demo.backends[1]);
     demo.operator.refused(&line, r#"{"running": true, "delay_ms": 70}"#, 409, "the port is in use");
     let shown = demo.show()["backends"][1].clone();
     assert_eq!((&shown["running"], &shown["delay_ms"]), (&json!(false), &json!(0)));
-    drop(somebody);
+    drop(other);
     assert_eq!(demo.change(1, json!({ "running": true }))["running"], true);
     assert_eq!(get(demo.backends[1], "/").text(), demo.greeting(1));
 }
 
 #[test]
-fn traffic_flows_at_the_rate_that_is_asked_for_and_ends_when_told() {
+fn makes_traffic_at_the_rate_until_it_is_ended() {
     let demo = Demo::start(&[]);
     let began = Instant::now();
     let told = demo.change_traffic(json!({ "rate": 50 }));
@@ -238,14 +239,14 @@ fn traffic_flows_at_the_rate_that_is_asked_for_and_ends_when_told() {
     eventually("the balancer has counted them all", || {
         demo.operator.done("GET /api/state", "")["requests"]["2xx"] == sent
     });
-    assert_eq!(demo.traffic("sent"), sent, "it had ended when it was said to have");
+    assert_eq!(demo.traffic("sent"), sent, "the traffic had ended before the answer");
     demo.change_traffic(json!({ "rate": 2000, "clients": 64 }));
     eventually("it flows again", || demo.traffic("sent") > sent + 100);
     assert_eq!(demo.traffic("failed"), 0);
 }
 
 #[test]
-fn requests_that_fail_are_counted() {
+fn counts_failed_requests() {
     let demo = Demo::start(&[]);
     (0..2).for_each(|number| _ = demo.change(number, json!({ "error_percent": 100 })));
     demo.change_traffic(json!({ "rate": 200 }));
@@ -255,7 +256,7 @@ fn requests_that_fail_are_counted() {
 }
 
 #[test]
-fn traffic_that_waits_for_slow_backends_ends_when_told() {
+fn ends_traffic_that_waits_for_slow_backends() {
     let demo = Demo::start(&["--delay=60s"]);
     demo.change_traffic(json!({ "rate": 2000, "clients": 16 }));
     eventually("all of them wait", || demo.traffic("sent") == 16);
@@ -265,13 +266,13 @@ fn traffic_that_waits_for_slow_backends_ends_when_told() {
     assert_eq!(
         (&told["sent"], &told["failed"]),
         (&json!(16), &json!(0)),
-        "it is not the balancer that failed"
+        "an aborted request has not failed"
     );
     demo.has_threads("traffic-", 0);
 }
 
 #[test]
-fn what_makes_no_sense_changes_nothing() {
+fn refuses_invalid_changes() {
     let demo = Demo::start(&[]);
     let before = demo.show();
     let (traffic, backend) =
@@ -280,12 +281,12 @@ fn what_makes_no_sense_changes_nothing() {
         (traffic, r#"{"rate": 2001}"#, 422, "it must be from 0 to 2000"),
         (traffic, r#"{"rate": 10, "clients": 0}"#, 422, "it must be from 1 to 64"),
         (traffic, r#"{"rate": 10, "clients": 65}"#, 422, "it must be from 1 to 64"),
-        (traffic, r#"{"rate": 10, "speed": 1}"#, 400, "\"speed\" means nothing here"),
+        (traffic, r#"{"rate": 10, "speed": 1}"#, 400, "\"speed\" is not a field of this request"),
         (traffic, r#"{"rate": "10"}"#, 400, "\"rate\" must be a whole number"),
         (&backend, r#"{"running": false, "delay_ms": 60001}"#, 422, "it must be from 0 to 60000"),
         (&backend, r#"{"running": false, "error_percent": -1}"#, 422, "it must be from 0 to 100"),
         (&backend, r#"{"delay_ms": 5, "running": 0}"#, 400, "\"running\" must be true or false"),
-        (&backend, r#"{"delay_ms": 5, "delay": 5}"#, 400, "\"delay\" means nothing here"),
+        (&backend, r#"{"delay_ms": 5, "delay": 5}"#, 400, "\"delay\" is not a field of this request"),
         (&backend, "no JSON", 400, "cannot be read as JSON"),
         (
             "POST /api/demo/backends/127.0.0.1:1",
@@ -304,10 +305,10 @@ fn what_makes_no_sense_changes_nothing() {
 }
 
 #[test]
-fn elsewhere_there_are_no_props() {
+fn serves_no_demo_controls_outside_of_the_demo() {
     let backend = Recorder::hello("hello");
     let balancer = Balancer::serve(&[backend.addr], &[ADMIN]);
-    let operator = Operator::of(&balancer);
+    let operator = AdminClient::of(&balancer);
     let line = format!("POST /api/demo/backends/{}", backend.addr);
     for line in ["GET /api/demo", "POST /api/demo/traffic", &line] {
         operator.refused(line, "", 404, "only `turnwheel demo` has");
@@ -315,7 +316,7 @@ fn elsewhere_there_are_no_props() {
 }
 
 #[test]
-fn it_stops_soon_whatever_is_going_on() {
+fn stops_soon_under_load_and_with_slow_backends() {
     for edge in ["--edge=tiny-http", "--edge=parked"] {
         let mut demo = Demo::start(&[edge]);
         demo.change(1, json!({ "running": false }));
@@ -326,7 +327,7 @@ fn it_stops_soon_whatever_is_going_on() {
         eventually("requests wait", || demo.operator.backend(demo.backends[0])["in_flight"] == 33);
         let began = Instant::now();
         demo.balancer.signal(libc::SIGTERM);
-        assert_eq!(client.read_reply().text(), demo.greeting(0), "who waits is answered");
+        assert_eq!(client.read_reply().text(), demo.greeting(0), "a request that waits is answered");
         assert_eq!(demo.balancer.wait_exit(DEADLINE), 0);
         assert!(began.elapsed() < SOON, "{edge}: it took {:?}", began.elapsed());
         let log = demo.balancer.stderr();

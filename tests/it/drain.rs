@@ -1,10 +1,11 @@
 //! Draining a backend: it finishes its requests and gets no new ones.
 
+use crate::admin_client::{ADMIN, AdminClient};
 use crate::backend::Recorder;
 use crate::bed::{Balancer, Client, eventually};
 use crate::limits::wait_until_at_rest;
-use crate::operator::{ADMIN, Crowd, Operator};
 use crate::pool::{Dam, ask_all, dammed};
+use crate::steady_load::SteadyLoad;
 use serde_json::json;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -12,9 +13,9 @@ use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 use std::thread;
 use std::time::Duration;
 
-fn serve(addrs: &[SocketAddr], flags: &[&str]) -> (Balancer, Operator) {
+fn serve(addrs: &[SocketAddr], flags: &[&str]) -> (Balancer, AdminClient) {
     let balancer = Balancer::serve(addrs, &[&[ADMIN], flags].concat());
-    let operator = Operator::of(&balancer);
+    let operator = AdminClient::of(&balancer);
     (balancer, operator)
 }
 
@@ -22,7 +23,7 @@ fn serve(addrs: &[SocketAddr], flags: &[&str]) -> (Balancer, Operator) {
 fn draining_under_load_fails_no_request_and_the_drained_backend_stays_idle() {
     let backends = [Recorder::hello("0"), Recorder::hello("1"), Recorder::hello("2")];
     let (balancer, operator) = serve(&backends.each_ref().map(|backend| backend.addr), &[]);
-    let crowd = Crowd::of(64, balancer.addr);
+    let crowd = SteadyLoad::of(64, balancer.addr);
     for backend in &backends {
         crowd.go_on_for(200);
         operator.drain(backend.addr);
@@ -106,7 +107,7 @@ fn a_backend_is_not_idle_while_a_reply_is_incomplete() {
 type Dammed = (Recorder, Arc<Dam>);
 
 /// Starts two backends that may have one request each and do, and sends a third request, which waits.
-fn one_waits() -> (Balancer, Operator, [Dammed; 2], Vec<Client>) {
+fn one_waits() -> (Balancer, AdminClient, [Dammed; 2], Vec<Client>) {
     let backends = [dammed(), dammed()];
     let addrs = backends.each_ref().map(|(backend, _)| backend.addr);
     let (balancer, operator) =

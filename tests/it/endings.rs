@@ -1,8 +1,8 @@
 //! What the access log says of each request: what it is called, and in one word, how it ended.
 
+use crate::admin_client::{ADMIN, AdminClient};
 use crate::backend::Recorder;
 use crate::bed::{Balancer, Client, DEADLINE, Ending, dead_port, edge, eventually, is_tiny, program};
-use crate::operator::{ADMIN, Operator};
 use crate::pool::{ask_all, dammed};
 use serde_json::Value;
 use std::io::{Read, Write};
@@ -305,7 +305,7 @@ fn a_log_that_nobody_reads_costs_lines_and_no_request() {
     for _ in 0..REQUESTS {
         assert_eq!(client.request("GET / HTTP/1.1\r\nHost: a\r\n\r\n").status, 200);
     }
-    let operator = Operator { addr: admin };
+    let operator = AdminClient { addr: admin };
     let dropped = || operator.done("GET /api/state", "")["access_log_dropped"].as_u64().unwrap();
     eventually("lines are dropped and counted", || dropped() > 0);
     let page = operator.ask("GET /metrics", "");
@@ -322,7 +322,7 @@ fn a_log_that_cannot_be_written_says_so_and_counts_what_is_lost() {
     let backend = Recorder::hello("hello");
     let (mut child, reader, [balancer, admin]) = logging_into_a_pipe(&backend);
     drop(reader);
-    let (mut client, operator) = (Client::connect(balancer), Operator { addr: admin });
+    let (mut client, operator) = (Client::connect(balancer), AdminClient { addr: admin });
     eventually("lines are dropped and counted", || {
         (0..100).for_each(|_| assert_eq!(client.request("GET / HTTP/1.1\r\nHost: a\r\n\r\n").status, 200));
         operator.done("GET /api/state", "")["access_log_dropped"].as_u64().unwrap() > 0

@@ -2,7 +2,8 @@
 
 use crate::backend::Recorder;
 use crate::bed::{Balancer, DEADLINE, dead_port, get, program};
-use crate::operator::{Crowd, File, backends_line};
+use crate::config_file::{ConfigFile, backends_line};
+use crate::steady_load::SteadyLoad;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
@@ -287,7 +288,7 @@ fn no_get_fails_while_one_of_two_backends_is_killed_and_revived() {
 #[ignore = "heavy: a thousand backends, each with a connection"]
 fn serves_and_reloads_a_thousand_backends_from_one_file() {
     let (backend, urls) = a_thousand();
-    let file = File::new(&backends_line(&urls[..1000]));
+    let file = ConfigFile::new(&backends_line(&urls[..1000]));
     let began = Instant::now();
     let (balancer, operator) = file.serve(&["--workers=4"]);
     let start = began.elapsed();
@@ -304,7 +305,7 @@ fn serves_and_reloads_a_thousand_backends_from_one_file() {
     let (median, slowest) = (times[1000], times[1999]);
     let used = resident(balancer.pid());
     assert!(operator.list().iter().all(|backend| backend["tries"] == 2), "each backend was tried twice");
-    let crowd = Crowd::of(16, balancer.addr);
+    let crowd = SteadyLoad::of(16, balancer.addr);
     file.write(&backends_line(&urls[500..1500]));
     let began = Instant::now();
     let (status, said) = operator.reload();

@@ -1,8 +1,10 @@
 //! Concurrent and hostile use of the admin listener, under traffic: operators whose changes conflict, and floods.
 
+use crate::admin_client::{ADMIN, AdminClient};
 use crate::backend::Recorder;
 use crate::bed::{Balancer, Client, eventually};
-use crate::operator::{ADMIN, Crowd, File, Operator, backends_line};
+use crate::config_file::{ConfigFile, backends_line};
+use crate::steady_load::SteadyLoad;
 use serde_json::json;
 use std::net::{SocketAddr, TcpListener};
 use std::thread;
@@ -22,9 +24,9 @@ fn conflicting_changes_disturb_no_client_and_a_reload_restores_the_file() {
     let backends = ["0", "1", "2", "3"].map(Recorder::hello);
     let addrs = backends.each_ref().map(|backend| backend.addr);
     let texts = [backends_line(&addrs[..2]), backends_line(&addrs[..3])];
-    let file = File::new(&texts[0]);
+    let file = ConfigFile::new(&texts[0]);
     let (balancer, operator) = file.serve(&["--strategy=weighted-round-robin", "--max-in-flight=8"]);
-    let crowd = Crowd::of(32, balancer.addr);
+    let crowd = SteadyLoad::of(32, balancer.addr);
     thread::scope(|scope| {
         for hand in 0..8 {
             scope.spawn(move || {
@@ -83,8 +85,8 @@ fn the_only_backend_can_be_replaced_under_load() {
     let backends = ["0", "1"].map(Recorder::hello);
     let [one, other] = backends.each_ref().map(|backend| backend.addr);
     let balancer = Balancer::serve(&[one], &[ADMIN]);
-    let operator = Operator::of(&balancer);
-    let crowd = Crowd::of(32, balancer.addr);
+    let operator = AdminClient::of(&balancer);
+    let crowd = SteadyLoad::of(32, balancer.addr);
     let (mut here, mut there) = (one, other);
     for _ in 0..100 {
         operator.add(there);
@@ -102,7 +104,7 @@ fn concurrent_removals_leave_the_last_backend() {
     let backends = ["0", "1", "2", "3"].map(Recorder::hello);
     let addrs = backends.each_ref().map(|backend| backend.addr);
     let balancer = Balancer::serve(&addrs, &[ADMIN]);
-    let operator = Operator::of(&balancer);
+    let operator = AdminClient::of(&balancer);
     for _ in 0..10 {
         let statuses: Vec<_> = thread::scope(|scope| {
             let remove = |addr: SocketAddr| operator.ask(&format!("DELETE /api/backends/{addr}"), "").status;
@@ -122,7 +124,7 @@ fn concurrent_removals_leave_the_last_backend() {
 fn concurrent_additions_add_a_backend_once() {
     let backends = ["0", "1"].map(Recorder::hello);
     let balancer = Balancer::serve(&[backends[0].addr], &[ADMIN]);
-    let operator = Operator::of(&balancer);
+    let operator = AdminClient::of(&balancer);
     let body = format!("{{\"url\":\"http://{}\"}}", backends[1].addr);
     let add = || operator.ask("POST /api/backends", &body).status;
     let mut statuses: Vec<_> = thread::scope(|scope| {
@@ -143,7 +145,7 @@ fn works_over_ipv6() {
     let url = format!("--backend=http://{}", six.addr);
     let args = ["serve", "--listen=[::1]:0", "--admin=[::1]:0", "--sticky=wheel", &url];
     let balancer = Balancer::start(&args);
-    let operator = Operator::of(&balancer);
+    let operator = AdminClient::of(&balancer);
     assert!(balancer.addr.is_ipv6() && operator.addr.is_ipv6());
     assert_eq!(balancer.get("/").text(), "six");
     operator.add(four.addr);
@@ -174,7 +176,7 @@ fn works_over_ipv6() {
 fn the_admin_listener_survives_a_flood_of_connections() {
     let backend = Recorder::hello("0");
     let balancer = Balancer::serve(&[backend.addr], &[ADMIN]);
-    let operator = Operator::of(&balancer);
+    let operator = AdminClient::of(&balancer);
     // Some send nothing, and some announce a body that they never send.
     let mut lazy: Vec<_> = (0..70).map(|_| Client::connect(operator.addr)).collect();
     let promise = format!(

@@ -1,8 +1,8 @@
 //! How much one backend may be given, what happens when all have that, and how often a request is retried.
 
+use crate::admin_client::{ADMIN, AdminClient};
 use crate::backend::Recorder;
 use crate::bed::{Balancer, Client, dead_port, eventually};
-use crate::operator::{ADMIN, Operator};
 use crate::pool::{ask_all, dammed};
 use std::fs;
 use std::net::SocketAddr;
@@ -77,7 +77,7 @@ fn one_that_hangs_has_three_quarters_of_the_workers_and_the_others_serve() {
     println!("40 requests beside one that hangs: {took:?}");
     assert!(took < Duration::from_secs(2), "{took:?}");
     assert_eq!(dam.most.load(SeqCst), 6);
-    assert_eq!(Operator::of(&balancer).backend(frozen.addr)["max_in_flight"], 6);
+    assert_eq!(AdminClient::of(&balancer).backend(frozen.addr)["max_in_flight"], 6);
     dam.open.store(true, SeqCst);
     stuck.iter_mut().for_each(|client| assert_eq!(client.read_reply().status, 200));
 }
@@ -90,7 +90,7 @@ fn the_only_one_has_all_the_workers_until_another_one_comes() {
     eventually("it has them all", || dam.held.load(SeqCst) == 8);
     dam.open.store(true, SeqCst);
     clients.iter_mut().for_each(|client| assert_eq!(client.read_reply().text(), "ok"));
-    let operator = Operator::of(&balancer);
+    let operator = AdminClient::of(&balancer);
     let most = || operator.backend(only.addr)["max_in_flight"].clone();
     assert_eq!(most(), 8);
     operator.add(other.addr);

@@ -3,12 +3,14 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by a panic, in its helpers too")]
 
 mod admin;
+mod admin_client;
 mod attacks;
 mod backend;
 mod bed;
 mod chaos;
 mod check;
 mod cli;
+mod config_file;
 mod configuration;
 mod demo;
 mod deploy;
@@ -27,7 +29,6 @@ mod logs;
 mod malformed;
 mod membership;
 mod metrics;
-mod operator;
 mod parked;
 mod pool;
 mod prometheus;
@@ -40,6 +41,7 @@ mod retries;
 mod scale;
 mod source;
 mod state;
+mod steady_load;
 mod sticky;
 mod stopping;
 mod strategies;

@@ -1,8 +1,8 @@
 //! Names whose addresses change, through the library: no test has a name server.
 
+use crate::admin_client::AdminClient;
 use crate::backend::Recorder;
 use crate::bed::{eventually, get};
-use crate::operator::Operator;
 use serde_json::json;
 use std::io;
 use std::net::{IpAddr, SocketAddr, TcpListener};
@@ -83,7 +83,7 @@ fn upstream(urls: &[String]) -> Upstream {
 /// A balancer in this process. It stops on drop.
 struct Inside {
     addr: SocketAddr,
-    operator: Operator,
+    operator: AdminClient,
     stop: Option<shutdown::StopHandle>,
     thread: Option<thread::JoinHandle<()>>,
 }
@@ -100,7 +100,7 @@ impl Inside {
         let (handle, stop) = shutdown::pair();
         let (addr, admin) = (balancer.local_addr().unwrap(), balancer.admin_addr().unwrap());
         let thread = thread::spawn(move || balancer.run(&stop).unwrap());
-        Inside { addr, operator: Operator { addr: admin }, stop: Some(handle), thread: Some(thread) }
+        Inside { addr, operator: AdminClient { addr: admin }, stop: Some(handle), thread: Some(thread) }
     }
 
     /// Who answers, of so many requests.

@@ -1,9 +1,11 @@
 //! What Prometheus is told of a running balancer.
 
+use crate::admin_client::{ADMIN, AdminClient};
 use crate::backend::Recorder;
 use crate::bed::{Balancer, Client, dead_port, eventually, is_tiny};
-use crate::operator::{ADMIN, Crowd, Operator, file_flag, file_with};
+use crate::config_file::{file_flag, file_with};
 use crate::pool::{ask_all, dammed};
+use crate::steady_load::SteadyLoad;
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::sync::atomic::Ordering::SeqCst;
@@ -32,7 +34,7 @@ struct Page {
     series: BTreeMap<String, f64>,
 }
 
-fn scrape(operator: &Operator) -> Page {
+fn scrape(operator: &AdminClient) -> Page {
     let reply = operator.ask("GET /metrics", "");
     assert_eq!(reply.status, 200, "{}", reply.text());
     let text = reply.text().to_owned();
@@ -91,7 +93,7 @@ impl Page {
 
 /// The page once so many requests have been counted: that is done when the reply is out.
 #[track_caller]
-fn scrape_after(operator: &Operator, requests: u32) -> Page {
+fn scrape_after(operator: &AdminClient, requests: u32) -> Page {
     eventually("all requests are counted and nobody is at work", || {
         let page = scrape(operator);
         page.all() == requests && page.get("workers_busy") == 0.0
@@ -99,9 +101,9 @@ fn scrape_after(operator: &Operator, requests: u32) -> Page {
     scrape(operator)
 }
 
-fn serve(backends: &[SocketAddr], flags: &[&str]) -> (Balancer, Operator) {
+fn serve(backends: &[SocketAddr], flags: &[&str]) -> (Balancer, AdminClient) {
     let balancer = Balancer::serve(backends, &[&[ADMIN], flags].concat());
-    let operator = Operator::of(&balancer);
+    let operator = AdminClient::of(&balancer);
     (balancer, operator)
 }
 
@@ -277,7 +279,7 @@ fn a_backend_that_leaves_takes_its_series_along() {
 fn nothing_is_lost_while_many_count_and_somebody_reads() {
     let [one, two] = ["one", "two"].map(Recorder::hello);
     let (balancer, operator) = serve(&[one.addr, two.addr], &[]);
-    let crowd = Crowd::of(16, balancer.addr);
+    let crowd = SteadyLoad::of(16, balancer.addr);
     let mut before = 0;
     while crowd.served() < 2000 {
         let page = scrape(&operator);

@@ -1,11 +1,12 @@
 //! A real Prometheus reads a real balancer, by the files in `deploy/`, and answers what the dashboard, the alerts and `docs/observability.md` ask.
 
+use crate::admin_client::{ADMIN, AdminClient};
 use crate::backend::Recorder;
 use crate::bed::{Balancer, DeadPort, dead_port, eventually, get, is_tiny};
+use crate::config_file::{file_flag, file_with};
 use crate::deploy::{
     Query, alerts, dashboard_queries, dashboard_variables, documented_queries, path_of, text_of,
 };
-use crate::operator::{ADMIN, Operator, file_flag, file_with};
 use crate::real::find;
 use serde_json::Value;
 use std::fs;
@@ -19,7 +20,7 @@ use tempfile::TempDir;
 /// A balancer with two backends that are well and one that is dead.
 pub struct Site {
     pub balancer: Balancer,
-    pub operator: Operator,
+    pub operator: AdminClient,
     alive: [Recorder; 2],
     dead: DeadPort,
     sent: u32,
@@ -32,7 +33,7 @@ impl Site {
         let all = [ADMIN, "--health-interval=20ms", "--fall=1", "--max-fails=0", "--all-down=refuse"];
         let addrs = [alive[0].addr, alive[1].addr, dead.addr];
         let balancer = Balancer::serve(&addrs, &[&all, flags].concat());
-        let operator = Operator::of(&balancer);
+        let operator = AdminClient::of(&balancer);
         Site { balancer, operator, alive, dead, sent: 0 }
     }
 

@@ -1,7 +1,7 @@
 //! The README and the other documents agree with the program: links, file names, commands, `make` targets and examples.
 
+use crate::admin_client::AdminClient;
 use crate::bed::{Balancer, get, program};
-use crate::operator::Operator;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::net::TcpListener;
@@ -433,7 +433,7 @@ impl Reader {
             "top" if !cfg!(feature = "top") => {}
             "reload" | "top" => {
                 let balancer = self.running.last().expect("a balancer runs");
-                let admin = format!("--admin={}", Operator::of(balancer).addr);
+                let admin = format!("--admin={}", AdminClient::of(balancer).addr);
                 program.args(&words).arg(admin).args((words[0] == "top").then_some("--once"));
                 let said = text(program.output().unwrap());
                 let expected = if words[0] == "top" { "weighted-round-robin" } else { "reloaded: " };

@@ -1,9 +1,11 @@
 //! The configuration is read again while requests are served.
 
+use crate::admin_client::{ADMIN, AdminClient};
 use crate::backend::Recorder;
 use crate::bed::{Balancer, eventually};
-use crate::operator::{ADMIN, Crowd, File, Operator, backends_line};
+use crate::config_file::{ConfigFile, backends_line};
 use crate::pool::{ask_all, dammed};
+use crate::steady_load::SteadyLoad;
 use serde_json::{Value, json};
 use std::fmt::Write;
 use std::fs;
@@ -32,9 +34,9 @@ fn variants(backends: &[Recorder; 3]) -> [String; 2] {
 fn a_hundred_reloads_under_load_cost_nobody_anything() {
     let backends = three();
     let [plain, other] = variants(&backends);
-    let file = File::new(&plain);
+    let file = ConfigFile::new(&plain);
     let (balancer, operator) = file.serve(&[]);
-    let crowd = Crowd::of(64, balancer.addr);
+    let crowd = SteadyLoad::of(64, balancer.addr);
     for turn in 1..=100 {
         file.write(if turn % 2 == 1 { &other } else { &plain });
         let (status, said) = operator.reload();
@@ -56,7 +58,7 @@ fn a_hundred_reloads_under_load_cost_nobody_anything() {
 fn the_command_says_what_has_changed() {
     let backends = three();
     let [plain, other] = variants(&backends);
-    let file = File::new(&plain);
+    let file = ConfigFile::new(&plain);
     let (balancer, operator) = file.serve(&[]);
     for (text, says) in [
         (&plain, "reloaded: 0 added, 0 removed, 2 kept\n"),
@@ -75,7 +77,7 @@ fn the_command_says_what_has_changed() {
 fn what_the_file_says_holds_from_the_next_request_on() {
     let backends = three();
     let [plain, other] = variants(&backends);
-    let file = File::new(&plain);
+    let file = ConfigFile::new(&plain);
     let (balancer, operator) = file.serve(&[]);
     let cookies = |balancer: &Balancer| balancer.get("/").all("Set-Cookie").len();
     assert_eq!(cookies(&balancer), 0);
@@ -95,7 +97,7 @@ fn what_the_file_says_holds_from_the_next_request_on() {
 fn an_invalid_file_changes_nothing_and_gives_every_reason() {
     let backends = three();
     let [plain, other] = variants(&backends);
-    let file = File::new(&plain);
+    let file = ConfigFile::new(&plain);
     let (balancer, operator) = file.serve(&[]);
     let before = operator.names();
     let invalid = other.replace("retries = 2", "rise = 0")
@@ -179,10 +181,10 @@ fn what_is_fixed_is_refused_by_name_however_small_the_difference() {
         }
         text
     };
-    let file = File::new(&text(None));
+    let file = ConfigFile::new(&text(None));
     let config = format!("--config={}", file.path.display());
     let balancer = Balancer::start(&["serve", ADMIN, &config, "--edge=parked"]);
-    let operator = Operator::of(&balancer);
+    let operator = AdminClient::of(&balancer);
     assert_eq!(operator.reload().0, 200, "as it was is fine");
     let refuses = |text: String, name: &str| {
         file.write(&text);
@@ -210,7 +212,7 @@ fn what_is_fixed_is_refused_by_name_however_small_the_difference() {
 fn who_stays_stays_as_it_is() {
     let backends = three();
     let [plain, other] = variants(&backends);
-    let file = File::new(&plain);
+    let file = ConfigFile::new(&plain);
     let (balancer, operator) = file.serve(&[]);
     (0..6).for_each(|_| assert_eq!(balancer.get("/").status, 200));
     let stays = backends[1].addr;
@@ -239,7 +241,7 @@ fn who_stays_stays_as_it_is() {
 #[test]
 fn what_a_removed_backend_has_it_finishes() {
     let ((slow, dam), other) = (dammed(), Recorder::hello("other"));
-    let file = File::new(&backends_line(&[slow.addr, other.addr]));
+    let file = ConfigFile::new(&backends_line(&[slow.addr, other.addr]));
     let (balancer, operator) = file.serve(&["--strategy=least-connections"]);
     let mut clients = ask_all(balancer.addr, 2);
     eventually("it is asked", || dam.held.load(SeqCst) > 0);
@@ -257,7 +259,7 @@ fn what_a_removed_backend_has_it_finishes() {
 fn without_a_file_there_is_nothing_to_read_again() {
     let backend = Recorder::hello("0");
     let balancer = Balancer::serve(&[backend.addr], &[ADMIN]);
-    let operator = Operator::of(&balancer);
+    let operator = AdminClient::of(&balancer);
     let (status, said) = operator.reload();
     assert_eq!((status, &said["problems"]), (422, &json!(["there is no configuration file to read again"])));
     let output = operator.reload_command();
@@ -275,9 +277,9 @@ fn a_file_that_is_written_while_it_is_read_does_no_harm() {
     // The backends stand last, so that half a file is none.
     let texts =
         [&addrs[..2], &addrs[1..]].map(|addrs| format!("# {}\n{}", "-".repeat(9000), backends_line(addrs)));
-    let file = File::new(&texts[0]);
+    let file = ConfigFile::new(&texts[0]);
     let (balancer, operator) = file.serve(&[]);
-    let crowd = Crowd::of(16, balancer.addr);
+    let crowd = SteadyLoad::of(16, balancer.addr);
     let (mut fine, mut refused) = (0, 0);
     std::thread::scope(|scope| {
         let writer = scope.spawn(|| {
@@ -307,7 +309,7 @@ fn a_file_that_is_written_while_it_is_read_does_no_harm() {
 fn reloads_at_the_same_time_end_with_what_the_file_says() {
     let backends = three();
     let addrs = backends.each_ref().map(|backend| backend.addr);
-    let file = File::new(&backends_line(&addrs[..1]));
+    let file = ConfigFile::new(&backends_line(&addrs[..1]));
     let (_balancer, operator) = file.serve(&[]);
     for turn in 0..60 {
         let last = addrs[turn % 3];

@@ -1,21 +1,22 @@
-//! What the admin listener shows of the balancer at work: `/api/state` and `/api/history`, as docs/admin-api.md has them.
+//! The admin API's `/api/state` and `/api/history`, as docs/admin-api.md describes them.
 
+use crate::admin_client::{ADMIN, AdminClient};
 use crate::backend::Recorder;
 use crate::bed::{Balancer, dead_port, edge, eventually, is_tiny};
-use crate::operator::{ADMIN, Crowd, Operator};
 use crate::pool::{ask_all, dammed};
+use crate::steady_load::SteadyLoad;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::atomic::Ordering::SeqCst;
 
-fn serve(backends: &[SocketAddr], flags: &[&str]) -> (Balancer, Operator) {
+fn serve(backends: &[SocketAddr], flags: &[&str]) -> (Balancer, AdminClient) {
     let balancer = Balancer::serve(backends, &[&[ADMIN], flags].concat());
-    let operator = Operator::of(&balancer);
+    let operator = AdminClient::of(&balancer);
     (balancer, operator)
 }
 
-fn state(operator: &Operator) -> Value {
+fn state(operator: &AdminClient) -> Value {
     operator.done("GET /api/state", "")
 }
 
@@ -23,16 +24,16 @@ fn keys(value: &Value) -> Vec<&str> {
     value.as_object().unwrap().keys().map(String::as_str).collect()
 }
 
-/// The requests that ended last, once there are so many.
+/// Returns the requests that ended last, once there are this many.
 #[track_caller]
-fn recent(operator: &Operator, count: usize) -> Vec<Value> {
+fn recent(operator: &AdminClient, count: usize) -> Vec<Value> {
     let recent = || state(operator)["recent"].as_array().unwrap().clone();
-    eventually("so many have ended", || recent().len() == count);
+    eventually("that many requests have ended", || recent().len() == count);
     recent()
 }
 
 #[test]
-fn it_says_what_it_is_and_where() {
+fn describes_the_balancer_and_its_settings() {
     let [one, two] = ["one", "two"].map(Recorder::hello);
     let (balancer, operator) = serve(&[one.addr, two.addr], &["--workers=3", "--queue=9"]);
     let found = state(&operator);
@@ -70,7 +71,7 @@ fn it_says_what_it_is_and_where() {
 }
 
 #[test]
-fn four_requests_are_seen_one_by_one_and_whose_turn_is_next() {
+fn shows_each_request_and_which_backend_is_next() {
     let [one, two] = ["one", "two"].map(Recorder::hello);
     let (balancer, operator) = serve(&[one.addr, two.addr], &[]);
     let names = [one.addr, two.addr].map(|addr| addr.to_string());
@@ -97,7 +98,7 @@ fn four_requests_are_seen_one_by_one_and_whose_turn_is_next() {
 }
 
 #[test]
-fn a_worker_is_seen_at_work_and_what_it_waits_for() {
+fn shows_a_busy_worker_and_its_request() {
     let (backend, dam) = dammed();
     let (balancer, operator) = serve(&[backend.addr], &["--workers=2", "--queue=5"]);
     let mut client = balancer.client();
@@ -122,7 +123,7 @@ fn a_worker_is_seen_at_work_and_what_it_waits_for() {
 }
 
 #[test]
-fn what_goes_wrong_is_seen() {
+fn shows_requests_that_failed() {
     let dead = dead_port();
     let (balancer, operator) = serve(&[dead.addr], &[]);
     assert_eq!(balancer.get("/").status, 502);
@@ -138,7 +139,7 @@ fn what_goes_wrong_is_seen() {
 }
 
 #[test]
-fn a_head_that_nobody_can_believe_is_seen_without_what_it_says() {
+fn shows_a_malformed_request_without_method_and_path() {
     let hello = Recorder::hello("one");
     let (balancer, operator) = serve(&[hello.addr], &[]);
     assert_eq!(balancer.client().request("GET /<b> HTTP/1.1\r\nHost: a\r\n\r\n").status, 400);
@@ -148,7 +149,7 @@ fn a_head_that_nobody_can_believe_is_seen_without_what_it_says() {
 }
 
 #[test]
-fn only_round_robin_says_whose_turn_it_is() {
+fn names_the_next_backend_with_round_robin_only() {
     let one = Recorder::hello("one");
     for strategy in ["weighted-round-robin", "least-connections", "power-of-two", "client-hash"] {
         let (_balancer, operator) = serve(&[one.addr], &[&format!("--strategy={strategy}")]);
@@ -158,7 +159,7 @@ fn only_round_robin_says_whose_turn_it_is() {
 }
 
 #[test]
-fn who_drains_is_not_next_and_nobody_is_where_all_do() {
+fn skips_draining_backends_as_next_and_names_none_if_all_drain() {
     let [one, two] = ["one", "two"].map(Recorder::hello);
     let (_balancer, operator) = serve(&[one.addr, two.addr], &[]);
     operator.drain(one.addr);
@@ -170,10 +171,10 @@ fn who_drains_is_not_next_and_nobody_is_where_all_do() {
 }
 
 #[test]
-fn the_last_seconds_are_summed_up_and_kept_one_by_one() {
+fn sums_up_the_last_seconds_and_keeps_each_one() {
     let [one, two] = ["one", "two"].map(Recorder::hello);
     let (balancer, operator) = serve(&[one.addr, two.addr], &[]);
-    let crowd = Crowd::of(2, balancer.addr);
+    let crowd = SteadyLoad::of(2, balancer.addr);
     eventually("two seconds are known", || {
         operator.done("GET /api/history", "")["samples"].as_array().unwrap().len() >= 2
     });

@@ -1,8 +1,9 @@
 //! A cookie brings a client back to the backend that it had.
 
+use crate::admin_client::{ADMIN, AdminClient};
 use crate::backend::Recorder;
 use crate::bed::{Balancer, Reply, dead_port, eventually};
-use crate::operator::{ADMIN, Operator, file_flag, file_with};
+use crate::config_file::{file_flag, file_with};
 use std::net::SocketAddr;
 
 const WHEEL: &str = "--sticky=wheel";
@@ -116,7 +117,7 @@ fn what_is_not_ours_is_ignored_and_replaced() {
 fn a_client_whose_backend_is_drained_moves_and_stays_there() {
     let (backends, addrs) = three();
     let balancer = Balancer::serve(&addrs, &[WHEEL, ADMIN]);
-    let operator = Operator::of(&balancer);
+    let operator = AdminClient::of(&balancer);
     let first = ask(&balancer, "");
     let (old, home) = (cookie(&first), first.text().to_owned());
     let left = &backends[home.parse::<usize>().unwrap()];
@@ -198,7 +199,7 @@ fn the_backends_own_cookies_are_left_alone() {
 fn what_the_balancer_says_itself_sets_no_cookie() {
     let (backend, nobody) = (Recorder::hello("0"), dead_port());
     let balancer = Balancer::serve(&[backend.addr], &[WHEEL, ADMIN]);
-    Operator::of(&balancer).drain(backend.addr);
+    AdminClient::of(&balancer).drain(backend.addr);
     let refused = ask(&balancer, "");
     assert_eq!((refused.status, refused.header("Set-Cookie")), (503, None));
     let refused = ask(&Balancer::serve(&[nobody.addr], &[WHEEL]), "");

@@ -1,8 +1,9 @@
 //! Who is chosen, and what that does to a backend that is slower than the others.
 
+use crate::admin_client::{ADMIN, AdminClient};
 use crate::backend::Recorder;
 use crate::bed::{Balancer, dead_port, eventually, program};
-use crate::operator::{ADMIN, File, Operator};
+use crate::config_file::ConfigFile;
 use crate::parked::connect_from;
 use std::thread;
 use std::time::Duration;
@@ -73,13 +74,13 @@ fn who_leaves_takes_its_own_clients_along_and_no_others() {
     let backends = ["0", "1", "2", "3"].map(Recorder::hello);
     let addrs = backends.each_ref().map(|backend| backend.addr);
     let balancer = Balancer::serve(&addrs, &["--strategy=client-hash", ADMIN]);
-    let operator = Operator::of(&balancer);
+    let operator = AdminClient::of(&balancer);
     let homes = || {
         let ask = |number| connect_from([127, 0, 2, number], balancer.addr).request(GET).text().to_owned();
         (1..=60).map(ask).collect::<Vec<_>>()
     };
     let before = homes();
-    type Change = fn(&Operator, std::net::SocketAddr);
+    type Change = fn(&AdminClient, std::net::SocketAddr);
     let changes: [(Change, Change); 2] = [
         (|it, addr| it.drain(addr), |it, addr| it.resume(addr)),
         (|it, addr| it.remove(addr), |it, addr| it.add(addr)),
@@ -140,7 +141,7 @@ fn weights_in_a_file_are_exact_and_so_are_those_of_a_reload() {
             + &table(&b, "")
             + &table(&c, "weight = 1\nbackup = false")
     };
-    let file = File::new(&text(5));
+    let file = ConfigFile::new(&text(5));
     let (balancer, operator) = file.serve(&[]);
     has_its_weights_without_bursts(&balancer);
     file.write(&text(2));
@@ -179,7 +180,7 @@ fn a_backup_serves_when_nobody_else_does() {
     let urls =
         [format!("--backend=http://{}", main.addr), format!("--backend=http://{},backup", backup.addr)];
     let balancer = Balancer::serve(&[], &[&urls[0], &urls[1], ADMIN]);
-    let operator = Operator::of(&balancer);
+    let operator = AdminClient::of(&balancer);
     (0..6).for_each(|_| assert_eq!(balancer.get("/").text(), "main"));
     assert_eq!(operator.backend(backup.addr)["backup"], true);
     operator.drain(main.addr);

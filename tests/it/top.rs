@@ -1,8 +1,9 @@
 //! `turnwheel top`: what it prints, what it refuses, and how it behaves in a terminal.
 
+use crate::admin_client::{ADMIN, AdminClient};
 use crate::backend::Recorder;
 use crate::bed::{Balancer, DEADLINE, dead_port, eventually, program};
-use crate::operator::{ADMIN, Operator, file_flag, file_with};
+use crate::config_file::{file_flag, file_with};
 use std::fs::File;
 use std::io::{self, Read, Write};
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
@@ -13,9 +14,9 @@ use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
 
-const SECRET: &str = "a-secret-that-nobody-guesses";
+const SECRET: &str = "a-secret-that-is-not-guessed";
 
-/// What leaves the screen that was there before alone, and what goes back to it.
+/// Escape sequences that switch to the alternate screen and back.
 const ENTERS: &str = "\u{1b}[?1049h";
 const LEAVES: &str = "\u{1b}[?1049l";
 
@@ -23,7 +24,7 @@ const LEAVES: &str = "\u{1b}[?1049l";
 const ROWS: usize = 24;
 const COLUMNS: usize = 80;
 
-fn flag(operator: &Operator) -> String {
+fn flag(operator: &AdminClient) -> String {
     format!("--admin={}", operator.addr)
 }
 
@@ -31,7 +32,7 @@ fn once(args: &[&str]) -> Output {
     program().args(["top", "--once"]).args(args).output().unwrap()
 }
 
-/// One sentence that has these words, nothing else, exit code 1.
+/// Asserts that the output is one sentence with these words, and the exit code 1.
 #[track_caller]
 fn refuses(output: &Output, words: &str) {
     let said = String::from_utf8_lossy(&output.stderr);
@@ -44,15 +45,15 @@ fn refuses(output: &Output, words: &str) {
 }
 
 #[test]
-fn once_prints_what_is_to_be_seen() {
+fn prints_the_state_once() {
     let backend = Recorder::hello("here");
     let balancer = Balancer::serve(&[backend.addr], &[ADMIN, "--workers=7", "--health-interval=100ms"]);
-    let operator = Operator::of(&balancer);
+    let operator = AdminClient::of(&balancer);
     for _ in 0..3 {
         assert_eq!(balancer.get("/").status, 200);
     }
     let name = backend.addr.to_string();
-    eventually("it shows the requests, and that the backend is up", || {
+    eventually("it shows the requests, and the backend as up", || {
         let output = once(&[&flag(&operator)]);
         let text = String::from_utf8(output.stdout).unwrap();
         assert_eq!((output.status.code(), &*output.stderr), (Some(0), &b""[..]), "{text}");
@@ -64,44 +65,44 @@ fn once_prints_what_is_to_be_seen() {
 }
 
 #[test]
-fn whoever_is_not_there_is_named() {
-    let nobody = dead_port();
-    let admin = format!("--admin={}", nobody.addr);
+fn names_the_address_where_nothing_listens() {
+    let dead = dead_port();
+    let admin = format!("--admin={}", dead.addr);
     let sentence =
-        format!("nobody listens on {0}; is the admin listener on? start it with --admin {0}\n", nobody.addr);
+        format!("nothing listens on {0}; is the admin listener on? start it with --admin {0}\n", dead.addr);
     refuses(&once(&[&admin]), &sentence);
     let mut terminal = Terminal::start(&[&admin], &[]);
     assert_eq!(terminal.exit_code(), 1);
-    terminal.shows("nobody listens on");
+    terminal.shows("nothing listens on");
     assert!(!terminal.text().contains(ENTERS), "the screen was not touched");
     refuses(&once(&[&admin, "--admin-token-file=/no/such"]), "cannot read the admin token in /no/such");
 }
 
 #[test]
-fn a_token_is_shown_or_asked_for() {
+fn sends_the_token_or_names_its_flag() {
     let backend = Recorder::hello("here");
     let (_folder, right) = file_with(SECRET);
     let (_other, wrong) = file_with("another-secret-than-that-one");
     let [right, wrong] = [right, wrong].map(|path| file_flag("admin-token-file", &path));
     let balancer = Balancer::serve(&[backend.addr], &[ADMIN, &right]);
-    let admin = flag(&Operator::of(&balancer));
-    let sentence = "wants its token; name the file with --admin-token-file\n";
+    let admin = flag(&AdminClient::of(&balancer));
+    let sentence = "requires its token; name the file with --admin-token-file\n";
     refuses(&once(&[&admin]), sentence);
     refuses(&once(&[&admin, &wrong]), sentence);
     assert_eq!(once(&[&admin, &right]).status.code(), Some(0));
 }
 
 #[test]
-fn without_a_terminal_it_says_what_to_do() {
+fn says_what_to_do_without_a_terminal() {
     let output = program().args(["top", "--admin=127.0.0.1:1"]).output().unwrap();
     refuses(&output, "standard output is no terminal; --once prints what is to be seen now\n");
 }
 
 #[test]
-fn a_terminal_has_its_backends_and_its_keys_and_is_restored() {
+fn shows_backends_obeys_keys_and_restores_the_terminal() {
     let backend = Recorder::hello("here");
     let balancer = Balancer::serve(&[backend.addr], &[ADMIN]);
-    let operator = Operator::of(&balancer);
+    let operator = AdminClient::of(&balancer);
     let mut terminal = Terminal::start(&[&flag(&operator), "--interval=50ms"], &[]);
     let before = terminal.modes();
     terminal.is_sent(ENTERS);
@@ -120,7 +121,7 @@ fn a_terminal_has_its_backends_and_its_keys_and_is_restored() {
 }
 
 #[test]
-fn a_balancer_that_goes_away_is_waited_for() {
+fn waits_for_a_balancer_that_went_away() {
     let backend = Recorder::hello("here");
     let place = dead_port();
     let admin = format!("--admin={}", place.addr);
@@ -128,10 +129,10 @@ fn a_balancer_that_goes_away_is_waited_for() {
     let mut terminal = Terminal::start(&[&admin, "--interval=50ms"], &[("NO_COLOR", "1")]);
     terminal.shows(&backend.addr.to_string());
     drop(balancer);
-    terminal.shows(&format!(" old: nobody listens on {}", place.addr));
+    terminal.shows(&format!(" old: nothing listens on {}", place.addr));
     assert!(!terminal.text().contains("\u{1b}[38"), "there are no colours: {:?}", terminal.text());
     let _balancer = Balancer::serve(&[backend.addr], &[&admin]);
-    terminal.shows("q leave"); // where it said how old the facts are
+    terminal.shows("q leave"); // in place of the age of the snapshot
     // SAFETY: `kill` takes any numbers, and the child has not been waited for, so the number is its own.
     assert_eq!(unsafe { libc::kill(terminal.child.id() as i32, libc::SIGTERM) }, 0);
     assert_eq!(terminal.exit_code(), 0);
@@ -139,17 +140,17 @@ fn a_balancer_that_goes_away_is_waited_for() {
 }
 
 #[test]
-fn keys_do_not_wait_for_a_balancer_that_hangs() {
+fn obeys_keys_while_the_balancer_hangs() {
     let backend = Recorder::hello("here");
     let balancer = Balancer::serve(&[backend.addr], &[ADMIN]);
-    let mut terminal = Terminal::start(&[&flag(&Operator::of(&balancer))], &[]);
+    let mut terminal = Terminal::start(&[&flag(&AdminClient::of(&balancer))], &[]);
     terminal.shows("q leave");
     balancer.signal(libc::SIGSTOP);
     let began = Instant::now();
     terminal.press("d");
     terminal.shows(&format!("asking to drain {}", backend.addr));
     terminal.press("?");
-    terminal.shows("leave (Esc and Ctrl-C, too)");
+    terminal.shows("leave (also Esc and Ctrl-C)");
     terminal.press("\u{3}");
     assert_eq!(terminal.exit_code(), 0);
     assert!(began.elapsed() < Duration::from_secs(4), "an answer is waited for 5 s: {:?}", began.elapsed());
@@ -157,11 +158,11 @@ fn keys_do_not_wait_for_a_balancer_that_hangs() {
 }
 
 #[test]
-fn a_terminal_that_goes_away_takes_the_view_with_it() {
+fn ends_when_its_terminal_is_gone() {
     let backend = Recorder::hello("here");
     let balancer = Balancer::serve(&[backend.addr], &[ADMIN]);
     let (mut master, slave) = pair();
-    let mut child = start_in(slave, &[&flag(&Operator::of(&balancer))], &[]);
+    let mut child = start_in(slave, &[&flag(&AdminClient::of(&balancer))], &[]);
     let mut written = Vec::new();
     while !String::from_utf8_lossy(&written).contains("leave") {
         let mut piece = [0; 4096];
@@ -179,7 +180,7 @@ fn a_terminal_that_goes_away_takes_the_view_with_it() {
     assert!(has_ended, "it went on without a terminal");
 }
 
-/// `turnwheel top` in this terminal, as its session's own.
+/// Starts `turnwheel top` with this terminal as the controlling one of a new session.
 fn start_in(slave: OwnedFd, args: &[&str], environment: &[(&str, &str)]) -> Child {
     let mut command = program();
     command.arg("top").args(args).env_remove("NO_COLOR").env("TERM", "xterm-256color");
@@ -196,10 +197,10 @@ fn start_in(slave: OwnedFd, args: &[&str], environment: &[(&str, &str)]) -> Chil
     command.spawn().unwrap()
 }
 
-/// `turnwheel top` in a terminal of 80 by 24. It is killed and waited for on drop.
+/// `turnwheel top` in a terminal of 80 by 24, killed and reaped on drop.
 struct Terminal {
     child: Child,
-    /// The side that a person sits at.
+    /// The user's side of the terminal.
     master: File,
     written: Arc<Mutex<Vec<u8>>>,
 }
@@ -212,7 +213,7 @@ impl Terminal {
         let (collected, mut output) = (Arc::clone(&written), master.try_clone().unwrap());
         thread::spawn(move || {
             let mut piece = [0; 4096];
-            // When the child is gone this is an error, and not an end.
+            // Once the child is gone, reading fails instead of ending.
             while let Ok(read @ 1..) = output.read(&mut piece) {
                 collected.lock().unwrap().extend_from_slice(&piece[..read]);
             }
@@ -220,7 +221,7 @@ impl Terminal {
         Terminal { child, master, written }
     }
 
-    /// All that was written to it.
+    /// Returns everything that was written to the terminal.
     fn text(&self) -> String {
         String::from_utf8_lossy(&self.written.lock().unwrap()).into_owned()
     }
@@ -237,7 +238,7 @@ impl Terminal {
         }
     }
 
-    /// Waits until this was written to it.
+    /// Waits until this is written to the terminal.
     #[track_caller]
     fn is_sent(&self, sequence: &str) {
         eventually(&format!("{sequence:?} is written"), || self.text().contains(sequence));
@@ -247,7 +248,7 @@ impl Terminal {
         self.master.write_all(keys.as_bytes()).unwrap();
     }
 
-    /// How the terminal treats what is typed.
+    /// Returns the terminal's modes, which say how it treats input.
     fn modes(&self) -> [libc::tcflag_t; 4] {
         // SAFETY: all zeros is a value of this plain struct.
         let mut modes: libc::termios = unsafe { std::mem::zeroed() };
@@ -275,8 +276,7 @@ impl Drop for Terminal {
     }
 }
 
-/// What is to be seen after all this was written. It is as much of a terminal as that takes: sequences that move the
-/// cursor are understood, and others are passed over.
+/// Returns the screen after all this was written. Sequences that move the cursor are interpreted, others skipped.
 fn screen(written: &str) -> String {
     let mut cells = [[' '; COLUMNS]; ROWS];
     let (mut row, mut column) = (0, 0);
@@ -303,13 +303,13 @@ fn screen(written: &str) -> String {
     cells.map(|line| String::from_iter(line) + "\n").concat()
 }
 
-/// `[2;7H`, and the text behind it. A sequence that has not come whole is text to nobody.
+/// Splits a sequence like `[2;7H` from the text after it. An incomplete sequence has no text.
 fn split_sequence(text: &str) -> (&str, &str) {
     let end = text.find(|c: char| c.is_ascii_alphabetic()).map_or(text.len(), |at| at + 1);
     text.split_at(end)
 }
 
-/// Both sides of a new terminal.
+/// Opens a new pseudoterminal and returns both sides.
 fn pair() -> (File, OwnedFd) {
     let (mut master, mut slave) = (0, 0);
     let mut size = libc::winsize { ws_row: ROWS as u16, ws_col: COLUMNS as u16, ws_xpixel: 0, ws_ypixel: 0 };
@@ -318,7 +318,7 @@ fn pair() -> (File, OwnedFd) {
         libc::openpty(&raw mut master, &raw mut slave, ptr::null_mut(), ptr::null_mut(), &raw mut size)
     };
     assert_eq!(opened, 0, "{}", io::Error::last_os_error());
-    // SAFETY: the call has opened both, and nobody else has them.
+    // SAFETY: the call has opened both, and nothing else owns them.
     let (master, slave) = unsafe { (File::from_raw_fd(master), OwnedFd::from_raw_fd(slave)) };
     for end in [master.as_raw_fd(), slave.as_raw_fd()] {
         // SAFETY: the descriptor is open. Programs that other tests start do not get it.

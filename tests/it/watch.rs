@@ -1,5 +1,5 @@
-//! What can be seen of a running balancer from outside: what the kernel says about its process, and how
-//! long an ordinary client waits.
+//! Measures a running balancer from outside: its process as the kernel reports it, and the waiting time of an ordinary
+//! client.
 
 use crate::bed::{Client, eventually};
 use std::fs;
@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
-/// What a process takes of the machine.
+/// Resources that a process uses.
 #[derive(Clone, Copy, Debug)]
 pub struct Figures {
     pub threads: usize,
@@ -27,16 +27,16 @@ impl Figures {
     }
 }
 
-/// A line of `/proc/PID/status`.
+/// Returns the value of a line of `/proc/PID/status`.
 fn status(pid: u32, name: &str) -> String {
     let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
     status.lines().find_map(|line| line.strip_prefix(name)).unwrap().trim().to_owned()
 }
 
-/// Processor time that a process has used.
+/// Returns the processor time that a process has used.
 pub fn processor_time(pid: u32) -> Duration {
     let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap();
-    // Behind the name, which may hold anything: user and system time are the twelfth and thirteenth.
+    // The name may contain anything; after it, user and system time are the twelfth and thirteenth field.
     let fields = stat.rsplit_once(')').unwrap().1.split_whitespace();
     let ticks: u64 = fields.skip(11).take(2).map(|field| field.parse::<u64>().unwrap()).sum();
     // SAFETY: sysconf takes any number and touches no memory of ours.
@@ -46,7 +46,7 @@ pub fn processor_time(pid: u32) -> Duration {
 
 const PAUSE: Duration = Duration::from_millis(5);
 
-/// Makes sure that this process, and so its children, may have so many descriptors.
+/// Asserts that this process, and so its children, may open this many descriptors.
 #[track_caller]
 pub fn need_descriptors(count: u64) {
     let now = rlimit::increase_nofile_limit(u64::MAX).unwrap();
@@ -56,12 +56,12 @@ pub fn need_descriptors(count: u64) {
     );
 }
 
-/// Waits until a signal has stopped the process.
+/// Waits until the process is stopped by a signal.
 pub fn is_stopped(pid: u32) {
     eventually("it has been stopped", || status(pid, "State:").starts_with('T'));
 }
 
-/// Bytes that a client has sent and the other end's kernel has not taken yet.
+/// Returns the bytes that a client has sent and the other end's kernel has not acknowledged.
 pub fn unsent(client: &Client) -> usize {
     let mut left: libc::c_int = 0;
     // SAFETY: the descriptor is open, because `client` is borrowed, and the kernel writes an int.
@@ -70,7 +70,7 @@ pub fn unsent(client: &Client) -> usize {
     usize::try_from(left).unwrap()
 }
 
-/// An ordinary client: asks again and again, over a new connection each time, and minds its time.
+/// An ordinary client: sends requests one after the other, each over a new connection, and measures its waiting time.
 pub struct Guest {
     leaving: Arc<AtomicBool>,
     asking: Option<JoinHandle<(usize, Duration)>>,
@@ -86,8 +86,8 @@ impl Guest {
         Guest { leaving, asking: Some(asking), clock: Some(clock) }
     }
 
-    /// Asserts that it has been served all the time, and never waited for a second. The time for which
-    /// the machine stood still, seen from here, does not count.
+    /// Asserts that every request was served within a second. Time for which this process was not scheduled does not
+    /// count.
     #[track_caller]
     pub fn was_served(mut self) {
         self.leaving.store(true, SeqCst);
@@ -96,20 +96,23 @@ impl Guest {
         let late = self.clock.take().map(JoinHandle::join).unwrap().unwrap();
         let fared = format!("an ordinary client was served {times} times, and waited {worst:?} at most");
         println!("{fared}");
-        assert!(worst < Duration::from_secs(1) + late, "{fared}; the machine stood still for {late:?} once");
+        assert!(
+            worst < Duration::from_secs(1) + late,
+            "{fared}; this process was not scheduled for {late:?} once"
+        );
     }
 }
 
 impl Drop for Guest {
-    /// If the test has failed, it goes before the balancer does.
+    /// Ends the threads before the balancer, also when the test has failed.
     fn drop(&mut self) {
         self.leaving.store(true, SeqCst);
-        let _ = self.asking.take().map(JoinHandle::join); // how it fared does not matter any more
+        let _ = self.asking.take().map(JoinHandle::join); // the result no longer matters
         let _ = self.clock.take().map(JoinHandle::join); // likewise
     }
 }
 
-/// How often it asked, and how long it waited at most.
+/// Returns how many requests were sent, and the longest waiting time.
 fn ask(addr: SocketAddr, leaving: &AtomicBool) -> (usize, Duration) {
     let (mut times, mut worst) = (0, Duration::ZERO);
     while times < 2 || !leaving.load(SeqCst) {
@@ -118,12 +121,12 @@ fn ask(addr: SocketAddr, leaving: &AtomicBool) -> (usize, Duration) {
         worst = worst.max(began.elapsed());
         assert_eq!(reply.status, 200, "an ordinary client was refused: {reply:?}");
         times += 1;
-        thread::sleep(PAUSE); // it is a guest, not a load
+        thread::sleep(PAUSE); // one client is no load
     }
     (times, worst)
 }
 
-/// How much longer a pause took than it should have, at most.
+/// Returns the largest excess of a pause over its length, which is the time this process was not scheduled.
 pub fn mind_the_clock(leaving: &AtomicBool) -> Duration {
     let mut late = Duration::ZERO;
     while !leaving.load(SeqCst) {

@@ -2,7 +2,8 @@
 
 use super::choices::{AccessLog, Edge};
 use super::{Problems, Settings};
-use crate::admin::{self, Token};
+use crate::admin::options::AdminOptions;
+use crate::admin::token::AdminToken;
 use crate::balancer::config::{Config, LISTEN};
 use crate::edge::EdgeKind;
 use crate::edge::request_head::MOST_HEADERS;
@@ -97,9 +98,11 @@ impl Settings {
             self.max_requests_per_connection.unwrap_or(edge.max_requests_per_connection);
     }
 
-    fn validate_admin(&self, check: &mut Check) -> Option<admin::AdminOptions> {
+    fn validate_admin(&self, check: &mut Check) -> Option<AdminOptions> {
         let token = self.admin_token_file.as_ref().and_then(|path| {
-            Token::from_file(path).map_err(|error| check.0.push(format!("admin_token_file: {error}"))).ok()
+            AdminToken::from_file(path)
+                .map_err(|error| check.0.push(format!("admin_token_file: {error}")))
+                .ok()
         });
         let listen = match self.admin.as_deref() {
             None | Some("off") => return None,
@@ -111,7 +114,7 @@ impl Settings {
                 }
             },
         };
-        let options = admin::AdminOptions { listen, token };
+        let options = AdminOptions { listen, token };
         // Where the file is there but of no use, that has been said.
         if self.admin_token_file.is_none()
             && let Err(error) = options.check()

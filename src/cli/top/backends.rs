@@ -1,8 +1,8 @@
-//! The table of backends. It has as many columns as fit, the most telling ones first.
+//! The table of backends. It has as many columns as fit, the most important ones first.
 
-use super::model::{Backend, State};
 use super::theme::Theme;
 use super::words;
+use crate::admin::answers::state::{BackendRates, BackendState, State};
 use ratatui::buffer::Buffer;
 use ratatui::layout::{Alignment, Constraint, Rect};
 use ratatui::text::{Line, Text};
@@ -11,48 +11,67 @@ use ratatui::widgets::{Cell, Row, StatefulWidget, Table, TableState};
 /// Cells of a share's bar; its number needs four.
 const BAR: usize = 3;
 
-/// A name is cut beyond that.
+/// Cells of a name; a longer one is cut.
 const LONGEST_NAME: usize = 30;
 
-/// The arrow, the state, and a gap behind each of these and the name.
-const ALWAYS: u16 = 1 + 1 + 1 + STATE + 1;
+/// Cells of the columns that are always there except for the name: the arrow, the state, and a gap after each of the
+/// three.
+const FIXED: u16 = 1 + 1 + 1 + STATE + 1;
 const STATE: u16 = 8;
 
-/// Where there is so much room left, the reason for the state has it.
+/// Cells from which a column for the reason is added.
 const SHORTEST_REASON: u16 = 12;
 
-/// A number that is known of each backend.
+/// `why` of a backend whose first check has not ended.
+const NOT_CHECKED: &str = "not checked yet";
+
+/// A number of each backend.
 struct Column {
     title: &'static str,
     width: u16,
-    /// 0 is the last to go when it gets narrow.
+    /// Columns are left out from the highest rank down.
     rank: u8,
-    text: fn(&Backend) -> String,
+    text: fn(&BackendState) -> String,
 }
 
 const COLUMNS: [Column; 8] = [
-    Column { title: "wt", width: 3, rank: 7, text: |one| words::count(one.weight) },
-    Column { title: "serving", width: 7, rank: 3, text: |one| words::part(one.in_flight) },
+    Column { title: "wt", width: 3, rank: 7, text: |one| words::count(one.weight.into()) },
+    Column {
+        title: "serving",
+        width: 7,
+        rank: 3,
+        text: |one| words::ratio(one.in_flight, one.max_in_flight),
+    },
     Column { title: "requests", width: 8, rank: 4, text: |one| words::count(one.requests) },
-    Column { title: "share", width: 7, rank: 2, text: share },
-    Column { title: "req/s", width: 5, rank: 0, text: |one| words::rate(one.lately.rate) },
-    Column { title: "p50", width: 5, rank: 6, text: |one| words::time(one.lately.p50) },
-    Column { title: "p99", width: 5, rank: 1, text: |one| words::time(one.lately.p99) },
+    Column { title: "share", width: 7, rank: 2, text: |one| share(one.lately) },
+    Column { title: "req/s", width: 5, rank: 0, text: |one| words::rate(one.lately.map(|it| it.rates.rate)) },
+    Column {
+        title: "p50",
+        width: 5,
+        rank: 6,
+        text: |one| words::time(one.lately.and_then(|it| it.rates.p50_seconds)),
+    },
+    Column {
+        title: "p99",
+        width: 5,
+        rank: 1,
+        text: |one| words::time(one.lately.and_then(|it| it.rates.p99_seconds)),
+    },
     Column { title: "5xx", width: 6, rank: 5, text: |one| words::count(one.errors) },
 ];
 
-/// Which columns there are in a place, and what is left for reasons.
-struct Plan {
+/// The columns that fit into a width.
+struct Columns {
     name: u16,
-    columns: Vec<&'static Column>,
+    numbers: Vec<&'static Column>,
     reason: Option<u16>,
 }
 
-impl Plan {
-    fn of(backends: &[Backend], width: u16) -> Self {
-        let longest = backends.iter().map(|one| words::text(one.name.as_deref()).chars().count()).max();
+impl Columns {
+    fn fitting(backends: &[BackendState], width: u16) -> Self {
+        let longest = backends.iter().map(|backend| backend.name.chars().count()).max();
         let name = longest.unwrap_or_default().clamp("backend".len(), LONGEST_NAME) as u16;
-        let mut room = width.saturating_sub(ALWAYS + name);
+        let mut room = width.saturating_sub(FIXED + name);
         let mut ranked: Vec<_> = COLUMNS.iter().collect();
         ranked.sort_by_key(|column| column.rank);
         ranked.retain(|column| {
@@ -61,63 +80,86 @@ impl Plan {
             fits
         });
         let is_in = |column: &&Column| ranked.iter().any(|one| one.rank == column.rank);
-        let columns = COLUMNS.iter().filter(is_in).collect();
-        Plan { name, columns, reason: (room > SHORTEST_REASON).then(|| room - 1) }
+        let numbers = COLUMNS.iter().filter(is_in).collect();
+        Columns { name, numbers, reason: (room > SHORTEST_REASON).then(|| room - 1) }
     }
 }
 
-/// Is there room for the reasons in the table itself?
-pub fn has_reasons(backends: &[Backend], width: u16) -> bool {
-    Plan::of(backends, width).reason.is_some()
+/// Whether a table of this width has a column for the reasons.
+pub fn has_reasons(backends: &[BackendState], width: u16) -> bool {
+    Columns::fitting(backends, width).reason.is_some()
 }
 
-/// Draws the table, so that what is chosen can be seen.
+/// Draws the table, scrolled so that the selected backend is visible.
 pub fn draw(state: &State, selected: Option<usize>, theme: Theme, area: Rect, buf: &mut Buffer) {
-    let plan = Plan::of(&state.backends, area.width);
-    let titles = plan.columns.iter().map(|column| right(column.title.to_owned()));
+    let columns = Columns::fitting(&state.backends, area.width);
+    let titles = columns.numbers.iter().map(|column| right(column.title.to_owned()));
     let header = ["", "backend", "state"].map(Cell::from).into_iter().chain(titles);
-    let header = Row::new(header.chain(plan.reason.map(|_| Cell::from("why")))).style(theme.title());
-    let rows = state.backends.iter().map(|one| row(one, state.next.as_deref(), &plan, theme));
-    let widths = [1, plan.name, STATE].into_iter().chain(plan.columns.iter().map(|column| column.width));
-    let widths: Vec<_> = widths.chain(plan.reason).map(Constraint::Length).collect();
-    let table = Table::new(rows, widths).header(header).row_highlight_style(theme.chosen());
-    let mut place = TableState::new().with_selected(selected);
-    StatefulWidget::render(table, area, buf, &mut place);
+    let header = Row::new(header.chain(columns.reason.map(|_| Cell::from("why")))).style(theme.title());
+    let rows = state.backends.iter().map(|backend| row(backend, state.next.as_deref(), &columns, theme));
+    let widths =
+        [1, columns.name, STATE].into_iter().chain(columns.numbers.iter().map(|column| column.width));
+    let widths: Vec<_> = widths.chain(columns.reason).map(Constraint::Length).collect();
+    let table = Table::new(rows, widths).header(header).row_highlight_style(theme.selected());
+    let mut position = TableState::new().with_selected(selected);
+    StatefulWidget::render(table, area, buf, &mut position);
     if state.backends.is_empty() && area.height > 1 {
-        buf.set_stringn(area.x + 2, area.y + 1, "there is none", area.width.into(), theme.odd());
+        buf.set_stringn(area.x + 2, area.y + 1, "no backends", area.width.into(), theme.warning());
     }
 }
 
-fn row(one: &Backend, next: Option<&str>, plan: &Plan, theme: Theme) -> Row<'static> {
-    let is_next = one.name.is_some() && one.name.as_deref() == next;
-    let state = words::text(one.state.as_deref()).to_owned();
+fn row(backend: &BackendState, next: Option<&str>, columns: &Columns, theme: Theme) -> Row<'static> {
     let begin = [
-        Cell::from(if is_next { "→" } else { "" }),
-        Cell::from(words::text(one.name.as_deref()).to_owned()),
-        Cell::from(state).style(theme.state(one.state.as_deref())),
+        Cell::from(if next == Some(&*backend.name) { "→" } else { "" }),
+        Cell::from(backend.name.clone()),
+        Cell::from(backend.state.clone()).style(theme.state(&backend.state)),
     ];
-    let numbers = plan.columns.iter().map(|column| right((column.text)(one)));
-    let reason = plan.reason.map(|_| Cell::from(reason(one)));
+    let numbers = columns.numbers.iter().map(|column| right((column.text)(backend)));
+    let reason = columns.reason.map(|_| Cell::from(reason(backend)));
     Row::new(begin.into_iter().chain(numbers).chain(reason))
 }
 
-/// Why it is in its state, and for how long it has been so.
-fn reason(one: &Backend) -> String {
-    let backup = if one.backup == Some(true) { "a backup; " } else { "" };
-    format!("{backup}{}, {}", words::text(one.why.as_deref()), words::span(one.for_seconds))
+/// Returns the reason for the state, and how long the state has lasted.
+fn reason(backend: &BackendState) -> String {
+    let backup = if backend.backup { "a backup; " } else { "" };
+    let why = match (&*backend.state, &*backend.why) {
+        ("checking", NOT_CHECKED) => "not checked yet, used meanwhile".to_owned(),
+        ("checking", last) => format!("first checks not finished (last: {last}), used meanwhile"),
+        (_, why) => why.to_owned(),
+    };
+    format!("{backup}{why}, {}", words::span(backend.for_seconds))
 }
 
-/// The same of the chosen one, in a line of its own.
-pub fn detail(one: &Backend) -> Line<'static> {
-    let (name, state) = (words::text(one.name.as_deref()), words::text(one.state.as_deref()));
-    Line::from(format!("{name} is {state}: {}", reason(one)))
+/// Returns a line about one backend, for where the table has no room for reasons.
+pub fn detail(backend: &BackendState) -> Line<'static> {
+    Line::from(format!("{} is {}: {}", backend.name, backend.state, reason(backend)))
 }
 
-fn share(one: &Backend) -> String {
-    let share = one.lately.share;
+fn share(rates: Option<BackendRates>) -> String {
+    let share = rates.and_then(|rates| rates.share);
     format!("{}{:>4}", words::bar(share, BAR), words::percent(share))
 }
 
 fn right(text: String) -> Cell<'static> {
     Cell::from(Text::from(text).alignment(Alignment::Right))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::admin::answers::fixture;
+
+    #[test]
+    fn says_plainly_what_checking_means() {
+        let mut backend = fixture::backend("a:1", "checking");
+        for (why, wanted) in [
+            (NOT_CHECKED, "a:1 is checking: not checked yet, used meanwhile, 1m"),
+            ("connected", "a:1 is checking: first checks not finished (last: connected), used meanwhile, 1m"),
+        ] {
+            backend.why = why.into();
+            assert_eq!(detail(&backend).to_string(), wanted);
+        }
+        (backend.state, backend.backup) = ("up".into(), true);
+        assert_eq!(detail(&backend).to_string(), "a:1 is up: a backup; connected, 1m");
+    }
 }

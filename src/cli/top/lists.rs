@@ -1,70 +1,66 @@
-//! What workers are at, and what they have done.
+//! The lists of busy workers and of requests that have ended.
 
-use super::model::{Busy, Recent, State};
 use super::theme::Theme;
 use super::words;
+use crate::admin::answers::state::{BusyWorker, EndedRequest, State};
 use ratatui::buffer::Buffer;
 use ratatui::layout::{Constraint, Rect};
 use ratatui::text::Line;
 use ratatui::widgets::{Cell, Row, Table, Widget};
 
-/// A column for a time, `850µs`.
+/// Cells of a time, `850µs`.
 const TIME: u16 = 5;
 
-/// A backend's name is cut beyond that: the path needs the room.
+/// Cells of a backend's name; a longer one is cut, so that there is room for the path.
 const LONGEST_NAME: usize = 21;
 
-/// Draws what workers are at, the longest first.
+/// Draws the busy workers, in the order of the state.
 pub fn busy(state: &State, theme: Theme, area: Rect, buf: &mut Buffer) {
     let name = longest_name(state.busy.iter().map(|one| one.backend.as_deref()));
     let widths = [TIME + 1, 9, name, 4].map(Constraint::Length);
     let widths = widths.into_iter().chain([Constraint::Fill(1)]);
-    let rows = state.busy.iter().map(|one: &Busy| {
-        let worker = one.worker.map_or_else(|| words::UNKNOWN.to_owned(), |number| format!("#{number}"));
+    let rows = state.busy.iter().map(|one: &BusyWorker| {
         Row::new([
-            Cell::from(format!("{:>6}", words::time(one.for_seconds))),
-            Cell::from(words::text(one.phase.as_deref())),
-            Cell::from(words::text(one.backend.as_deref())),
-            Cell::from(worker),
-            Cell::from(request(one.method.as_deref(), one.path.as_deref())),
+            Cell::from(format!("{:>6}", words::time(Some(one.for_seconds)))),
+            Cell::from(one.phase.clone()),
+            Cell::from(words::text(one.backend.as_deref()).to_owned()),
+            Cell::from(format!("#{}", one.worker)),
+            Cell::from(format!("{} {}", one.method, one.path)),
         ])
     });
-    let title = format!("At work: {} workers", words::part(state.workers));
+    let title = format!("Busy: {} workers", words::ratio(state.workers_busy, state.workers));
     list(title, Table::new(rows, widths), theme, area, buf);
 }
 
-/// Draws requests that have ended, the newest first.
+/// Draws the requests that have ended, in the order of the state.
 pub fn recent(state: &State, theme: Theme, area: Rect, buf: &mut Buffer) {
     let name = longest_name(state.recent.iter().map(|one| one.backend.as_deref()));
     let widths = [TIME + 5, 3, name, TIME].map(Constraint::Length);
     let widths = widths.into_iter().chain([Constraint::Fill(1)]);
-    let rows = state.recent.iter().map(|one: &Recent| {
+    let rows = state.recent.iter().map(|one: &EndedRequest| {
+        let (method, path) = (words::text(one.method.as_deref()), words::text(one.path.as_deref()));
         Row::new([
-            Cell::from(format!("{:>6} ago", words::span(one.ago))),
-            Cell::from(words::count(one.status)).style(theme.status(one.status)),
-            Cell::from(words::text(one.backend.as_deref())),
-            Cell::from(format!("{:>5}", words::time(one.seconds))),
-            Cell::from(format!("{}{}", request(one.method.as_deref(), one.path.as_deref()), remarks(one))),
+            Cell::from(format!("{:>6} ago", words::span(one.ago_seconds))),
+            Cell::from(one.status.to_string()).style(theme.status(one.status)),
+            Cell::from(words::text(one.backend.as_deref()).to_owned()),
+            Cell::from(format!("{:>5}", words::time(Some(one.seconds)))),
+            Cell::from(format!("{method} {path}{}", remarks(one))),
         ])
     });
     list("Recent requests".to_owned(), Table::new(rows, widths), theme, area, buf);
 }
 
-/// A title, and the rows below it as far as there is room.
+/// Draws a title, and below it as many rows as there is room for.
 fn list(title: String, table: Table<'_>, theme: Theme, area: Rect, buf: &mut Buffer) {
     Line::styled(title, theme.title()).render(area, buf);
     let below = Rect { y: area.y + area.height.min(1), height: area.height.saturating_sub(1), ..area };
     Widget::render(table, below, buf);
 }
 
-fn request(method: Option<&str>, path: Option<&str>) -> String {
-    format!("{} {}", words::text(method), words::text(path))
-}
-
-/// How it ended, unless well, and what it took, if that was more than one try.
-fn remarks(one: &Recent) -> String {
-    let ended = one.ended.as_deref().filter(|word| *word != "ok").map(|word| word.replace('_', " "));
-    let tries = one.tries.filter(|tries| *tries > 1).map(|tries| format!("{tries} tries"));
+/// Returns how a request ended unless it ended well, and how many tries it took if more than one; else nothing.
+fn remarks(one: &EndedRequest) -> String {
+    let ended = (one.ended != "ok").then(|| one.ended.replace('_', " "));
+    let tries = (one.tries > 1).then(|| format!("{} tries", one.tries));
     let all: Vec<_> = ended.into_iter().chain(tries).collect();
     if all.is_empty() { String::new() } else { format!("  ({})", all.join(", ")) }
 }

@@ -1,16 +1,16 @@
-//! Colours, for those who want them. What a colour says is said by a word, too.
+//! The colours. Everything that a colour says is also said by a word.
 
 use ratatui::style::{Color, Modifier, Style};
 
-/// Are there colours?
+/// Whether there are colours, and which one has which meaning.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Theme {
-    /// `NO_COLOR` turns them off (no-color.org).
+    /// Whether there are colours. `NO_COLOR` turns them off (no-color.org).
     pub colours: bool,
 }
 
 impl Theme {
-    /// As the environment wants it.
+    /// Returns the theme that the environment asks for.
     pub fn from_env() -> Self {
         Theme { colours: std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty()) }
     }
@@ -19,66 +19,66 @@ impl Theme {
         if self.colours { Style::new().fg(colour) } else { Style::new() }
     }
 
-    /// All is well.
+    /// Style of what is as it should be.
     pub fn good(self) -> Style {
         self.colour(Color::Green)
     }
 
-    /// Somebody should know.
-    pub fn odd(self) -> Style {
+    /// Style of what deserves attention.
+    pub fn warning(self) -> Style {
         self.colour(Color::Yellow)
     }
 
-    /// Somebody should do something.
+    /// Style of what needs action.
     pub fn bad(self) -> Style {
         self.colour(Color::Red).add_modifier(Modifier::BOLD)
     }
 
-    /// Bars and lines.
+    /// Style of bars and lines.
     pub fn drawn(self) -> Style {
         self.colour(Color::Cyan)
     }
 
-    /// What belongs to the frame.
+    /// Style of titles.
     pub fn title(self) -> Style {
         Style::new().add_modifier(Modifier::BOLD)
     }
 
-    /// What was true once.
-    pub fn old(self) -> Style {
+    /// Style of a snapshot that is out of date.
+    pub fn stale(self) -> Style {
         let style = self.colour(Color::DarkGray);
         style.add_modifier(Modifier::DIM).remove_modifier(Modifier::BOLD)
     }
 
-    /// What is chosen.
-    pub fn chosen(self) -> Style {
+    /// Style of the selected row.
+    pub fn selected(self) -> Style {
         Style::new().add_modifier(Modifier::REVERSED)
     }
 
-    /// A backend's state.
-    pub fn state(self, state: Option<&str>) -> Style {
+    /// Style of a backend's state.
+    pub fn state(self, state: &str) -> Style {
         match state {
-            Some("up") => self.good(),
-            Some("down") => self.bad(),
-            Some("checking" | "draining") => self.odd(),
+            "up" => self.good(),
+            "down" => self.bad(),
+            "checking" | "draining" => self.warning(),
             _ => Style::new(),
         }
     }
 
-    /// Something that is as full as that.
-    pub fn fill(self, part: Option<f64>) -> Style {
-        match part {
-            Some(part) if part >= 0.9 => self.bad(),
-            Some(part) if part >= 0.7 => self.odd(),
+    /// Style of a gauge that is filled to this share, 0 to 1.
+    pub fn fill(self, share: Option<f64>) -> Style {
+        match share {
+            Some(share) if share >= 0.9 => self.bad(),
+            Some(share) if share >= 0.7 => self.warning(),
             _ => self.good(),
         }
     }
 
-    /// A status of a reply.
-    pub fn status(self, status: Option<u64>) -> Style {
+    /// Style of a response's status.
+    pub fn status(self, status: u16) -> Style {
         match status {
-            Some(500..) => self.bad(),
-            Some(400..) => self.odd(),
+            500.. => self.bad(),
+            400.. => self.warning(),
             _ => Style::new(),
         }
     }

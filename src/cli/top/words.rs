@@ -1,28 +1,22 @@
-//! Numbers as a person reads them, short enough for a column. What nobody knows is `-`. Pure.
+//! Numbers as a person reads them, short enough for a column. A value that is not known is `-`. Pure.
 
-use super::model::Part;
-
-/// What stands where nothing is known.
+/// Text for a value that is not known.
 pub const UNKNOWN: &str = "-";
 
-/// Eighths of a cell, from nothing to all of it.
+/// Blocks of zero to eight eighths of a cell.
 const EIGHTHS: [&str; 9] = ["", "▏", "▎", "▍", "▌", "▋", "▊", "▉", "█"];
 
-/// A text that may be missing.
+/// Returns the text, or `-` for `None`.
 pub fn text(text: Option<&str>) -> &str {
     text.unwrap_or(UNKNOWN)
 }
 
-/// A count: `12345`, `1.2M`.
-pub fn count(count: Option<u64>) -> String {
-    match count {
-        None => UNKNOWN.to_owned(),
-        Some(count) if count < 1_000_000 => count.to_string(),
-        Some(count) => large(count as f64),
-    }
+/// Formats a count: `12345`, `1.2M`.
+pub fn count(count: u64) -> String {
+    if count < 1_000_000 { count.to_string() } else { large(count as f64) }
 }
 
-/// So many a second, without the unit: `0`, `0.5`, `123`, `12.3k`.
+/// Formats a rate without its unit: `0`, `0.5`, `123`, `12.3k`.
 pub fn rate(rate: Option<f64>) -> String {
     match rate {
         None => UNKNOWN.to_owned(),
@@ -42,7 +36,7 @@ fn large(number: f64) -> String {
     }
 }
 
-/// How long a request takes, in five characters: `850µs`, `1.2ms`, `20ms`, `1.5s`, `120s`.
+/// Formats the time of a request in five characters: `850µs`, `1.2ms`, `20ms`, `1.5s`, `120s`.
 pub fn time(seconds: Option<f64>) -> String {
     let Some(seconds) = seconds else { return UNKNOWN.to_owned() };
     match seconds {
@@ -51,13 +45,12 @@ pub fn time(seconds: Option<f64>) -> String {
         _ if seconds < 999.5e-3 => format!("{:.0}ms", seconds * 1e3),
         _ if seconds < 9.95 => format!("{seconds:.1}s"),
         _ if seconds < 999.5 => format!("{seconds:.0}s"),
-        _ => span(Some(seconds)),
+        _ => span(seconds),
     }
 }
 
-/// How long something has been so: `12s`, `3m`, `1h 02m`, `5d 03h`.
-pub fn span(seconds: Option<f64>) -> String {
-    let Some(seconds) = seconds else { return UNKNOWN.to_owned() };
+/// Formats a longer time: `12s`, `3m`, `1h 02m`, `5d 03h`.
+pub fn span(seconds: f64) -> String {
     let seconds = seconds as u64;
     let (minutes, hours, days) = (seconds / 60, seconds / 3600, seconds / 86400);
     match () {
@@ -69,26 +62,22 @@ pub fn span(seconds: Option<f64>) -> String {
     }
 }
 
-/// `3/64`; with nothing known of either, `-`.
-pub fn part(part: Part) -> String {
-    match (part.now, part.most) {
-        (None, None) => UNKNOWN.to_owned(),
-        (now, most) => format!("{}/{}", count(now), count(most)),
-    }
+/// Formats a number and its limit: `3/64`.
+pub fn ratio(now: usize, most: usize) -> String {
+    format!("{}/{}", count(now as u64), count(most as u64))
 }
 
-/// How much of it is taken, 0 to 1.
-pub fn filled(part: Part) -> Option<f64> {
-    let (now, most) = (part.now?, part.most?);
+/// Returns how much of a limit is taken, 0 to 1, or `None` if the limit is 0.
+pub fn filled(now: usize, most: usize) -> Option<f64> {
     (most > 0).then(|| (now as f64 / most as f64).min(1.0))
 }
 
-/// `50%`.
+/// Formats a share, 0 to 1, as a percentage: `50%`.
 pub fn percent(share: Option<f64>) -> String {
     share.map_or_else(|| UNKNOWN.to_owned(), |share| format!("{:.0}%", share.min(1.0) * 100.0))
 }
 
-/// A bar that is full at 1, and so many cells wide with the blanks behind it.
+/// Draws a bar that is full at a share of 1, padded with blanks to the width in cells.
 pub fn bar(share: Option<f64>, width: usize) -> String {
     let eighths = (share.unwrap_or(0.0).clamp(0.0, 1.0) * width as f64 * 8.0).round() as usize;
     let last = EIGHTHS[eighths % 8];
@@ -101,9 +90,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn numbers_fit_their_columns() {
+    fn formats_numbers_to_fit_their_columns() {
         for (number, wanted) in [(0, "0"), (999_999, "999999"), (1_000_000, "1.0M"), (u64::MAX, "many")] {
-            assert_eq!(count(Some(number)), wanted);
+            assert_eq!(count(number), wanted);
         }
         for (number, wanted) in [
             (0.0, "0"),
@@ -133,19 +122,18 @@ mod tests {
             assert_eq!(time(Some(seconds)), wanted);
         }
         for (seconds, wanted) in [(0.9, "0s"), (61.0, "1m"), (3725.0, "1h 02m"), (442_800.0, "5d 03h")] {
-            assert_eq!(span(Some(seconds)), wanted);
+            assert_eq!(span(seconds), wanted);
         }
-        let unknown = [count(None), rate(None), time(None), span(None), percent(None), part(Part::default())];
+        let unknown = [text(None).to_owned(), rate(None), time(None), percent(None)];
         assert!(unknown.iter().all(|text| text == UNKNOWN), "{unknown:?}");
     }
 
     #[test]
-    fn bars_and_parts() {
+    fn draws_bars_and_formats_ratios() {
         assert_eq!(bar(Some(0.5), 3), "█▌ ");
         assert_eq!([bar(None, 3), bar(Some(0.0), 3), bar(Some(7.0), 3)], ["   ", "   ", "███"]);
-        assert_eq!(part(Part { now: Some(3), most: None }), "3/-");
-        assert_eq!(filled(Part { now: Some(3), most: Some(0) }), None);
-        assert_eq!(filled(Part { now: Some(1), most: Some(4) }), Some(0.25));
+        assert_eq!(ratio(3, 64), "3/64");
+        assert_eq!([filled(3, 0), filled(1, 4), filled(5, 4)], [None, Some(0.25), Some(1.0)]);
         assert_eq!(percent(Some(0.333)), "33%");
     }
 }

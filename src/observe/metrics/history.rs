@@ -1,51 +1,37 @@
-//! What has happened lately: the last two minutes by the second, and the last ten seconds in a few numbers.
+//! The last two minutes of requests by the second, and rates over the last ten seconds.
 //!
-//! Nothing of this is recorded by workers. Once a second somebody looks at what has been counted, and keeps what is new.
+//! Workers record nothing for this. Once a second one thread reads what has been counted since the start, and keeps
+//! the difference to the second before.
 
-use super::Metrics;
 use crate::backend::Backend;
 use crate::backend::counters::Totals;
 use crate::backend::latency::Times;
-use serde_json::{Value, json};
 use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
-/// Two minutes.
+/// Seconds that are kept: two minutes.
 const KEPT: usize = 120;
 
-/// What is called lately, in looks.
-const LATELY: usize = 10;
+/// Samples, one a second, that recent rates cover.
+const RECENT: usize = 10;
 
-/// Some seconds in a few numbers.
+/// Rates and times over some seconds.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct Lately {
-    /// How many seconds.
+pub struct Rates {
+    /// Seconds that are covered.
     pub seconds: f64,
     /// Requests a second.
-    pub rate: f64,
-    /// Those with 5xx, a second.
+    pub requests: f64,
+    /// Responses with 5xx a second.
     pub errors: f64,
-    /// What half of them took at most, in seconds.
+    /// Median time, in seconds; `None` without a request.
     pub p50: Option<f64>,
-    /// What 99 of 100 took at most, in seconds.
+    /// 99th percentile of the time, in seconds; `None` without a request.
     pub p99: Option<f64>,
 }
 
-impl Lately {
-    /// As those who ask get it.
-    pub fn shown(&self) -> Value {
-        json!({
-            "seconds": self.seconds,
-            "rate": self.rate,
-            "errors": self.errors,
-            "p50_seconds": self.p50,
-            "p99_seconds": self.p99,
-        })
-    }
-}
-
-/// What came between two looks.
+/// Counts between two samples.
 #[derive(Debug)]
 struct Step {
     seconds: f64,
@@ -54,7 +40,7 @@ struct Step {
     times: Vec<(usize, u64)>,
 }
 
-/// The last steps.
+/// The most recent steps.
 #[derive(Debug, Default)]
 struct Window {
     before: Totals,
@@ -63,7 +49,7 @@ struct Window {
 
 impl Window {
     fn step(&mut self, seconds: f64, now: Totals) -> &Step {
-        if self.steps.len() == LATELY {
+        if self.steps.len() == RECENT {
             self.steps.pop_front();
         }
         let requests = now.requests.saturating_sub(self.before.requests);
@@ -74,16 +60,16 @@ impl Window {
         &self.steps[self.steps.len() - 1]
     }
 
-    fn lately(&self) -> Lately {
+    fn rates(&self) -> Rates {
         let seconds: f64 = self.steps.iter().map(|step| step.seconds).sum();
         let mut times = Times::default();
         self.steps.iter().for_each(|step| times.add(&step.times));
         let rate = |count: fn(&Step) -> u64| {
             self.steps.iter().map(count).sum::<u64>() as f64 / seconds.max(f64::MIN_POSITIVE)
         };
-        Lately {
+        Rates {
             seconds,
-            rate: rate(|step| step.requests),
+            requests: rate(|step| step.requests),
             errors: rate(|step| step.errors),
             p50: times.quantile(0.5),
             p99: times.quantile(0.99),
@@ -91,92 +77,82 @@ impl Window {
     }
 }
 
-/// One second.
-#[derive(Debug)]
-struct Sample {
-    number: u64,
-    requests: u64,
-    errors: u64,
-    p50: Option<f64>,
-    p99: Option<f64>,
-    backends: Vec<(String, u64)>,
+/// Requests that ended in one second.
+#[derive(Clone, Debug)]
+pub struct SecondCounts {
+    /// Sequence number of the second, from 1.
+    pub number: u64,
+    /// Requests that ended.
+    pub requests: u64,
+    /// Those among them with 5xx.
+    pub errors: u64,
+    /// Median time, in seconds; `None` without a request.
+    pub p50: Option<f64>,
+    /// 99th percentile of the time, in seconds; `None` without a request.
+    pub p99: Option<f64>,
+    /// Requests that ended at each backend, with its name.
+    pub backends: Vec<(String, u64)>,
 }
 
-impl Sample {
-    fn shown(&self) -> Value {
-        let backends = self.backends.iter().map(|(name, count)| (name.clone(), Value::from(*count)));
-        json!({
-            "number": self.number,
-            "requests": self.requests,
-            "errors": self.errors,
-            "p50_seconds": self.p50,
-            "p99_seconds": self.p99,
-            "backends": Value::Object(backends.collect()),
-        })
-    }
-}
-
-/// The last two minutes. The lock is for those who look and those who ask; no worker knows it.
+/// The last two minutes. Its lock is taken by the sampling thread and by readers, never by a worker.
 #[derive(Debug)]
 pub struct History(Mutex<Past>);
 
 #[derive(Debug)]
 struct Past {
-    looked: Instant,
+    sampled: Instant,
     newest: u64,
-    samples: VecDeque<Sample>,
+    seconds: VecDeque<SecondCounts>,
     all: Window,
     backends: HashMap<u64, Window>,
-    lately: Arc<Summary>,
+    recent: Arc<RecentSummary>,
 }
 
-/// The last ten seconds.
+/// Rates over the last ten seconds.
 #[derive(Debug, Default)]
-pub struct Summary {
-    /// Of all requests.
-    pub all: Lately,
-    /// Of each backend's, by its [id](Backend::id).
-    pub backends: HashMap<u64, Lately>,
+pub struct RecentSummary {
+    /// Rates of all requests.
+    pub all: Rates,
+    /// Rates of each backend, by its [id](Backend::id).
+    pub backends: HashMap<u64, Rates>,
 }
 
-impl Summary {
-    /// A backend's part of what all backends did, from 0 to 1; nothing if nobody did anything.
+impl RecentSummary {
+    /// Returns a backend's share of the requests at all backends, from 0 to 1; `None` if there were none.
     pub fn share(&self, backend: u64) -> Option<f64> {
-        let all: f64 = self.backends.values().map(|lately| lately.rate).sum();
-        self.backends.get(&backend).filter(|_| all > 0.0).map(|lately| lately.rate / all)
+        let all: f64 = self.backends.values().map(|rates| rates.requests).sum();
+        self.backends.get(&backend).filter(|_| all > 0.0).map(|rates| rates.requests / all)
     }
 }
 
 impl History {
-    /// Begins now.
+    /// Creates an empty history whose first second begins at `now`.
     pub fn new(now: Instant) -> Self {
         History(Mutex::new(Past {
-            looked: now,
+            sampled: now,
             newest: 0,
-            samples: VecDeque::with_capacity(KEPT),
+            seconds: VecDeque::with_capacity(KEPT),
             all: Window::default(),
             backends: HashMap::new(),
-            lately: Arc::default(),
+            recent: Arc::default(),
         }))
     }
 
-    /// Looks at what has been counted, and keeps what is new.
-    pub fn look(&self, now: Instant, metrics: &Metrics, backends: &[Arc<Backend>]) {
-        let totals = metrics.totals();
+    /// Takes a sample: keeps the difference of the totals to those of the sample before.
+    pub fn sample(&self, now: Instant, totals: Totals, backends: &[Arc<Backend>]) {
         let by_backend = backends.iter().filter_map(|backend| Some((backend, backend.counters()?.totals())));
         self.lock().keep(now, totals, by_backend.collect());
     }
 
-    /// The last ten seconds.
-    pub fn lately(&self) -> Arc<Summary> {
-        Arc::clone(&self.lock().lately)
+    /// Returns the rates over the last ten seconds, as of the last sample.
+    pub fn recent(&self) -> Arc<RecentSummary> {
+        Arc::clone(&self.lock().recent)
     }
 
-    /// The seconds after the one with this number.
-    pub fn after(&self, number: u64) -> Value {
+    /// Returns the number of the newest second, and those seconds with a number above `number`, the oldest first.
+    pub fn after(&self, number: u64) -> (u64, Vec<SecondCounts>) {
         let past = self.lock();
-        let newer = past.samples.iter().filter(|sample| sample.number > number);
-        json!({ "newest": past.newest, "samples": newer.map(Sample::shown).collect::<Vec<_>>() })
+        (past.newest, past.seconds.iter().filter(|second| second.number > number).cloned().collect())
     }
 
     fn lock(&self) -> MutexGuard<'_, Past> {
@@ -186,8 +162,8 @@ impl History {
 
 impl Past {
     fn keep(&mut self, now: Instant, all: Totals, backends: Vec<(&Arc<Backend>, Totals)>) {
-        let seconds = now.saturating_duration_since(self.looked).as_secs_f64();
-        self.looked = now;
+        let seconds = now.saturating_duration_since(self.sampled).as_secs_f64();
+        self.sampled = now;
         self.backends.retain(|id, _| backends.iter().any(|(backend, _)| backend.id() == *id));
         let mut counts = Vec::with_capacity(backends.len());
         for (backend, totals) in backends {
@@ -198,10 +174,10 @@ impl Past {
         let mut times = Times::default();
         times.add(&step.times);
         self.newest += 1;
-        if self.samples.len() == KEPT {
-            self.samples.pop_front();
+        if self.seconds.len() == KEPT {
+            self.seconds.pop_front();
         }
-        self.samples.push_back(Sample {
+        self.seconds.push_back(SecondCounts {
             number: self.newest,
             requests: step.requests,
             errors: step.errors,
@@ -209,8 +185,8 @@ impl Past {
             p99: times.quantile(0.99),
             backends: counts,
         });
-        let backends = self.backends.iter().map(|(id, window)| (*id, window.lately())).collect();
-        self.lately = Arc::new(Summary { all: self.all.lately(), backends });
+        let backends = self.backends.iter().map(|(id, window)| (*id, window.rates())).collect();
+        self.recent = Arc::new(RecentSummary { all: self.all.rates(), backends });
     }
 }
 
@@ -219,7 +195,7 @@ mod tests {
     use super::*;
     use std::time::Duration;
 
-    /// So many requests in all, of which some were errors, each of which took 10 ms.
+    /// Totals of this many requests and errors, 10 ms each.
     fn totals(requests: u64, errors: u64) -> Totals {
         let latency = crate::backend::latency::Latency::default();
         (0..requests).for_each(|_| latency.note(Duration::from_millis(10)));
@@ -230,62 +206,62 @@ mod tests {
         crate::balance::strategies::tests::backends(2).into_iter().map(Arc::new).collect()
     }
 
-    /// A history after so many looks, a second apart, with ten requests in each second, a quarter of them at the first
+    /// A history after this many samples, a second apart, with 16 requests a second, a quarter of them at the first
     /// backend.
-    fn after(looks: u64, backends: &[Arc<Backend>]) -> History {
+    fn history_of(samples: u64, backends: &[Arc<Backend>]) -> History {
         let began = Instant::now();
         let history = History::new(began);
-        for look in 1..=looks {
-            let parts = vec![(&backends[0], totals(look * 4, 0)), (&backends[1], totals(look * 12, look))];
-            history.lock().keep(began + Duration::from_secs(look), totals(look * 16, look), parts);
+        for second in 1..=samples {
+            let parts =
+                vec![(&backends[0], totals(second * 4, 0)), (&backends[1], totals(second * 12, second))];
+            history.lock().keep(began + Duration::from_secs(second), totals(second * 16, second), parts);
         }
         history
     }
 
     #[test]
-    fn lately_is_ten_seconds_or_less() {
+    fn recent_rates_cover_ten_seconds_or_less() {
         let backends = backends();
-        for (looks, seconds) in [(1, 1.0), (7, 7.0), (10, 10.0), (30, 10.0)] {
-            let history = after(looks, &backends);
-            let lately = history.lately();
-            assert_eq!((lately.all.seconds, lately.all.rate, lately.all.errors), (seconds, 16.0, 1.0));
-            let median = lately.all.p50.unwrap();
+        for (samples, seconds) in [(1, 1.0), (7, 7.0), (10, 10.0), (30, 10.0)] {
+            let history = history_of(samples, &backends);
+            let recent = history.recent();
+            assert_eq!((recent.all.seconds, recent.all.requests, recent.all.errors), (seconds, 16.0, 1.0));
+            let median = recent.all.p50.unwrap();
             assert!((median - 0.01).abs() < 0.001, "{median}");
-            assert_eq!(lately.backends[&backends[1].id()].rate, 12.0);
-            assert_eq!(lately.share(backends[0].id()), Some(0.25));
-            assert_eq!(lately.share(u64::MAX), None);
+            assert_eq!(recent.backends[&backends[1].id()].requests, 12.0);
+            assert_eq!(recent.share(backends[0].id()), Some(0.25));
+            assert_eq!(recent.share(u64::MAX), None);
         }
     }
 
     #[test]
-    fn nothing_has_happened_before_the_first_look() {
+    fn is_empty_before_the_first_sample() {
         let history = History::new(Instant::now());
-        let lately = history.lately();
-        assert_eq!((lately.all.rate, lately.all.p99, lately.share(1)), (0.0, None, None));
-        assert_eq!(history.after(0), json!({ "newest": 0, "samples": [] }));
+        let recent = history.recent();
+        assert_eq!((recent.all.requests, recent.all.p99, recent.share(1)), (0.0, None, None));
+        let (newest, seconds) = history.after(0);
+        assert_eq!((newest, seconds.len()), (0, 0));
     }
 
     #[test]
-    fn two_minutes_are_kept_and_who_asks_again_gets_what_is_new() {
+    fn keeps_two_minutes_and_returns_only_what_is_newer_than_asked() {
         let backends = backends();
-        let history = after(150, &backends);
-        let all = history.after(0);
-        assert_eq!(all["newest"], 150);
-        let samples = all["samples"].as_array().unwrap();
-        assert_eq!((samples.len(), &samples[0]["number"]), (KEPT, &json!(31)));
-        assert_eq!((&samples[0]["requests"], &samples[0]["errors"]), (&json!(16), &json!(1)));
-        assert_eq!(samples[0]["backends"], json!({ "127.0.0.1:1": 4, "127.0.0.1:2": 12 }));
-        assert_eq!(history.after(148)["samples"].as_array().unwrap().len(), 2);
-        assert_eq!(history.after(150)["samples"], json!([]));
+        let history = history_of(150, &backends);
+        let (newest, seconds) = history.after(0);
+        assert_eq!((newest, seconds.len(), seconds[0].number), (150, KEPT, 31));
+        assert_eq!((seconds[0].requests, seconds[0].errors), (16, 1));
+        assert_eq!(seconds[0].backends, [("127.0.0.1:1".into(), 4), ("127.0.0.1:2".into(), 12)]);
+        assert_eq!(history.after(148).1.len(), 2);
+        assert_eq!(history.after(150).1.len(), 0);
     }
 
     #[test]
-    fn a_backend_that_has_left_is_forgotten() {
+    fn forgets_a_backend_that_has_left() {
         let backends = backends();
-        let history = after(3, &backends);
+        let history = history_of(3, &backends);
         let later = Instant::now() + Duration::from_secs(60);
         history.lock().keep(later, totals(64, 4), vec![(&backends[0], totals(16, 0))]);
-        assert_eq!(history.lately().backends.len(), 1);
+        assert_eq!(history.recent().backends.len(), 1);
         assert_eq!(history.lock().backends.len(), 1);
     }
 }

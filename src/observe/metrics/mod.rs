@@ -13,7 +13,7 @@
 //! begins at nothing, as its other numbers do. Requests that a backend finishes after it has left are in the totals, and in no
 //! series of a backend.
 
-mod history;
+pub mod history;
 mod page;
 
 use crate::backend::Backend;
@@ -116,7 +116,7 @@ impl Metrics {
     }
 
     /// What requests have ended.
-    fn totals(&self) -> Totals {
+    pub fn totals(&self) -> Totals {
         let count = |class: &AtomicU64| class.load(Relaxed);
         let (requests, errors) = (self.classes.iter().map(count).sum(), count(&self.classes[FAILED]));
         Totals { requests, errors, times: self.latency.times() }
