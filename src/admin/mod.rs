@@ -18,7 +18,7 @@ mod token;
 
 use crate::edge::lifecycle::Edge;
 use crate::edge::parked::ParkedEdge;
-use crate::edge::response::Scratch;
+use crate::edge::relay::ReplyBuffers;
 use crate::edge::server::Server;
 use crate::edge::{self, Exchange};
 use crate::error::StartError;
@@ -152,15 +152,15 @@ struct Handler {
 impl Handler {
     /// Answers requests until the queue is closed and empty.
     fn answer_all(&self, mut receiver: JobReceiver) {
-        let mut scratch = Scratch::default();
+        let mut buffers = ReplyBuffers::default();
         while let Some(mut exchange) = receiver.take(Duration::MAX, &|| ()) {
             let answered = catch_unwind(AssertUnwindSafe(|| {
-                self.answer(&mut exchange).send(&mut exchange, &mut scratch);
+                self.answer(&mut exchange).send(&mut exchange, &mut buffers);
             }));
             if answered.is_err() {
                 tracing::error!("an admin request made its worker panic; it goes on with the next one");
                 let sorry = "this could not be done, and the balancer's log says why";
-                Reply::error(StatusCode::INTERNAL_SERVER_ERROR, sorry).send(&mut exchange, &mut scratch);
+                Reply::error(StatusCode::INTERNAL_SERVER_ERROR, sorry).send(&mut exchange, &mut buffers);
             }
         }
     }

@@ -3,7 +3,7 @@
 use super::page::{self, Asset};
 use crate::cluster::change::ChangeError;
 use crate::edge::Exchange;
-use crate::edge::response::Scratch;
+use crate::edge::relay::ReplyBuffers;
 use http::header::{CACHE_CONTROL, CONTENT_TYPE, X_CONTENT_TYPE_OPTIONS};
 use http::{HeaderName, HeaderValue, Response, StatusCode, response};
 use serde_json::{Value, json};
@@ -50,10 +50,10 @@ impl Reply {
     }
 
     /// Sends it, unless a reply has begun already.
-    pub fn send(self, exchange: &mut Exchange, scratch: &mut Scratch) {
+    pub fn send(self, exchange: &mut Exchange, buffers: &mut ReplyBuffers) {
         let length = Some(self.text.len() as u64);
         // A client that goes away in the middle is its own business.
-        let _ = exchange.reply(&self.head(), length, &mut self.text.as_bytes(), scratch);
+        let _ = exchange.reply(&self.head(), length, &mut self.text.as_bytes(), buffers);
     }
 
     fn head(&self) -> response::Parts {
