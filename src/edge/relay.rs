@@ -71,7 +71,8 @@ pub fn relay(
     }
     block[..unsent_head].copy_from_slice(&head[..unsent_head]);
     while *sent < length {
-        let start = unsent_head.max(SIZE_LINE);
+        // The head may be shorter than the room for a size line, and must not be followed by a gap.
+        let start = if unsent_head > 0 { unsent_head } else { SIZE_LINE };
         let room = (BLOCK - unsent_head).min(usize::try_from(length - *sent).unwrap_or(BLOCK));
         let n = body.read(&mut block[start..start + room]).map_err(RelayError::Backend)?;
         match n {
@@ -167,6 +168,19 @@ mod tests {
         let (_, client) = relayed(&get, 200, None, b"hello");
         assert!(client.0[0].ends_with(b"\r\n\r\n"));
         assert_eq!(client.0[1..].concat(), b"5\r\nhello\r\n0\r\n\r\n");
+    }
+
+    #[test]
+    fn sends_nothing_between_a_short_head_and_its_body() {
+        let get = request("GET", Version::HTTP_11, "");
+        let mut head = reply(200);
+        head.headers.insert("date", "x".parse().unwrap());
+        let framing = Framing::new(&get, head.status, Some(5), true);
+        let (mut client, mut sent) = (RecordingClient::default(), 0);
+        let buffers = &mut ReplyBuffers::default();
+        relay(&mut client, &head, framing, &mut &b"hello"[..], buffers, &mut sent).unwrap();
+        let text = String::from_utf8(client.0.concat()).unwrap();
+        assert_eq!(text, "HTTP/1.1 200 OK\r\nX-A: 1\r\nDate: x\r\nContent-Length: 5\r\n\r\nhello");
     }
 
     #[test]
