@@ -1,8 +1,10 @@
 //! Step 1: the client's side of the balancer. An edge accepts connections, reads request heads, and hands
-//! each request on as an [`Exchange`](exchange::Exchange): one request that awaits its one reply.
+//! each request on as an [exchange](exchange::Exchange): one request that awaits its one reply.
 //!
 //! There are two edges behind one [trait](lifecycle::Edge): [`tiny_http`], the textbook one, and
 //! [`parked`], the one for production.
+
+#![forbid(unsafe_code)]
 
 pub mod client_stream;
 pub mod exchange;

@@ -29,7 +29,7 @@ const IDLE_INTERVAL: Duration = Duration::from_secs(1);
 /// Probes at once when requests begin to come: most connections of a burst come at its beginning.
 const PROBE_BURST: usize = 16;
 
-/// Time after the last request for which requests count as coming. tiny_http's idle threads end after
+/// Time after the last request during which the edge counts as active. tiny_http's idle threads end after
 /// five seconds, and then its count is right again.
 const ACTIVE_PERIOD: Duration = Duration::from_secs(6);
 
@@ -41,7 +41,7 @@ pub struct WatchdogNotifier {
     events: Sender<WatchdogEvent>,
     /// Requests so far.
     requests: AtomicUsize,
-    /// Whether no requests come, so that the watchdog has to be told of the next one.
+    /// Whether no requests come, so that the next one has to be reported.
     idle: AtomicBool,
 }
 
@@ -116,7 +116,7 @@ impl<R: Fn() -> bool> WatchedListener<R> {
         let address = reachable(self.address);
         let idle_interval = IDLE_INTERVAL.min(self.read_timeout / 3);
         let mut busy_connections = BusyConnections::new(address, self.read_timeout / 2);
-        // At first, clients may connect before the busy connections do: as if requests were coming.
+        // At first the edge counts as active: clients may connect before the busy connections do.
         let mut activity = RequestActivity { seen: 0, last: Some(Instant::now()) };
         let mut probes = Probes::new(address);
         loop {

@@ -15,25 +15,21 @@ const UPLOAD: usize = 1_000_000;
 const SENT: usize = 1000;
 
 /// A client that has requested a very large reply and has not begun to read it.
-fn asks_for_much(balancer: &Balancer) -> Client {
+fn request_large_reply(balancer: &Balancer) -> Client {
     let mut client = balancer.client();
     client.send("GET /large HTTP/1.1\r\nHost: test\r\nConnection: close\r\n\r\n");
     client
 }
 
-/// Begins an upload and pauses. Sends the reply, and the time until it, to the channel.
-fn stops_in_its_upload(
-    balancer: &Balancer,
-    number: usize,
-    tell: &Sender<(usize, Reply, Duration)>,
-) -> TcpStream {
-    let (mut client, tell) = (balancer.client(), tell.clone());
+/// Begins an upload and pauses. Sends its number, the reply, and the time until the reply to the channel.
+fn stall_upload(balancer: &Balancer, number: usize, results: &Sender<(usize, Reply, Duration)>) -> TcpStream {
+    let (mut client, results) = (balancer.client(), results.clone());
     client.send(post(&sized(UPLOAD)));
     client.send(vec![b'x'; SENT]);
     let (began, stream) = (Instant::now(), client.stream.try_clone().unwrap());
     thread::spawn(move || {
-        let told = client.try_read_reply().map(|reply| tell.send((number, reply, began.elapsed())));
-        drop(told); // fails if the test is over
+        let replies = client.try_read_reply().map(|reply| results.send((number, reply, began.elapsed())));
+        drop(replies); // fails if the test is over
     });
     stream
 }
@@ -43,11 +39,10 @@ fn lets_half_of_the_workers_wait_for_stalled_uploads() {
     let backend = Recorder::hello("hello");
     let balancer = parked(&backend, &["--workers=4"]);
     let guest = Guest::of(balancer.addr);
-    let (tell, told): (_, Receiver<(usize, Reply, Duration)>) = mpsc::channel();
-    let mut uploads: Vec<_> =
-        (0..8).map(|number| Some(stops_in_its_upload(&balancer, number, &tell))).collect();
+    let (results, replies): (_, Receiver<(usize, Reply, Duration)>) = mpsc::channel();
+    let mut uploads: Vec<_> = (0..8).map(|number| Some(stall_upload(&balancer, number, &results))).collect();
     for _ in 0..6 {
-        let (number, reply, took) = told.recv_timeout(DEADLINE).unwrap();
+        let (number, reply, took) = replies.recv_timeout(DEADLINE).unwrap();
         assert_eq!((reply.status, reply.header("Connection")), (408, Some("close")), "{}", reply.raw_head);
         assert!(took < SECOND, "after {took:?}");
         uploads[number] = None;
@@ -55,7 +50,7 @@ fn lets_half_of_the_workers_wait_for_stalled_uploads() {
     // Two have permits, and may go on at any time.
     for mut stream in uploads.into_iter().flatten() {
         stream.write_all(&[b'x'; UPLOAD - SENT]).unwrap();
-        let (_, reply, _) = told.recv_timeout(DEADLINE).unwrap();
+        let (_, reply, _) = replies.recv_timeout(DEADLINE).unwrap();
         assert_eq!((reply.status, reply.text()), (200, "hello"));
     }
     guest.was_served();
@@ -67,7 +62,7 @@ fn lets_half_of_the_workers_wait_for_clients_that_do_not_read() {
     let backend = Recorder::pouring();
     let balancer = parked(&backend, &["--workers=4"]);
     let guest = Guest::of(balancer.addr);
-    let mut clients: Vec<_> = (0..8).map(|_| asks_for_much(&balancer)).collect();
+    let mut clients: Vec<_> = (0..8).map(|_| request_large_reply(&balancer)).collect();
     let began = Instant::now();
     eventually("six connections have been reset", || {
         clients.retain(|client| client.stream.take_error().unwrap().is_none());
@@ -86,10 +81,10 @@ fn lets_half_of_the_workers_wait_for_clients_that_do_not_read() {
 fn returns_the_permit_of_a_client_that_has_finished_or_left() {
     let backend = Recorder::hello("hello");
     let balancer = parked(&backend, &["--workers=2"]);
-    let (tell, told) = mpsc::channel();
+    let (results, replies) = mpsc::channel();
     for leaves in [true, false, true, true, false] {
-        let mut uploads = [0, 1].map(|number| stops_in_its_upload(&balancer, number, &tell));
-        let (refused, reply, _) = told.recv_timeout(DEADLINE).unwrap();
+        let mut uploads = [0, 1].map(|number| stall_upload(&balancer, number, &results));
+        let (refused, reply, _) = replies.recv_timeout(DEADLINE).unwrap();
         assert_eq!(reply.status, 408, "there is only one permit");
         let other = &mut uploads[1 - refused];
         if leaves {
@@ -97,7 +92,7 @@ fn returns_the_permit_of_a_client_that_has_finished_or_left() {
             eventually("its upload has ended at the backend", || backend.open_connections() == 0);
         } else {
             other.write_all(&[b'x'; UPLOAD - SENT]).unwrap();
-            assert_eq!(told.recv_timeout(DEADLINE).unwrap().1.status, 200, "the permit has been returned");
+            assert_eq!(replies.recv_timeout(DEADLINE).unwrap().1.status, 200, "the permit has been returned");
         }
     }
 }
@@ -186,7 +181,7 @@ fn read_slowly(client: &mut Client, at_a_time: usize, most: Duration) -> (usize,
 fn resets_a_client_that_reads_below_the_minimum_rate() {
     let backend = Recorder::pouring();
     let balancer = with_min_rate(&backend, "20MiB");
-    let (total, ending) = read_slowly(&mut asks_for_much(&balancer), 64 << 10, DEADLINE);
+    let (total, ending) = read_slowly(&mut request_large_reply(&balancer), 64 << 10, DEADLINE);
     assert_eq!(ending, Some(Ending::Reset), "after {total}");
     assert!(total < POURED);
 }
@@ -196,7 +191,7 @@ fn serves_a_client_that_reads_above_the_minimum_rate() {
     let backend = Recorder::pouring();
     for rate in ["1KiB", "0B"] {
         let balancer = with_min_rate(&backend, rate);
-        let mut client = asks_for_much(&balancer);
+        let mut client = request_large_reply(&balancer);
         let (total, ending) = read_slowly(&mut client, 64 << 10, 3 * SECOND / 2);
         assert_eq!(ending, None, "{rate}, after {total}");
         let (rest, ending) = client.read_to_end_of_connection();

@@ -9,7 +9,7 @@ use std::net::Shutdown;
 use std::time::Instant;
 
 /// The largest body that is buffered before a worker gets the request.
-const GATHERED: usize = 64 << 10;
+const MAX_BUFFERED_BODY: usize = 64 << 10;
 
 /// Returns the framing header and the bytes of an upload of this body, sized and in chunks.
 fn both_ways(body: &[u8], chunk: usize) -> [(String, Vec<u8>); 2] {
@@ -35,13 +35,13 @@ fn forwards_a_body_that_arrives_byte_by_byte() {
 fn forwards_a_body_of_any_size_in_any_pieces() {
     let backend = Recorder::hello("hello");
     let balancer = parked(&backend, &["--workers=2"]);
-    let around = [GATHERED - 1, GATHERED, GATHERED + 1].map(Just);
+    let around = [MAX_BUFFERED_BODY - 1, MAX_BUFFERED_BODY, MAX_BUFFERED_BODY + 1].map(Just);
     let [less, just, more] = around;
-    let size = prop_oneof![4 => 1..GATHERED, 1 => less, 1 => just, 1 => more, 1 => GATHERED..2 * GATHERED];
+    let size = prop_oneof![4 => 1..MAX_BUFFERED_BODY, 1 => less, 1 => just, 1 => more, 1 => MAX_BUFFERED_BODY..2 * MAX_BUFFERED_BODY];
     let cuts = prop::collection::vec(any::<prop::sample::Index>(), 0..12);
     let config = ProptestConfig { cases: 100, failure_persistence: None, ..ProptestConfig::default() };
     let mut runner = TestRunner::new_with_rng(config, TestRng::deterministic_rng(RngAlgorithm::ChaCha));
-    let pieces = (size, 1..GATHERED, cuts);
+    let pieces = (size, 1..MAX_BUFFERED_BODY, cuts);
     let outcome = runner.run(&pieces, |(size, chunk, cuts)| {
         let body = pattern(size);
         for (framing, bytes) in both_ways(&body, chunk) {
