@@ -28,8 +28,8 @@ fn stall_upload(balancer: &Balancer, number: usize, results: &Sender<(usize, Rep
     client.send(vec![b'x'; SENT]);
     let (began, stream) = (Instant::now(), client.stream.try_clone().unwrap());
     thread::spawn(move || {
-        let replies = client.try_read_reply().map(|reply| results.send((number, reply, began.elapsed())));
-        drop(replies); // fails if the test is over
+        let sent = client.try_read_reply().map(|reply| results.send((number, reply, began.elapsed())));
+        drop(sent); // fails if the test is over
     });
     stream
 }
