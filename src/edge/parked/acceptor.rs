@@ -1,12 +1,10 @@
 //! The thread that accepts connections, and refuses those beyond the limits.
 
-use crate::edge::client_stream::ClientStream;
 use crate::edge::parked::connection::{Connection, Connections};
 use crate::edge::parked::per_address::PerAddressLimit;
 use crate::edge::parked::slow_client::WAKE_INTERVAL;
 use crate::edge::parked::state::ParkedState;
 use crate::error::Refusal;
-use crate::observe::Outcome;
 use crate::queue::JobSender;
 use crossbeam_channel::{Receiver, RecvTimeoutError};
 use std::io;
@@ -83,9 +81,8 @@ impl Acceptor {
     }
 
     fn refuse(&self, connection: Box<Connection>) {
-        let refusal = Refusal::TooManyConnections;
-        self.jobs.recorder().record(&Outcome::refused(None, connection.peer, Instant::now(), refusal));
-        connection.refuse(refusal, None);
+        let (peer, now) = (connection.peer, Instant::now());
+        self.jobs.recorder().refuse_stream(connection, peer, now, Refusal::TooManyConnections);
     }
 }
 

@@ -1,6 +1,5 @@
 //! The thread that waits for all parked connections at once.
 
-use crate::edge::client_stream::ClientStream;
 use crate::edge::exchange::Exchange;
 use crate::edge::parked::buffer_budget::TrimPolicy;
 use crate::edge::parked::connection::{CheckedHead, Connection, ConnectionPhase, Connections, NextAction};
@@ -8,7 +7,6 @@ use crate::edge::parked::slab::{WAKE, WakeUp};
 use crate::edge::parked::state::ParkedState;
 use crate::edge::socket;
 use crate::error::Refusal;
-use crate::observe::Outcome;
 use crate::queue::JobSender;
 use crate::sys::memory;
 use crossbeam_channel::Receiver;
@@ -163,9 +161,8 @@ impl Poller {
                 self.jobs.recorder().refuse(self.exchange(connection, *checked), refusal);
             }
             NextAction::Refuse(refusal, None) => {
-                let outcome = Outcome::refused(None, connection.peer, Instant::now(), refusal);
-                self.jobs.recorder().record(&outcome);
-                connection.refuse(refusal, None);
+                let (peer, now) = (connection.peer, Instant::now());
+                self.jobs.recorder().refuse_stream(connection, peer, now, refusal);
             }
         }
     }

@@ -1,6 +1,5 @@
 //! The thread that takes requests from tiny_http, checks them, and offers them to the queue.
 
-use crate::edge::client_stream::ClientStream;
 use crate::edge::exchange::Exchange;
 use crate::edge::options::Limits;
 use crate::edge::request_head::{self, Body, RawHead};
@@ -10,7 +9,6 @@ use crate::edge::tiny_http::client_stream::{self, RefusalTask, TinyHttpStream};
 use crate::edge::tiny_http::closed_connections::PeerState;
 use crate::edge::tiny_http::state::TinyHttpState;
 use crate::error::{Refusal, StartError};
-use crate::observe::Outcome;
 use crate::queue::JobSender;
 use crate::sys::threads::ThreadGroup;
 use crossbeam_channel::Sender;
@@ -118,10 +116,7 @@ impl Dispatch {
         }
         match checked {
             Ok(checked) => jobs.offer(Exchange::new(checked, peer, self.limits.body, stream)),
-            Err(refusal) => {
-                jobs.recorder().record(&Outcome::refused(None, peer, arrived, refusal));
-                stream.refuse(refusal, None);
-            }
+            Err(refusal) => jobs.recorder().refuse_stream(stream, peer, arrived, refusal),
         }
     }
 }
