@@ -7,7 +7,7 @@ use http::{Method, StatusCode, Version, request};
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Delimiter {
     /// There is no body, whatever the headers say: HEAD, 204, 304.
-    NoBody,
+    Bodiless,
     /// The number of bytes.
     Sized(u64),
     /// The last chunk.
@@ -53,7 +53,7 @@ impl Framing {
         let bodiless = status.is_informational() || status == StatusCode::NO_CONTENT;
         let delimiter = match length {
             _ if bodiless || status == StatusCode::NOT_MODIFIED || request.method == Method::HEAD => {
-                Delimiter::NoBody
+                Delimiter::Bodiless
             }
             Some(length) => Delimiter::Sized(length),
             None if is_http_1_0 => Delimiter::Close,
@@ -102,7 +102,7 @@ mod tests {
     #[test]
     fn frames_a_reply_by_request_status_and_length() {
         use AfterReply::KeepAlive;
-        use Delimiter::{Chunked, Close, NoBody, Sized};
+        use Delimiter::{Bodiless, Chunked, Close, Sized};
         let (v11, v10) = (Version::HTTP_11, Version::HTTP_10);
         for (method, version, connection, status, length, delimiter, after) in [
             ("GET", v11, "", 200, Some(5), Sized(5), KeepAlive),
@@ -111,10 +111,10 @@ mod tests {
             ("GET", v10, "", 200, Some(5), Sized(5), AfterReply::Close),
             ("GET", v10, "keep-alive", 200, Some(5), Sized(5), KeepAlive),
             ("GET", v10, "keep-alive", 200, None, Close, AfterReply::Close),
-            ("HEAD", v11, "", 200, Some(5), NoBody, KeepAlive),
-            ("HEAD", v10, "keep-alive", 200, None, NoBody, KeepAlive),
-            ("GET", v11, "", 204, Some(0), NoBody, KeepAlive),
-            ("GET", v11, "", 304, Some(5), NoBody, KeepAlive),
+            ("HEAD", v11, "", 200, Some(5), Bodiless, KeepAlive),
+            ("HEAD", v10, "keep-alive", 200, None, Bodiless, KeepAlive),
+            ("GET", v11, "", 204, Some(0), Bodiless, KeepAlive),
+            ("GET", v11, "", 304, Some(5), Bodiless, KeepAlive),
         ] {
             let request = request(method, version, connection);
             let framing = Framing::new(&request, StatusCode::from_u16(status).unwrap(), length, true);

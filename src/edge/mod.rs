@@ -22,6 +22,9 @@ pub mod server;
 mod socket;
 pub mod tiny_http;
 
+use crate::edge::lifecycle::Edge;
+use crate::edge::parked::edge::ParkedEdge;
+use crate::edge::tiny_http::edge::TinyHttpEdge;
 use crate::error::StartError;
 pub use client_stream::ClientStream;
 pub use exchange::Exchange;
@@ -39,16 +42,15 @@ pub fn bind(
     addresses: &[SocketAddr],
     options: &EdgeOptions,
     slow_client_permits: usize,
-) -> Result<Vec<Box<dyn lifecycle::Edge>>, StartError> {
+) -> Result<Vec<Box<dyn Edge>>, StartError> {
     match kind {
         EdgeKind::Parked => {
-            let edge = parked::edge::ParkedEdge::bind(addresses, options, slow_client_permits)?;
+            let edge = ParkedEdge::bind(addresses, options, slow_client_permits)?;
             Ok(vec![Box::new(edge)])
         }
         EdgeKind::TinyHttp => {
-            let edges =
-                addresses.iter().map(|address| tiny_http::edge::TinyHttpEdge::bind(*address, options));
-            edges.map(|edge| edge.map(|edge| Box::new(edge) as Box<dyn lifecycle::Edge>)).collect()
+            let edges = addresses.iter().map(|address| TinyHttpEdge::bind(*address, options));
+            edges.map(|edge| edge.map(|edge| Box::new(edge) as Box<dyn Edge>)).collect()
         }
     }
 }

@@ -60,7 +60,7 @@ pub fn relay(
     response::write_head(reply, framing, head);
     let sized = matches!(framing.delimiter, Delimiter::Sized(_));
     let length = match framing.delimiter {
-        Delimiter::NoBody => 0,
+        Delimiter::Bodiless => 0,
         Delimiter::Sized(length) => length,
         Delimiter::Chunked | Delimiter::Close => u64::MAX,
     };

@@ -72,7 +72,7 @@ pub fn refusal(
     };
     let mut out = Vec::with_capacity(256);
     write_head(&reply, framing, &mut out);
-    if framing.delimiter != Delimiter::NoBody {
+    if framing.delimiter != Delimiter::Bodiless {
         out.extend_from_slice(text.as_bytes());
     }
     (out, framing.after_reply())
