@@ -5,7 +5,7 @@ use crate::balance::strategies::ClientKey;
 use crate::cluster::snapshot::RoutingSnapshot;
 use crate::cluster::swap::CachedReader;
 use crate::edge::exchange::Exchange;
-use crate::edge::response::{RelayError, Scratch};
+use crate::edge::relay::{RelayError, ReplyBuffers};
 use crate::error::Refusal;
 use crate::forward::retry::{self, Next};
 use crate::forward::{Failed, Forwarder, Reply};
@@ -31,7 +31,7 @@ pub struct Worker {
     context: Arc<WorkerContext>,
     snapshot: CachedReader<RoutingSnapshot>,
     forwarder: Forwarder,
-    scratch: Scratch,
+    buffers: ReplyBuffers,
 }
 
 impl Worker {
@@ -42,7 +42,7 @@ impl Worker {
         snapshot: CachedReader<RoutingSnapshot>,
         forwarder: Forwarder,
     ) -> Self {
-        Worker { number, context, snapshot, forwarder, scratch: Scratch::default() }
+        Worker { number, context, snapshot, forwarder, buffers: ReplyBuffers::default() }
     }
 
     /// Serves requests until the queue is closed and empty.
@@ -169,7 +169,7 @@ impl Worker {
     fn relay(&mut self, exchange: &mut Exchange, reply: Reply, backend: &Backend) -> Sent {
         let Reply { mut head, length, mut body } = reply;
         self.context.recorder.echo_id(&exchange.head.headers, &mut head.headers);
-        let (bytes, outcome) = exchange.reply(&head, length, &mut body, &mut self.scratch);
+        let (bytes, outcome) = exchange.reply(&head, length, &mut body, &mut self.buffers);
         if let Err(error @ RelayError::Backend(_)) = &outcome {
             tracing::warn!("backend {}: {error}", backend.authority());
         }
@@ -185,8 +185,8 @@ mod tests {
     use crate::cluster::names::System;
     use crate::cluster::options::Upstream;
     use crate::edge::client_stream::ClientStream;
+    use crate::edge::framing::AfterReply;
     use crate::edge::request_head::Body;
-    use crate::edge::response::End;
     use crate::forward::retry_budget::RetryBudgetOptions;
     use crate::observe::access_log::{AccessLog, Format};
     use crate::observe::metrics::Metrics;
@@ -206,7 +206,7 @@ mod tests {
             Ok(0)
         }
 
-        fn may_keep(&self) -> bool {
+        fn may_keep_alive(&self) -> bool {
             true
         }
 
@@ -214,7 +214,7 @@ mod tests {
             Ok(())
         }
 
-        fn end(self: Box<Self>, _end: End) {}
+        fn finish(self: Box<Self>, _after: AfterReply) {}
 
         fn refuse(self: Box<Self>, _refusal: Refusal, _request: Option<&request::Parts>) {}
     }

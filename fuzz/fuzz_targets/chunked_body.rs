@@ -1,10 +1,11 @@
-//! Chunks are decoded the same however they come, and as the reference does it.
+//! Checks that the chunked decoder gives the same result however the bytes are cut, and agrees with the
+//! reference.
 
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
+use turnwheel::edge::parked::body::decoder::BodyDecoder;
 use turnwheel::edge::request_head::Body;
-use turnwheel::edge::parked::body::Incoming;
 use turnwheel::error::Refusal;
 use turnwheel_fuzz::{chunked, cuts};
 
@@ -23,18 +24,18 @@ fuzz_target!(|bytes: &[u8]| {
     }
 });
 
-/// Whatever has come by each end is decoded, with so much room at a time: the bytes carried, how many
-/// were taken, and whether that was all.
+/// Decodes the bytes as they arrive, up to each of `ends`, into buffers of `room` bytes. Returns the data,
+/// how many bytes were taken, and whether the body is over.
 fn decode(bytes: &[u8], ends: &[usize], room: usize) -> Result<(Vec<u8>, usize, bool), Refusal> {
-    let (mut incoming, mut data, mut at) = (Incoming::of(Body::Chunked), Vec::new(), 0);
+    let (mut decoder, mut data, mut at) = (BodyDecoder::new(Body::Chunked), Vec::new(), 0);
     let mut out = vec![0; room];
     for end in ends {
-        while at < *end && !incoming.is_over() {
-            let (taken, put) = incoming.decode(&bytes[at..*end], &mut out)?;
-            assert!(0 < taken && taken <= end - at && put <= room && put <= taken);
+        while at < *end && !decoder.is_over() {
+            let (taken, written) = decoder.decode(&bytes[at..*end], &mut out)?;
+            assert!(0 < taken && taken <= end - at && written <= room && written <= taken);
             at += taken;
-            data.extend(&out[..put]);
+            data.extend(&out[..written]);
         }
     }
-    Ok((data, at, incoming.is_over()))
+    Ok((data, at, decoder.is_over()))
 }

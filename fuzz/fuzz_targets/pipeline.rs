@@ -1,12 +1,13 @@
-//! A connection's bytes are divided into requests in one way only: however they come, and as the
-//! reference does it. Whoever could make the two ends of a request disagree about this could smuggle one.
+//! Checks that a connection's bytes are divided into requests in one way only, however they are cut, and
+//! that the reference agrees. Where two servers disagree about that, requests can be smuggled.
 
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
+use turnwheel::edge::parked::body::decoder::BodyDecoder;
+use turnwheel::edge::parked::parser::head;
+use turnwheel::edge::parked::parser::head_scanner::HeadScanner;
 use turnwheel::edge::request_head::Limits;
-use turnwheel::edge::parked::body::Incoming;
-use turnwheel::edge::parked::parser::{self, Scan};
 use turnwheel::error::Refusal;
 use turnwheel_fuzz::{Head, body, cuts, limits};
 
@@ -18,10 +19,10 @@ fuzz_target!(|bytes: &[u8]| {
         }
         let mut rest = bytes;
         for request in &at_once.requests {
-            let head = Head::read(rest).expect("the reference finds no head");
-            assert_eq!(head.method, request.method.as_bytes());
-            let framing = head.body().expect("the reference finds no framing");
-            let behind = &rest[head.place.end..];
+            let reference = Head::read(rest).expect("the reference finds no head");
+            assert_eq!(reference.method, request.method.as_bytes());
+            let framing = reference.body().expect("the reference finds no framing");
+            let behind = &rest[reference.range.end..];
             let (data, taken) = body(framing, behind).expect("the reference finds no body");
             assert_eq!(data, request.body);
             rest = &behind[taken..];
@@ -30,14 +31,14 @@ fuzz_target!(|bytes: &[u8]| {
     }
 });
 
-/// What came of a connection.
+/// The result of dividing a connection's bytes.
 #[derive(Debug, PartialEq)]
 struct Divided {
-    /// Those that are whole.
+    /// The complete requests.
     requests: Vec<Request>,
-    /// Bytes behind the last of them.
+    /// Bytes after the last of them.
     left: usize,
-    /// What follows them is refused.
+    /// Whether what follows them is refused.
     refused: bool,
 }
 
@@ -48,17 +49,18 @@ struct Request {
     body: Vec<u8>,
 }
 
-/// A connection as far as its bytes go.
+/// The parsing state of a connection.
 struct Connection<'a> {
     limits: &'a Limits,
-    scan: Scan,
-    /// The request whose body is coming.
-    request: Option<(Request, Incoming)>,
+    scanner: HeadScanner,
+    /// The request whose body is being decoded.
+    request: Option<(Request, BodyDecoder)>,
     requests: Vec<Request>,
 }
 
 fn divide(bytes: &[u8], ends: &[usize], limits: &Limits) -> Divided {
-    let mut connection = Connection { limits, scan: Scan::default(), request: None, requests: Vec::new() };
+    let mut connection =
+        Connection { limits, scanner: HeadScanner::default(), request: None, requests: Vec::new() };
     let (mut at, mut whole, mut refused) = (0, 0, false);
     for end in ends {
         while let Ok(Some(taken)) = connection.take(&bytes[at..*end]).inspect_err(|_| refused = true) {
@@ -75,26 +77,27 @@ fn divide(bytes: &[u8], ends: &[usize], limits: &Limits) -> Divided {
 }
 
 impl Connection<'_> {
-    /// Takes a head or some of a body off `input`. `None`: it takes more bytes to go on.
+    /// Takes a head or a part of a body from `input`. Returns how many bytes were taken, or `None` if more
+    /// bytes are needed.
     fn take(&mut self, input: &[u8]) -> Result<Option<usize>, Refusal> {
-        let (mut request, mut incoming, mut taken) = match self.request.take() {
-            Some((request, incoming)) => (request, incoming, 0),
+        let (mut request, mut decoder, mut taken) = match self.request.take() {
+            Some((request, decoder)) => (request, decoder, 0),
             None => {
-                let Some(place) = self.scan.head(input, self.limits)? else { return Ok(None) };
-                let (parts, body) = parser::head(&input[place.clone()], self.limits)?;
+                let Some(range) = self.scanner.scan(input, self.limits)? else { return Ok(None) };
+                let (parts, body) = head::parse(&input[range.clone()], self.limits)?;
                 let head = format!("{parts:?} {body:?}");
                 let request = Request { method: parts.method.to_string(), head, body: Vec::new() };
-                self.scan = Scan::default();
-                (request, Incoming::of(body), place.end)
+                self.scanner = HeadScanner::default();
+                (request, BodyDecoder::new(body), range.end)
             }
         };
         let mut out = [0; 16];
-        let (more, put) = incoming.decode(&input[taken..], &mut out)?;
+        let (more, written) = decoder.decode(&input[taken..], &mut out)?;
         taken += more;
-        request.body.extend(&out[..put]);
-        match incoming.is_over() {
+        request.body.extend(&out[..written]);
+        match decoder.is_over() {
             true => self.requests.push(request),
-            false => self.request = Some((request, incoming)),
+            false => self.request = Some((request, decoder)),
         }
         Ok((taken > 0).then_some(taken))
     }

@@ -1,21 +1,22 @@
-//! A head is found and read the same however its bytes come, and says what the reference reads in it.
+//! Checks that a head is found and parsed the same however its bytes are cut, and that the reference agrees.
 
 #![no_main]
 
 use http::request::Parts;
 use libfuzzer_sys::fuzz_target;
 use std::ops::Range;
+use turnwheel::edge::parked::parser::head;
+use turnwheel::edge::parked::parser::head_scanner::HeadScanner;
 use turnwheel::edge::request_head::{Body, Limits};
-use turnwheel::edge::parked::parser::{self, Scan};
 use turnwheel_fuzz::{Head, cuts, limits};
 
 fuzz_target!(|bytes: &[u8]| {
     for limits in limits() {
         let read = find(bytes, &[bytes.len()], &limits);
-        let said = read.as_ref().map(|read| read.as_ref().map(meaning));
+        let at_once = read.as_ref().map(|read| read.as_ref().map(comparable));
         for ends in [cuts(bytes), (1..=bytes.len()).collect()] {
             let again = find(bytes, &ends, &limits);
-            assert_eq!(said, again.as_ref().map(|read| read.as_ref().map(meaning)), "cut at {ends:?}");
+            assert_eq!(at_once, again.as_ref().map(|read| read.as_ref().map(comparable)), "cut at {ends:?}");
         }
         let reference = Head::read(bytes);
         match (&read, &reference) {
@@ -25,37 +26,37 @@ fuzz_target!(|bytes: &[u8]| {
             }
             (Ok(Some(read)), None) => panic!("the reference does not accept {read:?}"),
             (_, Some(reference)) => assert!(!reference.is_plain(&limits), "{read:?}: {reference:?}"),
-            // More is waited for: then there is no fault so far that could be seen.
+            // More bytes are needed, so there may be no visible fault so far.
             (Ok(None), None) => assert!(bytes.len() as u64 <= limits.head + 8 && !has_bare_lf(bytes)),
             (Err(()), None) => {}
         }
     }
-    let _ = parser::head(bytes, &Limits::default()); // what was never scanned must not panic either
+    let _ = head::parse(bytes, &Limits::default()); // must not panic without a scan either
 });
 
 type Read = (Range<usize>, Parts, Body);
 
-/// Looks for a head whenever so many bytes have come, and reads it. Which of its faults is found first
-/// may depend on how it was cut; that there is one may not.
+/// Scans for a head each time the bytes up to one of `ends` have arrived, and parses it. The cut may decide
+/// which fault is found first, but not whether there is one.
 fn find(bytes: &[u8], ends: &[usize], limits: &Limits) -> Result<Option<Read>, ()> {
-    let mut scan = Scan::default();
+    let mut scanner = HeadScanner::default();
     for end in ends {
-        if let Some(place) = scan.head(&bytes[..*end], limits).map_err(drop)? {
-            let (parts, body) = parser::head(&bytes[place.clone()], limits).map_err(drop)?;
-            return Ok(Some((place, parts, body)));
+        if let Some(range) = scanner.scan(&bytes[..*end], limits).map_err(drop)? {
+            let (parts, body) = head::parse(&bytes[range.clone()], limits).map_err(drop)?;
+            return Ok(Some((range, parts, body)));
         }
     }
     Ok(None)
 }
 
-/// Everything that it says, in a form that can be compared.
-fn meaning((place, parts, body): &Read) -> (Range<usize>, String, Body) {
-    (place.clone(), format!("{parts:?}"), *body)
+/// Returns a head in a form that can be compared.
+fn comparable((range, parts, body): &Read) -> (Range<usize>, String, Body) {
+    (range.clone(), format!("{parts:?}"), *body)
 }
 
-/// Word for word what the reference reads, but for what an absolute-form target changes.
-fn agrees((place, parts, body): &Read, reference: &Head<'_>) {
-    assert_eq!(*place, reference.place);
+/// Asserts that the head is what the reference reads, except for what an absolute-form target changes.
+fn agrees((range, parts, body): &Read, reference: &Head<'_>) {
+    assert_eq!(*range, reference.range);
     assert_eq!(parts.method.as_str().as_bytes(), reference.method);
     assert_eq!(format!("{:?}", parts.version).as_bytes(), reference.version);
     assert_eq!(Some(*body), reference.body());
@@ -78,17 +79,17 @@ fn agrees((place, parts, body): &Read, reference: &Head<'_>) {
     assert!(!host.is_empty() && !host.iter().any(delimits), "no host: {host:?}");
 }
 
-/// Written again in the one form that everybody reads alike, it says the same.
+/// Asserts that the head stays the same when it is written in canonical form and parsed again.
 fn round_trip((_, parts, body): &Read, limits: &Limits) {
     let mut bytes = format!("{} {} {:?}\r\n", parts.method, parts.uri, parts.version).into_bytes();
     for (name, value) in &parts.headers {
         bytes.extend([name.as_str().as_bytes(), b": ", value.as_bytes(), b"\r\n"].concat());
     }
     bytes.extend(b"\r\n");
-    // It may have become longer, by blanks and a Host.
+    // Blanks and a Host may have made it longer.
     let roomy = Limits { head: 1 << 20, uri: 1 << 20, headers: limits.headers + 1, ..*limits };
     let again = find(&bytes, &[bytes.len()], &roomy).expect("it is refused").expect("it has no end");
-    assert_eq!(meaning(&again), meaning(&(0..bytes.len(), parts.clone(), *body)));
+    assert_eq!(comparable(&again), comparable(&(0..bytes.len(), parts.clone(), *body)));
 }
 
 fn has_bare_lf(bytes: &[u8]) -> bool {

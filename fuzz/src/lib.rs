@@ -1,13 +1,13 @@
-//! What the targets share: how bytes are cut into pieces, and readers of HTTP/1.1 that are too simple to
-//! be wrong, to hold the real ones against. They know whole messages only, they copy, and they share
-//! no code with what they judge.
+//! What the targets share: how bytes are cut into pieces, and a reference: parsers of HTTP/1.1 that are too
+//! simple to be wrong. They accept complete messages only, they copy, and they share no code with the
+//! parsers under test.
 
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::ops::Range;
 use turnwheel::edge::request_head::{Body, Limits};
 
-/// Where `bytes` are cut, as their own hash has it: the last is their end. So an input is a plain
-/// message that can be read and written by hand, and still every mutation is cut in another way.
+/// Returns where `bytes` are cut, derived from their own hash; the last cut is their end. So an input is a
+/// plain message that can be read and written by hand, and still each mutation is cut in another way.
 pub fn cuts(bytes: &[u8]) -> Vec<usize> {
     let mut hasher = DefaultHasher::new();
     bytes.hash(&mut hasher);
@@ -24,25 +24,26 @@ pub fn cuts(bytes: &[u8]) -> Vec<usize> {
     cuts
 }
 
-/// The limits that every input is tried with: the usual ones, and some that are reached soon.
+/// Returns the limits that every input is tried with: the defaults, and low ones.
 pub fn limits() -> [Limits; 2] {
     [Limits::default(), Limits { head: 120, uri: 20, headers: 4, body: 40 }]
 }
 
-/// A head as the reference reads it.
+/// A head as the reference parses it.
 #[derive(Debug)]
 pub struct Head<'a> {
-    /// Where it lies.
-    pub place: Range<usize>,
+    /// The range of its bytes.
+    pub range: Range<usize>,
     pub method: &'a [u8],
     pub target: &'a [u8],
     pub version: &'a [u8],
-    /// Names as they were written, and values without the blanks around them.
+    /// Names as they were sent, and values without the blanks around them.
     pub fields: Vec<(&'a [u8], &'a [u8])>,
 }
 
 impl<'a> Head<'a> {
-    /// A head by the strict grammar of RFC 9112 §2 to §5, at the beginning of `bytes`.
+    /// Parses a head at the beginning of `bytes` by the strict grammar of RFC 9112 §2 to §5. Returns `None`
+    /// if there is none.
     pub fn read(bytes: &'a [u8]) -> Option<Self> {
         let blank = (0..=4).rev().find(|lines| bytes.starts_with(&b"\r\n".repeat(*lines)))? * 2;
         let end = blank + position(&bytes[blank..], b"\r\n\r\n")?;
@@ -57,16 +58,16 @@ impl<'a> Head<'a> {
             return None;
         }
         let fields = lines.map(field).collect::<Option<_>>()?;
-        Some(Head { place: blank..end + 4, method, target, version, fields })
+        Some(Head { range: blank..end + 4, method, target, version, fields })
     }
 
-    /// The values of the fields of this name.
+    /// Returns the values of the fields of this name.
     pub fn values(&self, name: &str) -> Vec<&'a [u8]> {
         let named = self.fields.iter().filter(|(n, _)| n.eq_ignore_ascii_case(name.as_bytes()));
         named.map(|(_, value)| *value).collect()
     }
 
-    /// How the body is delimited, if that can be understood in one way only (RFC 9112 §6.3).
+    /// Returns how the body is delimited, or `None` unless that is unambiguous (RFC 9112 §6.3).
     pub fn body(&self) -> Option<Body> {
         match (&self.values("transfer-encoding")[..], &self.values("content-length")[..]) {
             ([], []) => Some(Body::None),
@@ -80,12 +81,12 @@ impl<'a> Head<'a> {
         }
     }
 
-    /// Is there nothing about it that anybody could refuse? Not every sound head is plain.
+    /// Returns whether the head is so simple that it may not be refused. Not every valid head is.
     pub fn is_plain(&self, limits: &Limits) -> bool {
         let plain = |byte: &u8| byte.is_ascii_alphanumeric() || b"/?&=._-".contains(byte);
         let hosts = self.values("host");
-        // What a line adds to its name and value is counted with a blank that need not be there.
-        let size = self.place.len() + self.fields.len();
+        // The edge counts one blank after each colon, whether it is there or not.
+        let size = self.range.len() + self.fields.len();
         self.target[0] == b'/'
             && self.target.iter().all(plain)
             && !matches!(self.method, b"CONNECT" | b"TRACE")
@@ -99,8 +100,8 @@ impl<'a> Head<'a> {
     }
 }
 
-/// A whole chunked message (RFC 9112 §7.1) at the beginning of `bytes`: what it carries, and how long
-/// it is.
+/// Decodes a complete chunked message (RFC 9112 §7.1) at the beginning of `bytes`. Returns its data and its
+/// length, or `None` if there is none.
 pub fn chunked(bytes: &[u8]) -> Option<(Vec<u8>, usize)> {
     let (mut data, mut at, mut extras) = (Vec::new(), 0, 0);
     loop {
@@ -127,7 +128,7 @@ pub fn chunked(bytes: &[u8]) -> Option<(Vec<u8>, usize)> {
         let line = line(&bytes[at..])?;
         at += line.len() + 2;
         if line.is_empty() {
-            // As many as the decoder allows.
+            // The decoder's own limit.
             return (extras <= 16 << 10).then_some((data, at));
         }
         field(line)?;
@@ -135,7 +136,8 @@ pub fn chunked(bytes: &[u8]) -> Option<(Vec<u8>, usize)> {
     }
 }
 
-/// A whole body of this framing at the beginning of `bytes`.
+/// Reads a complete body of this framing at the beginning of `bytes`. Returns its data and its length, or
+/// `None` if there is none.
 pub fn body(body: Body, bytes: &[u8]) -> Option<(Vec<u8>, usize)> {
     match body {
         Body::None => Some((Vec::new(), 0)),
@@ -156,7 +158,7 @@ fn field(line: &[u8]) -> Option<(&[u8], &[u8])> {
     (is_token(name) && value.iter().all(is_text)).then_some((name, value))
 }
 
-/// Up to the first line feed, which must have its carriage return.
+/// Returns the bytes up to the first line end, or `None` if there is none or its carriage return is missing.
 fn line(bytes: &[u8]) -> Option<&[u8]> {
     bytes[..bytes.iter().position(|byte| *byte == b'\n')?].strip_suffix(b"\r")
 }

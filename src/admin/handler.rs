@@ -6,7 +6,7 @@ use super::guard::{self, Denial};
 use super::reply::AdminReply;
 use super::token::AdminToken;
 use crate::edge::Exchange;
-use crate::edge::response::Scratch;
+use crate::edge::relay::ReplyBuffers;
 use crate::queue::JobReceiver;
 use http::header::WWW_AUTHENTICATE;
 use http::{HeaderValue, StatusCode};
@@ -30,10 +30,10 @@ pub struct Handler {
 impl Handler {
     /// Answers requests until the queue is closed and empty.
     pub fn answer_all(&self, mut receiver: JobReceiver) {
-        let mut scratch = Scratch::default();
+        let mut buffers = ReplyBuffers::default();
         while let Some(mut exchange) = receiver.take(Duration::MAX, &|| ()) {
             let answered = catch_unwind(AssertUnwindSafe(|| {
-                self.answer(&mut exchange).send(&mut exchange, &mut scratch);
+                self.answer(&mut exchange).send(&mut exchange, &mut buffers);
             }));
             if answered.is_err() {
                 tracing::error!(
@@ -41,7 +41,7 @@ impl Handler {
                 );
                 let sentence = "the request failed inside the balancer; its log has the reason";
                 let reply = AdminReply::error(StatusCode::INTERNAL_SERVER_ERROR, sentence);
-                reply.send(&mut exchange, &mut scratch);
+                reply.send(&mut exchange, &mut buffers);
             }
         }
     }

@@ -4,7 +4,7 @@ use super::answers::changes::Problem;
 use super::page::{self, Asset};
 use crate::cluster::change::ChangeError;
 use crate::edge::Exchange;
-use crate::edge::response::Scratch;
+use crate::edge::relay::ReplyBuffers;
 use http::header::{CACHE_CONTROL, CONTENT_TYPE, X_CONTENT_TYPE_OPTIONS};
 use http::{HeaderName, HeaderValue, Response, StatusCode, response};
 use serde::Serialize;
@@ -58,10 +58,10 @@ impl AdminReply {
     }
 
     /// Sends the reply. Does nothing if one has begun already.
-    pub fn send(self, exchange: &mut Exchange, scratch: &mut Scratch) {
+    pub fn send(self, exchange: &mut Exchange, buffers: &mut ReplyBuffers) {
         let length = Some(self.text.len() as u64);
         // If the client has gone, there is no one to tell.
-        let _ = exchange.reply(&self.head(), length, &mut self.text.as_bytes(), scratch);
+        let _ = exchange.reply(&self.head(), length, &mut self.text.as_bytes(), buffers);
     }
 
     fn head(&self) -> response::Parts {

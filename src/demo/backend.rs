@@ -2,7 +2,7 @@
 //! them.
 
 use super::behaviour::Behaviour;
-use crate::edge::response::Scratch;
+use crate::edge::relay::ReplyBuffers;
 use crate::edge::server::Server;
 use crate::edge::tiny_http::TinyHttpEdge;
 use crate::edge::{self, Exchange};
@@ -102,16 +102,16 @@ impl RunningBackend {
 }
 
 fn answer_all(mut receiver: JobReceiver, behaviour: &Behaviour, stopping: &AtomicBool) {
-    let mut scratch = Scratch::default();
+    let mut buffers = ReplyBuffers::default();
     while let Some(mut exchange) = receiver.take(Duration::MAX, &|| ()) {
         behaviour.wait(stopping);
         // It fails when the client has gone.
-        let _ = answer(&mut exchange, behaviour, &mut scratch);
+        let _ = answer(&mut exchange, behaviour, &mut buffers);
     }
 }
 
 /// Reads the request to its end, and sends the greeting, or an error if one is due.
-fn answer(exchange: &mut Exchange, behaviour: &Behaviour, scratch: &mut Scratch) -> io::Result<()> {
+fn answer(exchange: &mut Exchange, behaviour: &Behaviour, buffers: &mut ReplyBuffers) -> io::Result<()> {
     io::copy(exchange, &mut io::sink())?;
     let (is_good, text) = behaviour.next_reply();
     let (mut head, ()) = Response::new(()).into_parts();
@@ -119,6 +119,6 @@ fn answer(exchange: &mut Exchange, behaviour: &Behaviour, scratch: &mut Scratch)
         head.status = StatusCode::INTERNAL_SERVER_ERROR;
     }
     head.headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
-    let (_, outcome) = exchange.reply(&head, Some(text.len() as u64), &mut text.as_bytes(), scratch);
+    let (_, outcome) = exchange.reply(&head, Some(text.len() as u64), &mut text.as_bytes(), buffers);
     outcome.map_err(io::Error::other)
 }

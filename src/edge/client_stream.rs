@@ -1,38 +1,39 @@
-//! The seam between an edge and the path behind it: what an edge supplies for one request.
+//! The seam between an edge and the rest of the path: what an edge supplies for one request.
 
-use crate::edge::response::End;
+use crate::edge::framing::AfterReply;
 use crate::error::Refusal;
 use http::request;
 use std::io;
 
-/// The client's end of one request: all that an edge supplies. It moves bytes; [`response`](crate::edge::response) frames them.
+/// The client's connection for the time of one request. It moves bytes;
+/// [`relay`](crate::edge::relay) frames them.
 pub trait ClientStream: Send {
-    /// Request body, without its framing. The first call sends `100 Continue` if the client waits
-    /// for it. `Ok(0)` is the body's true end and stays so.
+    /// Reads request body bytes, without their framing. The first call sends `100 Continue` if the
+    /// client waits for it. `Ok(0)` is the true end of the body and stays so.
     ///
     /// # Errors
     /// A body that is cut short or comes too slowly fails with an error that wraps the [`Refusal`].
     fn read(&mut self, buf: &mut [u8]) -> io::Result<usize>;
 
-    /// Bytes of the body that were taken from the client before anybody asked for them.
-    fn gathered(&self) -> u64 {
+    /// Returns how many body bytes the edge read from the client before a worker asked for them.
+    fn buffered(&self) -> u64 {
         0
     }
 
-    /// May the connection serve another request after this one? Not if bytes of the body are
-    /// unread, and not while the balancer is stopping.
-    fn may_keep(&self) -> bool;
+    /// Returns whether the connection may serve another request after this one. It may not while body
+    /// bytes are unread or while the balancer is stopping.
+    fn may_keep_alive(&self) -> bool;
 
-    /// Writes all of it, now. The first call ends reading.
+    /// Writes all of `bytes` without delay. The first call ends the reading of the body.
     ///
     /// # Errors
     /// When the client is gone or takes nothing for too long.
     fn write(&mut self, bytes: &[u8]) -> io::Result<()>;
 
-    /// The reply is over: what becomes of the connection?
-    fn end(self: Box<Self>, end: End);
+    /// Ends the reply and does with the connection what `after` says.
+    fn finish(self: Box<Self>, after: AfterReply);
 
-    /// A whole short reply of the balancer's own, also while body bytes are unread. `request` is the
-    /// head as far as it could be believed. Never makes the caller wait for the client.
+    /// Sends a whole short reply of the balancer's own, even while body bytes are unread. `request` is
+    /// the head as far as it is valid. The call never blocks on the client.
     fn refuse(self: Box<Self>, refusal: Refusal, request: Option<&request::Parts>);
 }

@@ -1,17 +1,19 @@
-//! One request that waits for its one reply. Nothing behind this seam knows which edge a request came through.
+//! One request that awaits its one reply. The code behind it does not depend on which edge is in use.
 
-use crate::edge::ClientStream;
+use crate::edge::client_stream::ClientStream;
+use crate::edge::framing::{AfterReply, Framing};
+use crate::edge::relay::{self, RelayError, ReplyBuffers};
 use crate::edge::request_head::Body;
-use crate::edge::response::{self, End, Framing, RelayError, Scratch};
+use crate::edge::response;
 use crate::error::Refusal;
 use http::{StatusCode, request};
 use std::io::{self, Read};
 use std::net::SocketAddr;
 use std::time::Instant;
 
-/// One request waiting for its one reply. It is answered once, by
-/// [`reply`](Exchange::reply) or [`refuse`](Exchange::refuse); dropped unanswered, on a panic say, it
-/// answers 502.
+/// One request that awaits its one reply. It is answered once, by [`reply`](Exchange::reply) or
+/// [`refuse`](Exchange::refuse). If it is dropped without an answer, for instance by a panic, the client
+/// gets 502.
 pub struct Exchange {
     /// Method, target, version and headers, checked.
     pub head: request::Parts,
@@ -19,79 +21,91 @@ pub struct Exchange {
     pub body: Body,
     /// The client's address.
     pub peer: SocketAddr,
-    /// When it was ready for a worker.
+    /// When the request was ready for a worker.
     pub arrived: Instant,
-    gathered: u64,
-    pulled: u64,
-    touched: bool,
+    buffered_bytes: u64,
+    read_bytes: u64,
+    body_was_read: bool,
     body_limit: u64,
-    line: Option<Box<dyn ClientStream>>,
+    /// `None` once the request has been answered.
+    client: Option<Box<dyn ClientStream>>,
 }
 
 impl Exchange {
-    /// A request whose head has been [checked](crate::edge::request_head::check).
+    /// Makes an exchange of a request whose head has been [checked](crate::edge::request_head::check).
     pub fn new(
-        checked: (request::Parts, Body),
+        (head, body): (request::Parts, Body),
         peer: SocketAddr,
         body_limit: u64,
-        line: Box<dyn ClientStream>,
+        client: Box<dyn ClientStream>,
     ) -> Self {
-        let (head, body) = checked;
-        let (arrived, gathered, line) = (Instant::now(), line.gathered(), Some(line));
-        Exchange { head, body, peer, arrived, gathered, pulled: 0, touched: false, body_limit, line }
+        Exchange {
+            head,
+            body,
+            peer,
+            arrived: Instant::now(),
+            buffered_bytes: client.buffered(),
+            read_bytes: 0,
+            body_was_read: false,
+            body_limit,
+            client: Some(client),
+        }
     }
 
-    /// Has nobody asked for the body yet, or is there none? Then it can be sent once more.
+    /// Returns whether the body is empty or none of it has been read yet, so that the request can be
+    /// sent once more.
     pub fn body_untouched(&self) -> bool {
-        !self.touched || self.body.is_empty()
+        !self.body_was_read || self.body.is_empty()
     }
 
-    /// Body bytes that have been taken from the client.
+    /// Returns how many body bytes have been received from the client.
     pub fn received(&self) -> u64 {
-        self.pulled.max(self.gathered)
+        self.read_bytes.max(self.buffered_bytes)
     }
 
-    /// Answers with the balancer's own words. Returns what that is, as it is recorded.
+    /// Answers with a reply of the balancer's own. Returns its status and body size, as recorded.
     pub fn refuse(&mut self, refusal: Refusal) -> (StatusCode, u64) {
-        if let Some(line) = self.line.take() {
-            line.refuse(refusal, Some(&self.head));
+        if let Some(client) = self.client.take() {
+            client.refuse(refusal, Some(&self.head));
         }
         (refusal.status(), response::refusal_bytes(refusal, Some(&self.head)))
     }
 
-    /// Relays a reply; `length` is what the backend announced. Returns how many body bytes were relayed,
-    /// and if they were not all, which side failed: the client's connection is visibly cut by then.
+    /// Relays a backend's reply; `length` is the body length that the backend announced. Returns how many
+    /// body bytes were relayed and, if the relay failed, on which side. After a failure the client's
+    /// connection has been cut, so that the client cannot take the reply for a whole one.
     pub fn reply(
         &mut self,
         reply: &http::response::Parts,
         length: Option<u64>,
         body: &mut dyn Read,
-        scratch: &mut Scratch,
+        buffers: &mut ReplyBuffers,
     ) -> (u64, Result<(), RelayError>) {
-        let Some(line) = self.line.take() else { return (0, Ok(())) };
-        let framing = Framing::of(&self.head, reply.status, length, line.may_keep());
-        let mut open = Open(Some(line)); // from here on a panic means Abort
+        let Some(client) = self.client.take() else { return (0, Ok(())) };
+        let framing = Framing::new(&self.head, reply.status, length, client.may_keep_alive());
+        let mut started = StartedReply(Some(client)); // from here on a panic cuts the connection
         let mut sent = 0;
-        let outcome = match &mut open.0 {
-            Some(line) => response::relay(line.as_mut(), reply, framing, body, scratch, &mut sent),
+        let outcome = match &mut started.0 {
+            Some(client) => relay::relay(client.as_mut(), reply, framing, body, buffers, &mut sent),
             None => Ok(()),
         };
         if outcome.is_ok() {
-            open.finish(framing.end());
+            started.finish(framing.after_reply());
         }
         (sent, outcome)
     }
 }
 
-/// The request body, lent to ureq.
+/// Reads the request body.
 impl Read for Exchange {
     fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
-        let Some(line) = &mut self.line else { return Ok(0) };
-        self.touched = true;
-        let n = line.read(buf)?;
-        self.pulled += n as u64;
-        if self.pulled > self.body_limit {
-            return Err(io::Error::other(Refusal::BodyTooLarge)); // a chunked one: the others are known
+        let Some(client) = &mut self.client else { return Ok(0) };
+        self.body_was_read = true;
+        let n = client.read(buf)?;
+        self.read_bytes += n as u64;
+        if self.read_bytes > self.body_limit {
+            // Only a chunked body gets here: a Content-Length is checked with the head.
+            return Err(io::Error::other(Refusal::BodyTooLarge));
         }
         Ok(n)
     }
@@ -103,21 +117,22 @@ impl Drop for Exchange {
     }
 }
 
-/// A reply whose head may be out: there is no 502 any more.
-struct Open(Option<Box<dyn ClientStream>>);
+/// A reply whose head may have been sent, so that a 502 is no longer possible. Unless it is finished,
+/// its drop cuts the connection.
+struct StartedReply(Option<Box<dyn ClientStream>>);
 
-impl Open {
-    fn finish(mut self, end: End) {
-        if let Some(line) = self.0.take() {
-            line.end(end);
+impl StartedReply {
+    fn finish(mut self, after: AfterReply) {
+        if let Some(client) = self.0.take() {
+            client.finish(after);
         }
     }
 }
 
-impl Drop for Open {
+impl Drop for StartedReply {
     fn drop(&mut self) {
-        if let Some(line) = self.0.take() {
-            line.end(End::Abort);
+        if let Some(client) = self.0.take() {
+            client.finish(AfterReply::Abort);
         }
     }
 }

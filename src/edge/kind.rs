@@ -1,16 +1,16 @@
 //! The two edges by name.
 
-/// Which edge takes requests in.
+/// Which edge accepts requests.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum EdgeKind {
-    /// A thread for each connection: the one to read first.
+    /// The textbook edge: a thread for each connection.
     TinyHttp,
-    /// A fixed number of threads, however many connections: the one for real traffic.
+    /// The production edge: a fixed number of threads for any number of connections.
     Parked,
 }
 
 impl EdgeKind {
-    /// What it is called, as the command line has it.
+    /// Returns the name that `--edge` and the configuration file use.
     pub fn name(self) -> &'static str {
         match self {
             EdgeKind::TinyHttp => "tiny-http",

@@ -1,39 +1,40 @@
-//! How any edge is bound, started and ended. What it does in between is in its own module.
+//! How any edge is bound, started and stopped.
 
 use crate::error::StartError;
 use crate::queue::JobSender;
 use std::net::SocketAddr;
 use std::time::Instant;
 
-/// An edge that has its addresses, and is not serving yet.
+/// An edge that is bound to its addresses and does not serve yet.
 pub trait Edge: Send {
-    /// The addresses that were bound.
+    /// Returns the addresses that were bound.
     fn local_addrs(&self) -> Vec<SocketAddr>;
 
-    /// Starts serving: every request that comes is offered at the jobs.
+    /// Starts serving: each valid request is offered to `jobs`.
     ///
     /// # Errors
     /// When a thread cannot be started.
     fn start(self: Box<Self>, jobs: JobSender) -> Result<Box<dyn RunningEdge>, StartError>;
 }
 
-/// Says how many there are at the moment.
+/// A function that returns the present number of something.
 pub type Counter = Box<dyn Fn() -> usize + Send + Sync>;
 
-/// An edge at work.
+/// An edge that serves.
 pub trait RunningEdge: Send {
-    /// From now on, replies say `Connection: close`.
+    /// Makes all further replies carry `Connection: close`.
     fn announce_stop(&self);
 
-    /// Accepts no further connection. Requests on those that are open are still served.
+    /// Stops accepting connections. Requests on open connections are still served.
     fn stop_accepting(&mut self);
 
-    /// What counts the connections that are open, where the edge knows: tiny_http does not say.
+    /// Returns a function that counts the open connections, or `None` where the edge does not know
+    /// them, as with tiny_http.
     fn connections(&self) -> Option<Counter>;
 
-    /// Is no request waiting for its reply?
+    /// Returns whether no request awaits its reply.
     fn is_idle(&self) -> bool;
 
-    /// Ends the edge's threads, and returns how many were still at work at the deadline.
+    /// Stops the edge's threads. Returns how many still run at the deadline.
     fn finish(self: Box<Self>, deadline: Instant) -> usize;
 }

@@ -1,12 +1,20 @@
-//! Step 1: the client's side. An edge accepts connections, reads request heads, and hands each
-//! request on as an [`Exchange`]: one request that waits for its one reply.
+//! Step 1: the client's side of the balancer. An edge accepts connections, reads request heads, and hands
+//! each request on as an [exchange](exchange::Exchange): one request that awaits its one reply.
+//!
+//! There are two edges behind one [trait](lifecycle::Edge): [`tiny_http`], the textbook one, and
+//! [`parked`], the one for production.
+
+#![forbid(unsafe_code)]
 
 pub mod client_stream;
 pub mod exchange;
+pub mod framing;
+pub mod hop_by_hop;
 pub mod kind;
 pub mod lifecycle;
-mod options;
+pub mod options;
 pub mod parked;
+pub mod relay;
 pub mod request_head;
 pub mod request_id;
 pub mod response;
@@ -14,18 +22,18 @@ pub mod server;
 mod socket;
 pub mod tiny_http;
 
+use crate::edge::lifecycle::Edge;
+use crate::edge::parked::edge::ParkedEdge;
+use crate::edge::tiny_http::edge::TinyHttpEdge;
 use crate::error::StartError;
 pub use client_stream::ClientStream;
 pub use exchange::Exchange;
 pub use kind::EdgeKind;
-use lifecycle::Edge;
 pub use options::EdgeOptions;
-use parked::ParkedEdge;
 use std::net::SocketAddr;
-use tiny_http::TinyHttpEdge;
 
-/// Binds the addresses, in order. So many workers may wait for slow clients at a time, where an edge
-/// can tell.
+/// Binds the addresses, in order, and returns the edges that will serve them. At most `slow_client_permits`
+/// workers of a parked edge wait for slow clients at a time; the tiny_http edge has no such limit.
 ///
 /// # Errors
 /// When an address cannot be bound.
@@ -33,10 +41,13 @@ pub fn bind(
     kind: EdgeKind,
     addresses: &[SocketAddr],
     options: &EdgeOptions,
-    permits: usize,
+    slow_client_permits: usize,
 ) -> Result<Vec<Box<dyn Edge>>, StartError> {
     match kind {
-        EdgeKind::Parked => Ok(vec![Box::new(ParkedEdge::bind(addresses, options, permits)?)]),
+        EdgeKind::Parked => {
+            let edge = ParkedEdge::bind(addresses, options, slow_client_permits)?;
+            Ok(vec![Box::new(edge)])
+        }
         EdgeKind::TinyHttp => {
             let edges = addresses.iter().map(|address| TinyHttpEdge::bind(*address, options));
             edges.map(|edge| edge.map(|edge| Box::new(edge) as Box<dyn Edge>)).collect()

@@ -1,28 +1,28 @@
-//! What clients may do: the same for all edges, as far as each can tell.
+//! The limits and timeouts for clients. Each edge keeps those that it can.
 
 use std::time::Duration;
 
 /// What an edge allows its clients.
 #[derive(Clone, Copy, Debug)]
 pub struct EdgeOptions {
-    /// What a request may hold.
+    /// Limits on the size of a request.
     pub limits: Limits,
-    /// How long a client may take for a whole head, from its first byte. 10 s.
+    /// Time for a whole request head, from its first byte. 10 s.
     pub client_head_timeout: Duration,
-    /// How long a client may pause within a request body. 30 s.
+    /// Longest pause within a request body. 30 s.
     pub client_body_timeout: Duration,
-    /// How long a client may not take any byte of its reply. 30 s.
+    /// Longest time in which a client takes no byte of its reply. 30 s.
     pub client_write_timeout: Duration,
-    /// How long a connection may wait for its next request. 60 s.
+    /// Time that a connection may be idle between requests. 60 s.
     pub idle_timeout: Duration,
-    /// Bytes a second that a client must send of a body, or take of a reply, once it has been waited for
-    /// so long as it may pause. 240; 0 for as slow as it likes.
+    /// Lowest rate, in bytes per second, at which a client may send a body or take a reply. It applies
+    /// once the client has been waited for as long as it may pause. 240; 0 means no limit.
     pub min_body_rate: u64,
-    /// Connections at a time; a further one gets 503. 10,000.
+    /// Open connections; a further one is refused with 503. 10,000.
     pub max_connections: usize,
-    /// Connections from one address at a time. 0: as many as there may be.
+    /// Open connections from one address. 0, the default, means no limit of its own.
     pub max_connections_per_client: usize,
-    /// Requests on one connection. 0: any number.
+    /// Requests on one connection. 0, the default, means no limit.
     pub max_requests_per_connection: u64,
 }
 
@@ -42,24 +42,26 @@ impl Default for EdgeOptions {
     }
 }
 
-/// What a client may send.
+/// The largest request that is accepted.
 #[derive(Clone, Copy, Debug)]
 pub struct Limits {
-    /// Bytes of the request line and all header lines. More: 431.
+    /// Bytes of the request line and all header lines. A larger head is refused with 431.
     pub head: u64,
-    /// Bytes of the request target, where it is to be shorter than a head may be. More: 414.
+    /// Bytes of the request target, where that limit is to be lower than the one for heads. A longer
+    /// target is refused with 414.
     pub uri: u64,
-    /// Header lines, 10,000 at most. More: 431.
+    /// Header lines, at most [`MOST_HEADERS`]. A request with more is refused with 431.
     pub headers: usize,
-    /// Bytes of a request body. More: 413.
+    /// Bytes of a request body. A larger body is refused with 413.
     pub body: u64,
 }
 
-/// The `http` crate's map takes no more than 32,768.
+/// The highest limit on header lines. The `http` crate's map holds 32,768 at most.
 pub const MOST_HEADERS: usize = 10_000;
 
 impl Limits {
-    /// Header lines that are taken.
+    /// Returns the number of header lines that are accepted: the configured one, or [`MOST_HEADERS`] if
+    /// that is lower.
     pub fn headers(&self) -> usize {
         self.headers.min(MOST_HEADERS)
     }

@@ -1,11 +1,11 @@
-//! Step 1, the first half: is this a request that can be understood in one way only?
+//! The check that a request head can be understood in one way only. Pure.
 //!
-//! An edge hands in what it has read; what comes out is an `http` crate's head and how its body is
-//! delimited, or the [`Refusal`] that the client gets. Everything here is a pure function. The two
-//! ends of a proxied request disagree about where a body ends if a message can be read in two ways
-//! (request smuggling, RFC 9112 §11.2): therefore nothing is repaired here, only refused.
+//! An edge passes in what it has read; the result is the head in the `http` crate's types and how its body
+//! is delimited, or the [`Refusal`] that the client gets. If a message can be read in two ways, the two
+//! ends of a proxied request may disagree about where its body ends (request smuggling, RFC 9112 §11.2).
+//! Therefore nothing is repaired here, only refused.
 
-pub use super::options::{Limits, MOST_HEADERS};
+pub use crate::edge::options::{Limits, MOST_HEADERS};
 use crate::error::Refusal;
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use http::uri::{Authority, PathAndQuery, Uri};
@@ -14,38 +14,38 @@ use http::{Method, Version, request};
 /// How a request's body is delimited (RFC 9112 §6.3).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Body {
-    /// There is none.
+    /// There is no body.
     None,
-    /// So many bytes; 0 when the client said so.
+    /// A body of this many bytes; 0 if the client sent `Content-Length: 0`.
     Sized(u64),
     /// Chunks, up to the last one.
     Chunked,
 }
 
 impl Body {
-    /// Is there nothing to read?
+    /// Returns whether there is nothing to read.
     pub fn is_empty(self) -> bool {
         matches!(self, Body::None | Body::Sized(0))
     }
 }
 
-/// A request head as it was read, before anybody has looked at it.
+/// A request head as it was read, not checked yet.
 #[derive(Clone, Copy, Debug)]
 pub struct RawHead<'a, F> {
-    /// The first word of the request line.
+    /// The method, the first word of the request line.
     pub method: &'a [u8],
-    /// The second.
+    /// The request target, the second word.
     pub target: &'a [u8],
-    /// The third.
+    /// The version, the third word.
     pub version: Version,
     /// Name and value of each header line, in order.
     pub fields: F,
 }
 
-/// Checks a head by RFC 9112 and the limits.
+/// Checks a head by RFC 9112 and the limits. Returns the head and how its body is delimited.
 ///
 /// # Errors
-/// The refusal that the client gets. After it, nothing more of that connection may be believed.
+/// The refusal that the client gets. After it, no further byte of the connection may be parsed.
 pub fn check<'a, F>(raw: RawHead<'a, F>, limits: &Limits) -> Result<(request::Parts, Body), Refusal>
 where
     F: Iterator<Item = (&'a [u8], &'a [u8])>,
@@ -76,7 +76,7 @@ where
     Ok((request.into_parts().0, body))
 }
 
-/// Header lines: counted, sized, and each of the form of RFC 9110 §5.5.
+/// Returns the header lines, within the limits and each of the form of RFC 9110 §5.5.
 fn fields<'a>(
     fields: impl Iterator<Item = (&'a [u8], &'a [u8])>,
     mut used: u64,
@@ -106,15 +106,15 @@ fn method(method: &[u8]) -> Result<Method, Refusal> {
     }
 }
 
-/// The request target (RFC 9112 §3.2): origin-form stays as it is, byte for byte; absolute-form
-/// becomes origin-form and an authority; `*` goes with OPTIONS only.
+/// Returns the request target (RFC 9112 §3.2) and, for absolute-form, its authority. Origin-form stays as
+/// it is, byte for byte; absolute-form becomes origin-form; `*` is valid with OPTIONS only.
 fn target(target: &[u8], method: &Method) -> Result<(Uri, Option<Authority>), Refusal> {
     const UNREADABLE: Refusal = Refusal::BadRequest("the request target cannot be read");
     if target.contains(&b'#') {
         return Err(Refusal::BadRequest("the request target has a fragment"));
     }
     if target == b"*" && *method != Method::OPTIONS {
-        return Err(Refusal::BadRequest("the target * goes with OPTIONS only"));
+        return Err(Refusal::BadRequest("the target * is valid with OPTIONS only"));
     }
     if target == b"*" || target.starts_with(b"/") {
         // Not `Uri::try_from`: it would take "//host/path" for an authority and a path.
@@ -128,7 +128,7 @@ fn target(target: &[u8], method: &Method) -> Result<(Uri, Option<Authority>), Re
     if scheme != http::uri::Scheme::HTTP {
         return Err(Refusal::BadRequest("the request target has another scheme than http"));
     }
-    // Written out, it has the slash that "http://host?query" leaves away.
+    // As text, the path has the slash that "http://host?query" omits.
     let path = parts.path_and_query.map_or("/".into(), |path| path.to_string());
     let path = PathAndQuery::try_from(path).map_err(|_| UNREADABLE)?;
     if *method == Method::OPTIONS && path.as_str() == "/" && !target.ends_with(b"/") {
@@ -137,8 +137,8 @@ fn target(target: &[u8], method: &Method) -> Result<(Uri, Option<Authority>), Re
     Ok((Uri::from(path), Some(authority)))
 }
 
-/// Exactly one Host on HTTP/1.1, at most one on 1.0, and none that is no host (RFC 9112 §3.2). The
-/// host of an absolute-form target takes its place (§3.2.2).
+/// Checks that there is exactly one Host on HTTP/1.1, at most one on HTTP/1.0, and that it is valid
+/// (RFC 9112 §3.2). The host of an absolute-form target replaces it (§3.2.2).
 fn host(headers: &mut HeaderMap, version: Version, target: Option<Authority>) -> Result<(), Refusal> {
     let mut hosts = headers.get_all(header::HOST).iter();
     match (hosts.next(), hosts.next()) {
@@ -161,7 +161,7 @@ fn host(headers: &mut HeaderMap, version: Version, target: Option<Authority>) ->
     Ok(())
 }
 
-/// `uri-host [ ":" port ]`, without a user name.
+/// Returns whether `text` is `uri-host [ ":" port ]`, without a user name.
 fn is_host(text: &[u8]) -> bool {
     let Ok(authority) = Authority::try_from(text) else { return false };
     let host = authority.host();
@@ -170,21 +170,21 @@ fn is_host(text: &[u8]) -> bool {
     !host.is_empty() && port.is_some_and(|port| port.is_empty() || is_port(port))
 }
 
-/// Where the body ends, decided from the header list alone (RFC 9112 §6).
+/// Returns how the body is delimited, decided from the headers alone (RFC 9112 §6).
 fn body(headers: &HeaderMap, version: Version) -> Result<Body, Refusal> {
     let mut codings = headers.get_all(header::TRANSFER_ENCODING).iter();
     let mut lengths = headers.get_all(header::CONTENT_LENGTH).iter();
     match (codings.next(), lengths.next()) {
         (None, None) => Ok(Body::None),
         (Some(_), Some(_)) => {
-            Err(Refusal::BadRequest("it has both a Content-Length and a Transfer-Encoding"))
+            Err(Refusal::BadRequest("there are both a Content-Length and a Transfer-Encoding"))
         }
         (Some(coding), None) => {
             if version == Version::HTTP_10 {
-                return Err(Refusal::BadRequest("HTTP/1.0 knows no Transfer-Encoding"));
+                return Err(Refusal::BadRequest("HTTP/1.0 has no Transfer-Encoding"));
             }
             if codings.next().is_some() || !coding.as_bytes().eq_ignore_ascii_case(b"chunked") {
-                return Err(Refusal::BadRequest("the only Transfer-Encoding read here is chunked"));
+                return Err(Refusal::BadRequest("chunked is the only Transfer-Encoding that is supported"));
             }
             Ok(Body::Chunked)
         }
@@ -197,12 +197,12 @@ fn body(headers: &HeaderMap, version: Version) -> Result<Body, Refusal> {
     }
 }
 
-/// Digits and nothing else: no sign, no list, no blank.
+/// Returns the number that `text` is: digits only, without sign, list or blank.
 fn content_length(text: &[u8]) -> Result<u64, Refusal> {
     if text.is_empty() || !text.iter().all(u8::is_ascii_digit) {
         return Err(Refusal::BadRequest("the Content-Length is not a number"));
     }
-    // All digits, so the only thing wrong with it can be its size.
+    // It is all digits, so parsing can fail only for its size.
     std::str::from_utf8(text).ok().and_then(|t| t.parse().ok()).ok_or(Refusal::BodyTooLarge)
 }
 
@@ -231,7 +231,7 @@ mod tests {
     const H: (&str, &str) = ("Host", "example");
 
     #[test]
-    fn targets() {
+    fn accepts_valid_targets_and_refuses_others() {
         for target in ["/", "/a/../b;c=%2F[x]'{|}^", "//twice", "/?q=a&b", "/\u{e9}"] {
             let (head, _) = read(&format!("GET {target}"), &[H]).unwrap();
             assert_eq!(head.uri.path_and_query().unwrap().as_str(), target);
@@ -250,7 +250,7 @@ mod tests {
     }
 
     #[test]
-    fn methods_and_versions() {
+    fn checks_methods_and_versions() {
         assert_eq!(status("CONNECT a:1", &[H]), 501);
         assert_eq!(status("TRACE /", &[H]), 405);
         assert_eq!(status("PROPFIND /", &[H]), 200);
@@ -259,20 +259,20 @@ mod tests {
     }
 
     #[test]
-    fn hosts() {
+    fn checks_the_host() {
         assert_eq!(status("GET /", &[]), 400);
         assert_eq!(status("GET / HTTP/1.0", &[]), 200);
         assert_eq!(status("GET /", &[H, H]), 400);
         assert_eq!(status("GET / HTTP/1.0", &[H, H]), 400);
         for host in ["", "a b", "a/b", "u@a", "u@", ":80", "a:b", "a:80:80", "[::1]x", "a,b"] {
-            let expected = if host == "a,b" { 200 } else { 400 }; // a comma may stand in a name
+            let expected = if host == "a,b" { 200 } else { 400 }; // a comma is valid in a name
             assert_eq!(status("GET /", &[("host", host)]), expected, "{host:?}");
         }
         assert_eq!(status("GET /", &[("host", "[::1]:80")]), 200);
     }
 
     #[test]
-    fn framings() {
+    fn accepts_unambiguous_framing_only() {
         let framing = |headers: &[(&str, &str)]| {
             let all: Vec<_> = [H].iter().chain(headers).copied().collect();
             read("POST /", &all).map(|(_, body)| body).map_err(|r| r.status().as_u16())
@@ -298,7 +298,7 @@ mod tests {
     }
 
     #[test]
-    fn heads_have_limits() {
+    fn refuses_heads_beyond_the_limits() {
         let many: Vec<_> = std::iter::repeat_n(("a", "b"), 99).chain([H]).collect();
         assert_eq!(status("GET /", &many), 200);
         let too_many: Vec<_> = std::iter::repeat_n(("a", "b"), 100).chain([H]).collect();
@@ -310,7 +310,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn a_sized_body_has_a_length_of_digits_and_no_coding(length in "[ +0-9a-f,-]{0,6}", coding in any::<bool>()) {
+        fn accepts_a_content_length_of_digits_without_a_transfer_coding_only(length in "[ +0-9a-f,-]{0,6}", coding in any::<bool>()) {
             let mut headers = vec![H, ("content-length", length.as_str())];
             if coding { headers.push(("transfer-encoding", "chunked")); }
             let sound = !coding && !length.is_empty() && length.bytes().all(|b| b.is_ascii_digit());
@@ -321,7 +321,7 @@ mod tests {
         }
 
         #[test]
-        fn no_head_makes_it_panic(
+        fn never_panics(
             method in proptest::collection::vec(any::<u8>(), 0..8),
             target in proptest::collection::vec(any::<u8>(), 0..40),
             fields in proptest::collection::vec((proptest::collection::vec(any::<u8>(), 0..8), proptest::collection::vec(any::<u8>(), 0..16)), 0..8),

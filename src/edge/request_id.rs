@@ -1,56 +1,57 @@
-//! One name for a request, in the client's log, in the balancer's and in the backend's: `X-Request-Id`.
+//! `X-Request-Id`: one id for a request in the logs of the client, the balancer and the backend.
 
-use crate::forward::headers::{connection_names, connection_options};
+use crate::edge::hop_by_hop::{connection_names, connection_options};
 use http::{HeaderMap, HeaderName, HeaderValue, header};
 
-/// The header that says it.
+/// The header that carries the id.
 pub const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
-/// Longer ones are replaced: what a client says is written into every log on the way.
-const LONGEST: usize = 128;
+/// Longest id in bytes. A longer one is replaced, because a client's id is written into every log on the way.
+const MAX_LENGTH: usize = 128;
 
-/// The id that a message has: one, of letters, digits and what common ids are written with. Whatever else a client
-/// calls an id could be mistaken for another field in somebody's log.
-pub fn of(headers: &HeaderMap) -> Option<&str> {
+/// Returns the id of a message, or `None` if it has none, more than one, or one that is too long or has
+/// other characters than common ids have: such an id could be taken for another field in a log.
+pub fn get(headers: &HeaderMap) -> Option<&str> {
     let mut all = headers.get_all(X_REQUEST_ID).iter();
     let id = all.next()?.as_bytes();
-    let fits = (1..=LONGEST).contains(&id.len()) && id.iter().copied().all(is_common);
-    if fits && all.next().is_none() { std::str::from_utf8(id).ok() } else { None }
+    let is_valid = (1..=MAX_LENGTH).contains(&id.len()) && id.iter().copied().all(is_id_byte);
+    if is_valid && all.next().is_none() { std::str::from_utf8(id).ok() } else { None }
 }
 
-fn is_common(byte: u8) -> bool {
+fn is_id_byte(byte: u8) -> bool {
     byte.is_ascii_alphanumeric()
         || matches!(byte, b'-' | b'_' | b'.' | b':' | b'/' | b'+' | b'=' | b'@' | b'~')
 }
 
-/// `Connection` may say that it was for one hop. The one that goes on is the balancer's own.
-fn goes_on(headers: &mut HeaderMap) {
+/// Makes the id an end-to-end header: removes its name from `Connection`, which may have limited a
+/// client's or a backend's own id to one hop.
+fn make_end_to_end(headers: &mut HeaderMap) {
     if !connection_names(headers, X_REQUEST_ID.as_str()) {
         return;
     }
     let others =
         connection_options(headers).filter(|option| !option.eq_ignore_ascii_case(X_REQUEST_ID.as_str()));
     let others = HeaderValue::try_from(others.collect::<Vec<_>>().join(", "));
-    // What was taken out of a value makes a value.
+    // Parts of a valid value make a valid value.
     headers.insert(header::CONNECTION, others.unwrap_or_else(|_| HeaderValue::from_static("close")));
 }
 
-/// Sees to it that a request has one: its client's own, or one that no other request has.
-pub fn settle(request: &mut HeaderMap) {
-    if of(request).is_none() {
+/// Gives a request a unique id unless its client has set a valid one.
+pub fn ensure(request: &mut HeaderMap) {
+    if get(request).is_none() {
         let id = format!("{:032x}", fastrand::u128(..));
-        // Digits always make a value.
+        // Digits always make a valid value.
         let id = HeaderValue::try_from(id).unwrap_or_else(|_| HeaderValue::from_static("-"));
         request.insert(X_REQUEST_ID, id);
     }
-    goes_on(request);
+    make_end_to_end(request);
 }
 
-/// Tells the client which one its request had.
+/// Copies the request's id to its reply.
 pub fn echo(request: &HeaderMap, reply: &mut HeaderMap) {
-    if let (Some(_), Some(id)) = (of(request), request.get(X_REQUEST_ID)) {
+    if let (Some(_), Some(id)) = (get(request), request.get(X_REQUEST_ID)) {
         reply.insert(X_REQUEST_ID, id.clone());
-        goes_on(reply);
+        make_end_to_end(reply);
     }
 }
 
@@ -68,14 +69,14 @@ mod tests {
     }
 
     #[test]
-    fn a_clients_own_id_is_kept() {
-        let long = "x".repeat(LONGEST);
+    fn keeps_a_valid_id_of_the_client() {
+        let long = "x".repeat(MAX_LENGTH);
         for id in
             ["7", "f81d4fae-7dec-11d0-a765-00a0c91e6bf6", "Root=1-67891233-abc", "a/b:c+d@e~f_g.h", &long]
         {
             let mut request = with(&[id.as_bytes()]);
-            settle(&mut request);
-            assert_eq!(of(&request), Some(id));
+            ensure(&mut request);
+            assert_eq!(get(&request), Some(id));
             let mut reply = with(&[b"of the backend"]);
             echo(&request, &mut reply);
             assert_eq!(reply.get_all(X_REQUEST_ID).iter().collect::<Vec<_>>(), [id]);
@@ -83,8 +84,8 @@ mod tests {
     }
 
     #[test]
-    fn what_would_be_mistaken_in_a_log_is_replaced() {
-        let long = vec![b'x'; LONGEST + 1];
+    fn replaces_an_id_that_could_be_misread_in_a_log() {
+        let long = vec![b'x'; MAX_LENGTH + 1];
         let sent: [&[&[u8]]; 9] = [
             &[],
             &[b""],
@@ -98,20 +99,20 @@ mod tests {
         ];
         for ids in sent {
             let mut request = with(ids);
-            assert_eq!(of(&request), None, "{ids:?}");
-            settle(&mut request);
-            let id = of(&request).unwrap();
+            assert_eq!(get(&request), None, "{ids:?}");
+            ensure(&mut request);
+            let id = get(&request).unwrap();
             assert!(id.len() == 32 && id.bytes().all(|byte| byte.is_ascii_hexdigit()), "{ids:?}: {id}");
         }
     }
 
     #[test]
-    fn no_two_requests_are_called_alike() {
-        let named = |_| {
+    fn gives_each_request_its_own_id() {
+        let id = |_| {
             let mut request = HeaderMap::new();
-            settle(&mut request);
-            of(&request).unwrap().to_owned()
+            ensure(&mut request);
+            get(&request).unwrap().to_owned()
         };
-        assert_eq!((0..10_000).map(named).collect::<HashSet<_>>().len(), 10_000);
+        assert_eq!((0..10_000).map(id).collect::<HashSet<_>>().len(), 10_000);
     }
 }

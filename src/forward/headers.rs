@@ -1,62 +1,16 @@
 //! Which headers a gateway passes on, and which it adds: pure functions.
 
+pub use crate::edge::hop_by_hop::{connection_names, end_to_end};
 use crate::edge::request_head::Body;
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use http::{Method, Version};
 use ipnet::IpNet;
 use std::net::IpAddr;
 
-/// Headers that belong to one connection and not to the message (RFC 9110 §7.6.1), besides those
-/// that `Connection` itself lists.
-const HOP_BY_HOP: [HeaderName; 9] = [
-    header::CONNECTION,
-    HeaderName::from_static("keep-alive"),
-    HeaderName::from_static("proxy-connection"),
-    header::PROXY_AUTHENTICATE,
-    header::PROXY_AUTHORIZATION,
-    header::TE,
-    header::TRAILER,
-    header::TRANSFER_ENCODING,
-    header::UPGRADE,
-];
-
 const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
 const X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
 const X_REAL_IP: HeaderName = HeaderName::from_static("x-real-ip");
-
-/// Does any `Connection` header name this option? (RFC 9110 §7.6.1: a list, without regard to case)
-///
-/// ```
-/// use http::HeaderMap;
-/// let mut headers = HeaderMap::new();
-/// headers.insert("connection", "Keep-Alive, Close".parse().unwrap());
-/// assert!(turnwheel::forward::headers::connection_names(&headers, "close"));
-/// ```
-pub fn connection_names(headers: &HeaderMap, option: &str) -> bool {
-    connection_options(headers).any(|named| named.eq_ignore_ascii_case(option))
-}
-
-/// What the `Connection` headers name.
-pub(crate) fn connection_options(headers: &HeaderMap) -> impl Iterator<Item = &str> {
-    headers
-        .get_all(header::CONNECTION)
-        .iter()
-        .filter_map(|value| value.to_str().ok())
-        .flat_map(|value| value.split(','))
-        .map(str::trim)
-}
-
-/// The headers that go on to the next hop, in order, with repeats.
-pub fn end_to_end(headers: &HeaderMap) -> impl Iterator<Item = (&HeaderName, &HeaderValue)> {
-    // The common message has no Connection header, or one that names nothing else.
-    let names_others = connection_options(headers)
-        .any(|option| !option.eq_ignore_ascii_case("keep-alive") && !option.eq_ignore_ascii_case("close"));
-    headers.iter().filter(move |(name, _)| {
-        let named = names_others && *name != header::HOST && connection_names(headers, name.as_str());
-        !named && !HOP_BY_HOP.contains(name)
-    })
-}
 
 /// Where a request came from, as far as its headers are concerned.
 #[derive(Clone, Copy, Debug)]
@@ -140,34 +94,6 @@ mod tests {
     }
 
     #[test]
-    fn hop_by_hop_headers_and_those_that_connection_lists_stay_here() {
-        let headers = map(&[
-            ("connection", "close, X-Private"),
-            ("connection", "x-other"),
-            ("keep-alive", "5"),
-            ("proxy-connection", "x"),
-            ("proxy-authenticate", "x"),
-            ("proxy-authorization", "x"),
-            ("te", "trailers"),
-            ("trailer", "x"),
-            ("transfer-encoding", "chunked"),
-            ("upgrade", "h2c"),
-            ("x-private", "1"),
-            ("x-other", "2"),
-            ("accept", "a"),
-            ("accept", "b"),
-        ]);
-        let kept: Vec<_> = end_to_end(&headers).map(|(n, v)| (n.as_str(), v.to_str().unwrap())).collect();
-        assert_eq!(kept, [("accept", "a"), ("accept", "b")]);
-    }
-
-    #[test]
-    fn connection_cannot_take_the_host_away() {
-        let headers = map(&[("connection", "host"), ("host", "a")]);
-        assert_eq!(end_to_end(&headers).count(), 1);
-    }
-
-    #[test]
     fn a_strangers_word_on_where_it_comes_from_is_dropped() {
         let sent = [
             ("host", "example"),
@@ -230,17 +156,6 @@ mod tests {
                 let got: Vec<_> = got.get_all(name).iter().map(|v| v.to_str().unwrap()).collect();
                 prop_assert_eq!(sent, got);
             }
-        }
-
-        #[test]
-        fn no_header_that_connection_lists_gets_through(names in proptest::collection::vec("[a-z]{1,9}", 1..6)) {
-            let mut headers = HeaderMap::new();
-            headers.insert(header::CONNECTION, HeaderValue::try_from(names.join(" , ")).unwrap());
-            for name in &names {
-                headers.append(HeaderName::try_from(name.as_str()).unwrap(), HeaderValue::from_static("x"));
-            }
-            let left: Vec<_> = end_to_end(&headers).map(|(n, _)| n.to_string()).filter(|n| n != "host").collect();
-            prop_assert!(left.is_empty(), "{:?}", left);
         }
     }
 }

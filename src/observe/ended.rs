@@ -1,6 +1,6 @@
 //! How a request ended, in one word.
 
-use crate::edge::response::RelayError;
+use crate::edge::relay::RelayError;
 use crate::error::Refusal;
 use std::io::{self, ErrorKind};
 

@@ -96,7 +96,7 @@ impl Recorder {
     /// Gives a request an id where requests are logged.
     fn assign_id(&self, exchange: &mut Exchange) {
         if self.log.is_on() {
-            request_id::settle(&mut exchange.head.headers);
+            request_id::ensure(&mut exchange.head.headers);
         }
     }
 
@@ -142,8 +142,8 @@ impl Recorder {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::edge::framing::AfterReply;
     use crate::edge::request_head::Body;
-    use crate::edge::response::End;
     use http::{Request, request};
     use std::io;
 
@@ -154,7 +154,7 @@ mod tests {
             Ok(0)
         }
 
-        fn may_keep(&self) -> bool {
+        fn may_keep_alive(&self) -> bool {
             true
         }
 
@@ -162,7 +162,7 @@ mod tests {
             Ok(())
         }
 
-        fn end(self: Box<Self>, _end: End) {}
+        fn finish(self: Box<Self>, _after: AfterReply) {}
 
         fn refuse(self: Box<Self>, _refusal: Refusal, _request: Option<&request::Parts>) {}
     }

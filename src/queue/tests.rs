@@ -1,8 +1,8 @@
 use super::*;
 use crate::edge::client_stream::ClientStream;
 use crate::edge::exchange::Exchange;
+use crate::edge::framing::AfterReply;
 use crate::edge::request_head::Body;
-use crate::edge::response::End;
 use crate::error::Refusal;
 use http::{Request, request};
 use std::io;
@@ -19,7 +19,7 @@ impl ClientStream for Stream {
         Ok(0)
     }
 
-    fn may_keep(&self) -> bool {
+    fn may_keep_alive(&self) -> bool {
         true
     }
 
@@ -27,7 +27,7 @@ impl ClientStream for Stream {
         Ok(())
     }
 
-    fn end(self: Box<Self>, _end: End) {}
+    fn finish(self: Box<Self>, _after: AfterReply) {}
 
     fn refuse(self: Box<Self>, refusal: Refusal, request: Option<&request::Parts>) {
         let target = request.map(|head| head.uri.to_string()).unwrap_or_default();

@@ -1,16 +1,16 @@
-//! What reaches the backend, and what comes back: methods, targets, headers, statuses, bodies.
+//! What the backend and the client receive: methods, targets, headers, statuses, bodies.
 
 use crate::backend::{Received, Recorder};
 use crate::bed::{Balancer, Reply, header_lines};
 
-/// One backend that says hello, and the balancer in front of it.
+/// A backend that replies `hello`, and the balancer in front of it.
 fn hello(flags: &[&str]) -> (Recorder, Balancer) {
     let backend = Recorder::hello("hello");
     let balancer = Balancer::serve(&[backend.addr], flags);
     (backend, balancer)
 }
 
-/// Sends one request through, and returns what the backend got of it.
+/// Sends a request through the balancer, and returns what the backend received.
 #[track_caller]
 fn forwarded(request: &str, flags: &[&str]) -> Received {
     let (backend, balancer) = hello(flags);
@@ -19,14 +19,14 @@ fn forwarded(request: &str, flags: &[&str]) -> Received {
     backend.only_request()
 }
 
-/// Sends one GET to a backend that replies with these bytes.
+/// Sends a GET through the balancer to a backend that replies with these bytes.
 fn relayed(reply: impl Into<Vec<u8>>) -> Reply {
     let backend = Recorder::replying(reply);
     Balancer::serve(&[backend.addr], &[]).get("/")
 }
 
 #[test]
-fn every_method_is_forwarded_as_it_came() {
+fn forwards_every_method_unchanged() {
     let (backend, balancer) = hello(&[]);
     let methods = [
         "GET",
@@ -50,7 +50,7 @@ fn every_method_is_forwarded_as_it_came() {
 }
 
 #[test]
-fn connect_is_not_implemented_and_trace_not_allowed() {
+fn refuses_connect_and_trace() {
     let (backend, balancer) = hello(&[]);
     let reply = balancer.client().request("CONNECT test:80 HTTP/1.1\r\nHost: test:80\r\n\r\n");
     assert_eq!(reply.status, 501);
@@ -61,7 +61,7 @@ fn connect_is_not_implemented_and_trace_not_allowed() {
 }
 
 #[test]
-fn the_request_target_arrives_byte_for_byte() {
+fn forwards_the_request_target_byte_for_byte() {
     let (backend, balancer) = hello(&[]);
     let targets = [
         "/",
@@ -101,7 +101,7 @@ fn absolute_form_becomes_origin_form_and_its_host_wins() {
 }
 
 #[test]
-fn options_may_ask_about_the_server_as_a_whole() {
+fn forwards_options_for_the_whole_server() {
     let got = forwarded("OPTIONS * HTTP/1.1\r\nHost: test\r\n\r\n", &[]);
     assert_eq!(got.request_line(), "OPTIONS * HTTP/1.1");
     assert_eq!(got.header("Host").as_deref(), Some("test"));
@@ -111,7 +111,7 @@ fn options_may_ask_about_the_server_as_a_whole() {
 }
 
 #[test]
-fn the_host_arrives_as_it_came() {
+fn forwards_the_host_unchanged() {
     for host in ["Example.COM", "example.com:8080", "[::1]:80", "127.0.0.1", "xn--bcher-kva.example"] {
         let got = forwarded(&format!("GET / HTTP/1.1\r\nHost: {host}\r\n\r\n"), &[]);
         assert_eq!(got.all("Host"), [host]);
@@ -119,15 +119,15 @@ fn the_host_arrives_as_it_came() {
 }
 
 #[test]
-fn a_client_of_http_1_0_needs_no_host() {
+fn accepts_an_http_1_0_request_without_a_host() {
     let got = forwarded("GET / HTTP/1.0\r\n\r\n", &[]);
     assert_eq!(got.request_line(), "GET / HTTP/1.1");
-    assert_eq!(got.all("Host").len(), 1, "HTTP/1.1 wants one: {}", got.head);
+    assert_eq!(got.all("Host").len(), 1, "HTTP/1.1 needs one: {}", got.head);
     assert_eq!(got.header("Via").as_deref(), Some("1.0 turnwheel"));
 }
 
 #[test]
-fn end_to_end_headers_arrive_in_order_with_repeats_and_nothing_is_invented() {
+fn forwards_end_to_end_headers_in_order_and_adds_no_others() {
     let got = forwarded(
         "GET / HTTP/1.1\r\nHost: test\r\nX-B: 1\r\nAccept: a\r\nX-A: \r\nAccept: b;q=0.5, c\r\nCookie: x=\"y z\"; w\r\n\r\n",
         &[],
@@ -156,7 +156,7 @@ fn end_to_end_headers_arrive_in_order_with_repeats_and_nothing_is_invented() {
 const HOP_BY_HOP: [&str; 6] =
     ["Keep-Alive", "Proxy-Connection", "Proxy-Authenticate", "Proxy-Authorization", "TE", "Trailer"];
 
-/// Header lines of which only `X-Kept` may go on.
+/// Header lines of which only `X-Kept` may be forwarded.
 fn hop_by_hop_lines() -> String {
     let lines: String = HOP_BY_HOP.iter().map(|name| format!("{name}: 1\r\n")).collect();
     format!(
@@ -165,7 +165,7 @@ fn hop_by_hop_lines() -> String {
 }
 
 #[test]
-fn hop_by_hop_headers_of_a_request_stay_here() {
+fn removes_hop_by_hop_headers_from_a_request() {
     let got = forwarded(
         &format!("GET / HTTP/1.1\r\nHost: test\r\n{}Upgrade: h2c\r\n\r\n", hop_by_hop_lines()),
         &[],
@@ -179,7 +179,7 @@ fn hop_by_hop_headers_of_a_request_stay_here() {
 }
 
 #[test]
-fn hop_by_hop_headers_of_a_reply_stay_here() {
+fn removes_hop_by_hop_headers_from_a_reply() {
     let reply = relayed(format!(
         "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n{}Upgrade: h2c\r\n\r\nhi",
         hop_by_hop_lines()
@@ -187,12 +187,12 @@ fn hop_by_hop_headers_of_a_reply_stay_here() {
     for name in HOP_BY_HOP.iter().chain(&["X-Private", "X-Other", "Upgrade", "Transfer-Encoding"]) {
         assert_eq!(reply.all(name).len(), 0, "{name}: {}", reply.raw_head);
     }
-    assert_eq!(reply.header("Connection"), Some("close"), "it is the client's own connection that closes");
+    assert_eq!(reply.header("Connection"), Some("close"), "the client's own connection closes");
     assert_eq!((reply.header("X-Kept"), reply.text()), (Some("1"), "hi"));
 }
 
 #[test]
-fn connection_cannot_take_away_what_the_request_needs() {
+fn keeps_needed_headers_that_connection_lists() {
     let got = forwarded(
         "POST / HTTP/1.1\r\nHost: test\r\nContent-Length: 4\r\nConnection: host, content-length, x-forwarded-for, via\r\n\r\nbody",
         &[],
@@ -202,13 +202,13 @@ fn connection_cannot_take_away_what_the_request_needs() {
     assert_eq!(got.header("Via").as_deref(), Some("1.1 turnwheel"));
 }
 
-/// A request with everything that tells where a client comes from.
+/// A request with all headers that claim where its client comes from.
 const CLAIMS: &str = "GET / HTTP/1.1\r\nHost: test:80\r\nX-Forwarded-For: 10.0.0.1\r\nX-Forwarded-For: 10.0.0.2, 10.0.0.3\r\n\
     X-Forwarded-Proto: https\r\nX-Forwarded-Host: forged\r\nX-Forwarded-Port: 1\r\nForwarded: for=10.0.0.4\r\nX-Real-IP: 10.0.0.5\r\n\
     Via: 1.1 before\r\n\r\n";
 
 #[test]
-fn a_strangers_word_on_where_it_comes_from_is_replaced() {
+fn replaces_the_forwarded_headers_of_an_untrusted_client() {
     let got = forwarded(CLAIMS, &["--trusted-proxies=10.0.0.0/8"]);
     assert_eq!(got.header("X-Forwarded-For").as_deref(), Some("127.0.0.1"));
     assert_eq!(got.header("X-Forwarded-Proto").as_deref(), Some("http"));
@@ -220,7 +220,7 @@ fn a_strangers_word_on_where_it_comes_from_is_replaced() {
 }
 
 #[test]
-fn a_trusted_proxys_word_is_kept_and_added_to() {
+fn keeps_the_forwarded_headers_of_a_trusted_proxy() {
     let got = forwarded(CLAIMS, &["--trusted-proxies=127.0.0.0/8"]);
     assert_eq!(got.all("X-Forwarded-For").join(", "), "10.0.0.1, 10.0.0.2, 10.0.0.3, 127.0.0.1");
     assert_eq!(got.header("X-Forwarded-Proto").as_deref(), Some("https"));
@@ -228,7 +228,7 @@ fn a_trusted_proxys_word_is_kept_and_added_to() {
 }
 
 #[test]
-fn an_upgrade_is_served_as_plain_http() {
+fn serves_an_upgrade_request_as_plain_http() {
     for body in ["", "body"] {
         let got = forwarded(
             &format!(
@@ -243,7 +243,7 @@ fn an_upgrade_is_served_as_plain_http() {
 }
 
 #[test]
-fn the_status_is_the_backends() {
+fn relays_the_backends_status() {
     let backend = Recorder::new(|conversation| {
         while let Some(request) = conversation.read_request() {
             let status = request.request_line().split(['/', ' ']).nth(2).unwrap().to_string();
@@ -260,7 +260,7 @@ fn the_status_is_the_backends() {
 }
 
 #[test]
-fn the_replys_headers_arrive_in_order_with_repeats_and_nothing_is_invented() {
+fn relays_reply_headers_in_order_and_adds_no_others() {
     let reply = relayed(
         "HTTP/1.1 200 OK\r\nServer: theirs/1.0\r\nSet-Cookie: a=1; Path=/\r\nX-Z: z\r\nSet-Cookie: b=2, c\r\n\
          Date: Sun, 06 Nov 1994 08:49:37 GMT\r\nSet-Cookie: a=3\r\nContent-Encoding: gzip\r\nLocation: http://x/\r\nContent-Length: 2\r\n\r\nhi",
@@ -286,21 +286,21 @@ fn the_replys_headers_arrive_in_order_with_repeats_and_nothing_is_invented() {
 }
 
 #[test]
-fn a_reply_without_a_date_gets_one_and_no_server() {
+fn adds_a_missing_date_and_no_server() {
     let reply = relayed("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nhi");
     assert!(reply.header("Date").unwrap().ends_with(" GMT"), "{}", reply.raw_head);
     assert_eq!(reply.header("Server"), None);
 }
 
 #[test]
-fn header_values_that_are_not_ascii_are_relayed() {
+fn relays_header_values_that_are_not_ascii() {
     let backend = Recorder::replying(b"HTTP/1.1 200 OK\r\nX-Name: caf\xc3\xa9\r\nContent-Length: 0\r\n\r\n");
     let reply = Balancer::serve(&[backend.addr], &[]).get("/");
     assert_eq!(reply.header("X-Name"), Some("caf\u{e9}"));
 }
 
 #[test]
-fn a_binary_body_arrives_unchanged() {
+fn relays_a_binary_body_unchanged() {
     let body: Vec<u8> = (0..=255u8).cycle().take(100_000).collect();
     let mut reply = format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n", body.len()).into_bytes();
     reply.extend(&body);
@@ -308,7 +308,7 @@ fn a_binary_body_arrives_unchanged() {
 }
 
 #[test]
-fn informational_replies_are_not_mistaken_for_the_reply() {
+fn does_not_take_an_informational_reply_for_the_final_one() {
     let reply = relayed(
         "HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nhi",
     );
@@ -317,7 +317,7 @@ fn informational_replies_are_not_mistaken_for_the_reply() {
 }
 
 #[test]
-fn long_reply_heads_arrive_whole() {
+fn relays_long_reply_heads_whole() {
     for (lines, length) in [(1, 15_000), (1, 17_000), (1, 60_000), (120, 500)] {
         let value = "v".repeat(length);
         let headers: String = (0..lines).map(|n| format!("X-Long-{n}: {value}\r\n")).collect();

@@ -1,4 +1,4 @@
-//! Where bodies end, both ways, and what becomes of the connection afterwards.
+//! Where bodies end, in both directions, and whether the connection is kept afterwards.
 
 use crate::backend::{Conversation, Recorder};
 use crate::bed::{Balancer, Client, Ending, Reply, is_tiny};
@@ -19,7 +19,7 @@ fn bed(reply: &str) -> (Recorder, Balancer, Client) {
     (backend, balancer, client)
 }
 
-/// The reply to one request, and that the connection serves another.
+/// Returns the reply to a request, and asserts that the connection serves another one.
 #[track_caller]
 fn kept(client: &mut Client, request: &str) -> Reply {
     let reply = client.request(request);
@@ -82,7 +82,7 @@ fn an_http_1_0_client_gets_a_chunked_reply_up_to_the_end_of_the_connection() {
 }
 
 #[test]
-fn an_http_1_0_client_keeps_its_connection_only_if_it_asks_to() {
+fn keeps_an_http_1_0_connection_only_on_request() {
     let (_backend, balancer, mut client) = bed(SIZED);
     let reply = kept(&mut client, "GET / HTTP/1.0\r\nHost: test\r\nConnection: Keep-Alive\r\n\r\n");
     assert_eq!((reply.header("Connection"), reply.text()), (Some("keep-alive"), "hello"));
@@ -94,7 +94,7 @@ fn an_http_1_0_client_keeps_its_connection_only_if_it_asks_to() {
 }
 
 #[test]
-fn a_client_that_asks_to_close_is_told_so_and_obeyed() {
+fn closes_the_connection_when_the_client_asks_for_it() {
     for option in ["close", "Close", "x, CLOSE"] {
         let (_backend, _balancer, mut client) = bed(SIZED);
         let reply = client.request(format!("GET / HTTP/1.1\r\nHost: test\r\nConnection: {option}\r\n\r\n"));
@@ -104,7 +104,7 @@ fn a_client_that_asks_to_close_is_told_so_and_obeyed() {
 }
 
 #[test]
-fn many_requests_share_both_connections() {
+fn reuses_both_connections_for_many_requests() {
     let backend = Recorder::replying(SIZED);
     let balancer = Balancer::serve(&[backend.addr], &["--workers=3"]);
     let mut client = balancer.client();
@@ -140,7 +140,7 @@ fn a_reply_to_head_keeps_its_headers_and_has_no_body() {
     ] {
         let (backend, _balancer, mut client) = bed(reply);
         for _ in 0..2 {
-            // The second head would not be found where it is expected, if anything stood between.
+            // If there were a body, the second head would not be found where it is expected.
             client.send("HEAD /h HTTP/1.1\r\nHost: test\r\n\r\n");
             let head = client.read_head().unwrap();
             assert_eq!(head.status.to_string(), reply[9..12]);
@@ -218,7 +218,7 @@ fn a_chunked_upload_arrives_chunked() {
 }
 
 #[test]
-fn a_request_without_a_body_gets_none() {
+fn adds_no_body_to_a_request_without_one() {
     let (backend, _balancer, mut client) = bed(SIZED);
     for (method, length) in [("GET", None), ("DELETE", None), ("POST", Some("0")), ("PUT", Some("0"))] {
         client.request(format!("{method} / HTTP/1.1\r\nHost: test\r\n\r\n"));
@@ -236,7 +236,7 @@ fn a_get_may_have_a_body() {
 }
 
 #[test]
-fn the_client_is_told_to_continue_and_the_backend_never_asked() {
+fn sends_100_continue_itself_and_does_not_forward_the_expectation() {
     for framing in ["Content-Length: 5", "Transfer-Encoding: chunked"] {
         let (backend, _balancer, mut client) = bed(SIZED);
         client.send(format!("POST / HTTP/1.1\r\nHost: test\r\n{framing}\r\nExpect: 100-Continue\r\n\r\n"));
@@ -250,7 +250,7 @@ fn the_client_is_told_to_continue_and_the_backend_never_asked() {
 }
 
 #[test]
-fn a_client_that_shuts_its_writing_side_still_gets_its_reply() {
+fn replies_to_a_client_that_has_shut_its_writing_side() {
     let (_backend, _balancer, mut client) = bed(SIZED);
     client.send(GET);
     client.stream.shutdown(Shutdown::Write).unwrap();
@@ -258,7 +258,7 @@ fn a_client_that_shuts_its_writing_side_still_gets_its_reply() {
     assert_finished(&mut client);
 }
 
-/// Replies with the request's own body, in the chunk sizes that the request asks for.
+/// Replies with the request's own body, in chunks of the size that the request names.
 fn echo_in_chunks(conversation: &mut Conversation) {
     while let Some(request) = conversation.read_request() {
         let piece: usize = request.header("X-Piece").unwrap().parse().unwrap();
@@ -302,10 +302,10 @@ fn any_body_in_any_chunks_comes_back_whole() {
 }
 
 #[test]
-fn a_connection_that_will_be_closed_says_so() {
+fn announces_that_a_connection_will_be_closed() {
     let backend = Recorder::hello("hello");
     let balancer = Balancer::serve(&[backend.addr], &[]);
-    // tiny_http closes whenever it reads these letters.
+    // tiny_http closes the connection if the value contains these letters.
     let options = if is_tiny() { &["close", "Upgrade", "x-close-me"][..] } else { &["close", "x-a, Close"] };
     for option in options {
         let mut client = balancer.client();

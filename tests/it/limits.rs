@@ -1,4 +1,4 @@
-//! How much one backend may be given, what happens when all have that, and how often a request is retried.
+//! The limit on requests in flight to one backend, what happens when all backends are at it, and the retry budget.
 
 use crate::admin_client::{ADMIN, AdminClient};
 use crate::backend::Recorder;
@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 const GET: &str = "GET / HTTP/1.1\r\nHost: test\r\n\r\n";
 const OK: &str = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
 
-/// A backend that takes a moment for each request, and how many it has had at a time.
+/// A backend that takes a moment for each request, and the highest number of requests that it has had at a time.
 fn counting() -> (Recorder, Arc<AtomicUsize>) {
     let (now, most) = (AtomicUsize::new(0), Arc::new(AtomicUsize::new(0)));
     let highest = Arc::clone(&most);
@@ -29,7 +29,7 @@ fn counting() -> (Recorder, Arc<AtomicUsize>) {
     (backend, most)
 }
 
-/// So many of each client.
+/// Requests of each client.
 const REQUESTS: usize = 4;
 
 fn many_ask(clients: usize, requests: usize, addr: SocketAddr) {
@@ -44,7 +44,7 @@ fn many_ask(clients: usize, requests: usize, addr: SocketAddr) {
 }
 
 #[test]
-fn no_backend_ever_has_more_than_it_may_and_all_are_served() {
+fn serves_all_requests_without_exceeding_a_backends_limit() {
     for strategy in ["round-robin", "least-connections", "client-hash"] {
         let backends = [counting(), counting()];
         let addrs = backends.each_ref().map(|(backend, _)| backend.addr);
@@ -59,12 +59,12 @@ fn no_backend_ever_has_more_than_it_may_and_all_are_served() {
 }
 
 #[test]
-fn one_that_hangs_has_three_quarters_of_the_workers_and_the_others_serve() {
+fn limits_a_hanging_backend_to_three_quarters_of_the_workers() {
     let ((frozen, dam), fine) = (dammed(), Recorder::hello("fine"));
     let flags = [ADMIN, "--workers=8", "--health=off"];
     let balancer = Balancer::serve(&[frozen.addr, fine.addr], &flags);
     let mut stuck = Vec::new();
-    eventually("it has all that it may have", || {
+    eventually("the frozen backend is at its limit", || {
         stuck.extend(ask_all(balancer.addr, 1));
         dam.held.load(SeqCst) == 6
     });
@@ -83,11 +83,11 @@ fn one_that_hangs_has_three_quarters_of_the_workers_and_the_others_serve() {
 }
 
 #[test]
-fn the_only_one_has_all_the_workers_until_another_one_comes() {
+fn gives_the_only_backend_all_workers_until_another_joins() {
     let ((only, dam), other) = (dammed(), Recorder::hello("other"));
     let balancer = Balancer::serve(&[only.addr], &[ADMIN, "--workers=8"]);
     let mut clients = ask_all(balancer.addr, 8);
-    eventually("it has them all", || dam.held.load(SeqCst) == 8);
+    eventually("the backend has all requests", || dam.held.load(SeqCst) == 8);
     dam.open.store(true, SeqCst);
     clients.iter_mut().for_each(|client| assert_eq!(client.read_reply().text(), "ok"));
     let operator = AdminClient::of(&balancer);
@@ -99,7 +99,7 @@ fn the_only_one_has_all_the_workers_until_another_one_comes() {
     assert_eq!(most(), 8);
 }
 
-/// Each thread's state, and how often all of them together have gone to sleep.
+/// Returns whether all threads of a process sleep, and how often they have gone to sleep altogether.
 fn threads(pid: u32) -> Option<(bool, u64)> {
     let (mut asleep, mut switches) = (true, 0);
     for task in fs::read_dir(format!("/proc/{pid}/task")).unwrap() {
@@ -113,11 +113,11 @@ fn threads(pid: u32) -> Option<(bool, u64)> {
     Some((asleep, switches))
 }
 
-/// Waits until it does nothing: what was sent has got as far as it gets. All sleep, and nobody has run since the look
-/// before this one, at which all slept as well.
+/// Waits until the process is idle, so that what was sent is fully processed: all threads sleep at two checks in a
+/// row, and none has run between them.
 pub fn wait_until_at_rest(balancer: &Balancer) {
     let mut last = None;
-    eventually("it is at rest", || {
+    eventually("the process is idle", || {
         let now = threads(balancer.pid()).filter(|(asleep, _)| *asleep);
         let same = now.is_some() && now == last;
         last = now;
@@ -126,7 +126,7 @@ pub fn wait_until_at_rest(balancer: &Balancer) {
 }
 
 #[test]
-fn when_all_are_full_who_came_first_is_served_first() {
+fn serves_waiting_requests_in_order_when_all_backends_are_full() {
     let (frozen, dam) = dammed();
     let flags = ["--workers=8", "--max-in-flight=1", "--queue-timeout=60s", "--health=off"];
     let balancer = Balancer::serve(&[frozen.addr], &flags);
@@ -146,7 +146,7 @@ fn when_all_are_full_who_came_first_is_served_first() {
 }
 
 #[test]
-fn who_waits_for_too_long_is_told_to_come_again() {
+fn refuses_a_request_that_waits_too_long_for_a_backend() {
     let backends = [dammed(), dammed()];
     let addrs = backends.each_ref().map(|(backend, _)| backend.addr);
     let balancer = Balancer::serve(&addrs, &["--max-in-flight=1", "--queue-timeout=300ms"]);
@@ -158,14 +158,14 @@ fn who_waits_for_too_long_is_told_to_come_again() {
     assert!(refused.text().contains("every server is busy"), "{}", refused.text());
     assert!(began.elapsed() >= Duration::from_millis(300), "{:?}", began.elapsed());
     for (backend, dam) in &backends {
-        assert_eq!(backend.requests().len(), 1, "what was refused has reached nobody");
+        assert_eq!(backend.requests().len(), 1, "the refused request has reached no backend");
         dam.open.store(true, SeqCst);
     }
     stuck.iter_mut().for_each(|client| assert_eq!(client.read_reply().text(), "ok"));
     assert_eq!(balancer.get("/").text(), "ok");
 }
 
-/// How often backends that break every connection are asked, when so many requests come to so many of them.
+/// Returns how many tries `requests` requests cause with `backends` backends that break every connection.
 fn tries_of(requests: usize, backends: usize, flags: &[&str]) -> usize {
     let breaking = |_| Recorder::new(|conversation| _ = conversation.read_request());
     let backends: Vec<_> = (0..backends).map(breaking).collect();
@@ -179,28 +179,28 @@ fn tries_of(requests: usize, backends: usize, flags: &[&str]) -> usize {
 }
 
 #[test]
-fn retries_stay_within_their_budget() {
-    assert_eq!(tries_of(100, 3, &["--retry-budget=0", "--retry-floor=0"]), 100, "none at all");
-    assert_eq!(tries_of(100, 3, &["--retry-budget=1000"]), 300, "as many as there can be");
+fn keeps_retries_within_their_budget() {
+    assert_eq!(tries_of(100, 3, &["--retry-budget=0", "--retry-floor=0"]), 100, "no retry");
+    assert_eq!(tries_of(100, 3, &["--retry-budget=1000"]), 300, "every possible retry");
     let began = Instant::now();
     let tries = tries_of(300, 3, &["--retry-budget=10", "--retry-floor=1"]);
-    // Each window of ten seconds has its own tenth; a quick machine is done within one.
+    // Each window of ten seconds has a budget of its own; a fast machine needs one window.
     let windows = 1 + began.elapsed().as_secs() as usize / 10;
     println!("300 requests, {tries} tries");
     assert!((330..=300 + 30 * windows).contains(&tries), "{tries} in {windows}");
 }
 
-/// Where there is little to do nobody has to save: the floor allows 100 within ten seconds.
+/// At a low rate the budget's floor applies: 100 retries within ten seconds.
 #[test]
-fn nothing_of_the_budget_goes_on_a_retry_that_nobody_makes() {
-    assert_eq!(tries_of(50, 3, &[]), 150, "all 100 are used");
+fn spends_no_budget_on_a_retry_that_is_not_made() {
+    assert_eq!(tries_of(50, 3, &[]), 150, "all 100 retries are used");
     assert_eq!(tries_of(50, 3, &["--retries=1"]), 100);
-    assert_eq!(tries_of(90, 2, &[]), 180, "nobody is left to try after two");
+    assert_eq!(tries_of(90, 2, &[]), 180, "no backend is left after two");
     assert_eq!(tries_of(120, 1, &[]), 120);
 }
 
 #[test]
-fn a_connection_that_is_refused_costs_nothing_of_the_budget() {
+fn spends_no_budget_on_a_refused_connection() {
     let (dead, alive) = ([dead_port(), dead_port()], Recorder::hello("alive"));
     let flags = ["--retry-budget=0", "--retry-floor=0", "--max-fails=0", "--health=off"];
     let balancer = Balancer::serve(&[dead[0].addr, dead[1].addr, alive.addr], &flags);

@@ -1,20 +1,20 @@
-//! Requests that are malformed, or could be read in two ways: refused, and nothing of them, nor of
-//! what follows them on their connection, reaches a backend.
+//! Requests that are malformed or ambiguous are refused. Neither they nor what follows them on their
+//! connection reaches a backend.
 //!
-//! In a table of their own, because tiny_http does not let an edge see them: a folded header line
-//! (obs-fold) that looks like a header itself, words after the version, and white space of any kind
-//! at the ends of a line or a value: it trims. And `HTTP/2.0`, which makes the thread of its
+//! Requests that tiny_http hides from an edge have a table of their own: a folded header line (obs-fold)
+//! that looks like a header itself, words after the version, and white space at the ends of a line or a
+//! value, which tiny_http trims. `HTTP/2.0` is there too: in tiny_http it makes the thread of its
 //! connection wait for itself for ever.
 
 use crate::backend::Recorder;
 use crate::bed::{Balancer, is_tiny};
 
-/// What a smuggler hopes to get through behind a request that is understood in two ways.
+/// The request that is smuggled behind an ambiguous one.
 const SMUGGLED: &str = "GET /smuggled HTTP/1.1\r\nHost: test\r\n\r\n";
 
-/// What each of these gets, up to its blank line. Bodies follow where a reading of them has one.
+/// Malformed requests and the status of their refusal. A body follows where one reading has a body.
 const MALFORMED: &[(u16, &str)] = &[
-    // Where does the body end?
+    // Ambiguous framing.
     (
         400,
         "POST / HTTP/1.1\r\nHost: test\r\nContent-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
@@ -57,7 +57,7 @@ const MALFORMED: &[(u16, &str)] = &[
         400,
         "POST / HTTP/1.0\r\nHost: test\r\nConnection: keep-alive\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
     ),
-    // What is a header, and where does a line end?
+    // Malformed header lines.
     (400, "GET / HTTP/1.1\r\nHost: test\r\nContent-Length : 5\r\n\r\nhello"),
     (400, "GET / HTTP/1.1\r\nHost: test\r\nTransfer-Encoding : chunked\r\n\r\n0\r\n\r\n"),
     (400, "GET / HTTP/1.1\r\nHost: test\r\nTransfer\tEncoding: chunked\r\n\r\n0\r\n\r\n"),
@@ -72,7 +72,7 @@ const MALFORMED: &[(u16, &str)] = &[
     (400, "GET / HTTP/1.1\r\nHost: test\r\nX\0A: b\r\n\r\n"),
     (400, "GET / HTTP/1.1\nHost: test\r\n\r\n"),
     (400, "GET / HTTP/1.1\r\nHost: test\nX-A: b\r\n\r\n"),
-    // Whom is it for?
+    // Malformed or ambiguous hosts.
     (400, "GET / HTTP/1.1\r\n\r\n"),
     (400, "GET / HTTP/1.1\r\nHost: test\r\nHost: test\r\n\r\n"),
     (400, "GET / HTTP/1.1\r\nHost: test\r\nHost: other\r\n\r\n"),
@@ -84,7 +84,7 @@ const MALFORMED: &[(u16, &str)] = &[
     (400, "GET http://user@test/ HTTP/1.1\r\nHost: test\r\n\r\n"),
     (400, "GET http:///path HTTP/1.1\r\nHost: test\r\n\r\n"),
     (400, "GET http://test/ HTTP/1.1\r\n\r\n"),
-    // What is asked for?
+    // Malformed request lines.
     (400, "GET  / HTTP/1.1\r\nHost: test\r\n\r\n"),
     (400, "GET /a b HTTP/1.1\r\nHost: test\r\n\r\n"),
     (400, "GET\t/\tHTTP/1.1\r\nHost: test\r\n\r\n"),
@@ -109,7 +109,7 @@ const MALFORMED: &[(u16, &str)] = &[
     (405, "TRACE / HTTP/1.1\r\nHost: test\r\n\r\n"),
 ];
 
-/// What comes back for a request with a second one behind it.
+/// The replies to a request with a second one behind it.
 #[derive(Debug, PartialEq)]
 struct Answer {
     status: Option<u16>,
@@ -128,19 +128,19 @@ impl Answer {
         Answer { status, replies: heads.len(), connection_ended: ending.is_ok() }
     }
 
-    /// This status, nothing more, and the connection ended.
+    /// One reply with this status, and the connection ended.
     fn only(status: u16) -> Self {
         Answer { status: Some(status), replies: 1, connection_ended: true }
     }
 
-    /// The connection ended without a word.
+    /// The connection ended without a reply.
     fn none() -> Self {
         Answer { status: None, replies: 0, connection_ended: true }
     }
 }
 
 #[test]
-fn what_can_be_read_in_two_ways_ends_the_connection_and_reaches_no_backend() {
+fn refuses_malformed_requests_and_ends_their_connections() {
     let backend = Recorder::hello("reached");
     let balancer = Balancer::serve(&[backend.addr], &[]);
     let mut wrong = Vec::new();
@@ -155,11 +155,11 @@ fn what_can_be_read_in_two_ways_ends_the_connection_and_reaches_no_backend() {
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
     assert_eq!(backend.bytes(), b"");
-    assert_eq!(balancer.get("/").text(), "reached", "a sound one does");
+    assert_eq!(balancer.get("/").text(), "reached", "a valid request reaches it");
 }
 
 #[test]
-fn bytes_outside_ascii_are_passed_on_in_a_value_and_refused_elsewhere() {
+fn accepts_bytes_outside_ascii_in_header_values_only() {
     let backend = Recorder::hello("reached");
     let balancer = Balancer::serve(&[backend.addr], &[]);
     for request in [
@@ -168,7 +168,7 @@ fn bytes_outside_ascii_are_passed_on_in_a_value_and_refused_elsewhere() {
         b"GET / HTTP/1.1\r\nHost: test\r\nX-\xe9: b\r\n\r\n",
         b"GET / HTTP/1.1\r\nHost: caf\xc3\xa9\r\n\r\n",
     ] {
-        // tiny_http ends such a connection without a word.
+        // tiny_http ends such a connection without a reply.
         let expected = if is_tiny() { Answer::none() } else { Answer::only(400) };
         assert_eq!(Answer::to(&balancer, request), expected, "{}", request.escape_ascii());
     }
@@ -179,7 +179,7 @@ fn bytes_outside_ascii_are_passed_on_in_a_value_and_refused_elsewhere() {
     assert_eq!(backend.bytes().windows(5).any(|bytes| bytes == b"caf\xe9\r"), !is_tiny());
 }
 
-/// What tiny_http does not let an edge see.
+/// Malformed requests that tiny_http hides from its edge.
 const SEEN_BY_THE_PARKED_EDGE: &[(u16, &str)] = &[
     (505, "GET / HTTP/2.0\r\nHost: test\r\n\r\n"),
     (505, "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"),
@@ -199,7 +199,7 @@ const SEEN_BY_THE_PARKED_EDGE: &[(u16, &str)] = &[
     (400, "\x16\x03\x01\x02\0\x01\0\x01\u{7c}\x03\x03"),
 ];
 
-/// Chunks that are none, or that others might read differently.
+/// Malformed chunks, and chunks that other servers might read differently.
 const MALFORMED_CHUNKS: &[&str] = &[
     "5\nhello\r\n0\r\n\r\n",
     "5\r\nhello\n0\r\n\r\n",
@@ -220,7 +220,7 @@ const MALFORMED_CHUNKS: &[&str] = &[
 ];
 
 #[test]
-fn the_parked_edge_sees_what_tiny_http_hides() {
+fn the_parked_edge_refuses_what_tiny_http_hides() {
     let backend = Recorder::hello("reached");
     let balancer = Balancer::serve(&[backend.addr], &["--edge=parked"]);
     let head = "POST / HTTP/1.1\r\nHost: test\r\nTransfer-Encoding: chunked\r\n\r\n";
@@ -238,14 +238,14 @@ fn the_parked_edge_sees_what_tiny_http_hides() {
 }
 
 #[test]
-fn what_follows_a_malformed_request_in_a_packet_of_its_own_is_not_believed_either() {
+fn ignores_a_request_that_is_sent_after_a_malformed_one() {
     let backend = Recorder::hello("reached");
     let balancer = Balancer::serve(&[backend.addr], &[]);
     for request in ["POST / HTTP/1.1\r\nHost: test\r\nContent-Length: 5, 5\r\n\r\n", "GET / HTTP/1.1\r\n\r\n"]
     {
         let mut client = balancer.client();
         assert_eq!(client.request(request).status, 400);
-        // It may be that the connection is gone before this can be sent.
+        // The connection may be closed before this is sent.
         let _ = std::io::Write::write_all(&mut client.stream, SMUGGLED.as_bytes());
         assert_eq!(client.read_to_end_of_connection().0, b"");
     }
@@ -253,7 +253,7 @@ fn what_follows_a_malformed_request_in_a_packet_of_its_own_is_not_believed_eithe
 }
 
 #[test]
-fn a_sound_request_before_a_malformed_one_is_still_served() {
+fn serves_a_valid_request_before_a_malformed_one() {
     let backend = Recorder::hello("reached");
     let balancer = Balancer::serve(&[backend.addr], &[]);
     let mut client = balancer.client();
@@ -266,7 +266,7 @@ fn a_sound_request_before_a_malformed_one_is_still_served() {
 }
 
 #[test]
-fn a_body_in_chunks_that_are_none_is_never_forwarded_as_complete() {
+fn never_forwards_malformed_chunks_as_a_complete_body() {
     let backend = Recorder::hello("reached");
     let balancer = Balancer::serve(&[backend.addr], &[]);
     for chunks in [

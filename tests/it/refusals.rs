@@ -1,4 +1,4 @@
-//! What the balancer says in its own words, and when: 413, 414, 431, 502, 503, 504.
+//! The balancer's own replies and when they are sent: 413, 414, 431, 502, 503, 504.
 
 use crate::backend::Recorder;
 use crate::bed::{Balancer, DEADLINE, Reply, dead_port, eventually};
@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 const GET: &str = "GET / HTTP/1.1\r\nHost: test\r\n\r\n";
 
-/// Every refusal is one line for a person, and tells nothing of what is behind the balancer.
+/// Asserts that a reply is a refusal: one line of text that names no inside address.
 #[track_caller]
 fn assert_refusal(reply: &Reply, status: u16, backends: &[SocketAddr]) {
     assert_eq!(reply.status, status, "{}", reply.raw_head);
@@ -22,7 +22,7 @@ fn assert_refusal(reply: &Reply, status: u16, backends: &[SocketAddr]) {
 }
 
 #[test]
-fn a_reply_that_cannot_be_read_is_502() {
+fn replies_502_to_an_unreadable_reply() {
     for garbage in [
         "no HTTP at all\r\n\r\n",
         "HTTP/1.1 twohundred OK\r\n\r\n",
@@ -43,7 +43,7 @@ fn a_reply_that_cannot_be_read_is_502() {
 }
 
 #[test]
-fn a_reply_that_would_be_misunderstood_is_502() {
+fn replies_502_to_an_ambiguous_reply() {
     for reply in [
         "HTTP/1.1 101 Switching Protocols\r\nUpgrade: x\r\nConnection: upgrade\r\n\r\n",
         "HTTP/1.1 200 OK\r\nTransfer-Encoding: gzip, chunked\r\n\r\n2\r\nxx\r\n0\r\n\r\n",
@@ -58,7 +58,7 @@ fn a_reply_that_would_be_misunderstood_is_502() {
 }
 
 #[test]
-fn a_reply_head_that_never_ends_is_502() {
+fn replies_502_to_an_endless_reply_head() {
     let backend = Recorder::new(|conversation| {
         conversation.read_request();
         conversation.send(format!("HTTP/1.1 200 OK\r\nX-Long: {}", "x".repeat(1 << 20)));
@@ -69,7 +69,7 @@ fn a_reply_head_that_never_ends_is_502() {
 }
 
 #[test]
-fn no_backend_that_takes_connections_is_502() {
+fn replies_502_when_no_backend_accepts_connections() {
     let dead = [dead_port(), dead_port()];
     let addrs = [dead[0].addr, dead[1].addr];
     let balancer = Balancer::serve(&addrs, &[]);
@@ -80,7 +80,7 @@ fn no_backend_that_takes_connections_is_502() {
 }
 
 #[test]
-fn a_backend_that_does_not_answer_in_time_is_504_and_is_not_tried_again() {
+fn replies_504_to_a_silent_backend_without_a_retry() {
     let backends = [Recorder::silent(), Recorder::silent()];
     let addrs = [backends[0].addr, backends[1].addr];
     let balancer = Balancer::serve(&addrs, &["--reply-head-timeout=300ms"]);
@@ -92,7 +92,7 @@ fn a_backend_that_does_not_answer_in_time_is_504_and_is_not_tried_again() {
 }
 
 #[test]
-fn a_backend_that_stops_in_the_middle_of_its_head_is_504() {
+fn replies_504_when_a_backend_stalls_within_its_head() {
     let backend = Recorder::new(|conversation| {
         conversation.read_request();
         conversation.send("HTTP/1.1 200 OK\r\nContent-Le");
@@ -103,11 +103,11 @@ fn a_backend_that_stops_in_the_middle_of_its_head_is_504() {
 }
 
 #[test]
-fn a_full_queue_is_503_at_once() {
+fn replies_503_at_once_when_the_queue_is_full() {
     let (release, held) = bounded::<()>(0);
     let backend = Recorder::new(move |conversation| {
         while conversation.read_request().is_some() {
-            let _ = held.recv(); // until the test lets go
+            let _ = held.recv(); // until the test drops its end
             conversation.send("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok");
         }
     });
@@ -120,7 +120,7 @@ fn a_full_queue_is_503_at_once() {
     send();
     eventually("the one worker is busy", || backend.requests().len() == 1);
     (0..5).for_each(|_| send());
-    // One of these waits; the other four are told at once.
+    // One of these waits; the other four are refused at once.
     for _ in 0..4 {
         let reply = replied.recv_timeout(DEADLINE).unwrap();
         assert_refusal(&reply, 503, &[backend.addr]);
@@ -134,7 +134,7 @@ fn a_full_queue_is_503_at_once() {
 }
 
 #[test]
-fn a_request_that_waits_too_long_is_503_even_while_every_worker_is_stuck() {
+fn replies_503_after_the_queue_timeout_while_all_workers_are_busy() {
     let backend = Recorder::silent();
     let balancer = Balancer::serve(&[backend.addr], &["--workers=1", "--queue-timeout=300ms"]);
     let mut stuck = balancer.client();
@@ -149,7 +149,7 @@ fn a_request_that_waits_too_long_is_503_even_while_every_worker_is_stuck() {
 }
 
 #[test]
-fn a_sized_body_beyond_the_limit_is_413_before_the_backend_hears_of_it() {
+fn replies_413_to_a_large_sized_body_before_forwarding() {
     let backend = Recorder::hello("ok");
     let balancer = Balancer::serve(&[backend.addr], &["--max-body=1KiB"]);
     for length in [1025, 5000, 99_999_999_999_999u64] {
@@ -164,17 +164,17 @@ fn a_sized_body_beyond_the_limit_is_413_before_the_backend_hears_of_it() {
     let reply = balancer
         .client()
         .request(format!("POST / HTTP/1.1\r\nHost: test\r\nContent-Length: 1024\r\n\r\n{body}"));
-    assert_eq!(reply.status, 200, "1 KiB is not beyond it");
+    assert_eq!(reply.status, 200, "1 KiB is within the limit");
 }
 
 #[test]
-fn a_chunked_body_beyond_the_limit_is_413_and_never_complete() {
+fn replies_413_to_a_large_chunked_body_and_never_completes_it() {
     let backend = Recorder::hello("ok");
     let balancer = Balancer::serve(&[backend.addr], &["--max-body=1KiB"]);
     let head = "POST / HTTP/1.1\r\nHost: test\r\nTransfer-Encoding: chunked\r\n\r\n";
     let chunk = format!("200\r\n{}\r\n", "x".repeat(512));
     let reply = balancer.client().request(format!("{head}{chunk}{chunk}0\r\n\r\n"));
-    assert_eq!(reply.status, 200, "1 KiB is not beyond it");
+    assert_eq!(reply.status, 200, "1 KiB is within the limit");
 
     let mut client = balancer.client();
     let reply = client.request(format!("{head}{chunk}{chunk}{chunk}0\r\n\r\n"));
@@ -185,7 +185,7 @@ fn a_chunked_body_beyond_the_limit_is_413_and_never_complete() {
 }
 
 #[test]
-fn a_head_or_a_target_beyond_the_limits_is_431_or_414() {
+fn replies_431_or_414_to_a_head_or_target_beyond_the_limits() {
     let backend = Recorder::hello("ok");
     let balancer = Balancer::serve(&[backend.addr], &["--max-head=1KiB", "--max-headers=10"]);
     let (long, lines) = ("x".repeat(1100), "A: b\r\n".repeat(10));
@@ -207,7 +207,7 @@ fn a_head_or_a_target_beyond_the_limits_is_431_or_414() {
 }
 
 #[test]
-fn a_target_as_long_as_the_head_may_be_is_forwarded() {
+fn forwards_a_target_as_long_as_the_head_limit() {
     let backend = Recorder::hello("ok");
     let balancer = Balancer::serve(&[backend.addr], &["--max-head=60KiB"]);
     let target = format!("/{}", "y".repeat(59 << 10));
@@ -216,7 +216,7 @@ fn a_target_as_long_as_the_head_may_be_is_forwarded() {
 }
 
 #[test]
-fn a_client_that_pauses_too_long_in_its_upload_is_408() {
+fn replies_408_to_a_long_pause_in_an_upload() {
     let backend = Recorder::silent();
     let balancer = Balancer::serve(&[backend.addr], &["--client-body-timeout=300ms"]);
     let mut client = balancer.client();
@@ -228,7 +228,7 @@ fn a_client_that_pauses_too_long_in_its_upload_is_408() {
 }
 
 #[test]
-fn a_refusal_of_head_has_no_body() {
+fn sends_no_body_when_it_refuses_a_head_request() {
     let dead = dead_port();
     let balancer = Balancer::serve(&[dead.addr], &[]);
     let mut client = balancer.client();
@@ -239,7 +239,7 @@ fn a_refusal_of_head_has_no_body() {
 }
 
 #[test]
-fn after_a_refusal_that_is_not_its_fault_a_client_keeps_its_connection() {
+fn keeps_the_connection_after_a_refusal_for_the_backends_fault() {
     let dead = dead_port();
     let balancer = Balancer::serve(&[dead.addr], &[]);
     let mut client = balancer.client();
@@ -250,7 +250,7 @@ fn after_a_refusal_that_is_not_its_fault_a_client_keeps_its_connection() {
 }
 
 #[test]
-fn a_refusal_that_leaves_an_upload_unread_ends_the_connection() {
+fn ends_the_connection_after_a_refusal_with_an_unread_upload() {
     let dead = dead_port();
     let balancer = Balancer::serve(&[dead.addr], &[]);
     for framing in ["Content-Length: 100000", "Transfer-Encoding: chunked"] {
@@ -262,7 +262,7 @@ fn a_refusal_that_leaves_an_upload_unread_ends_the_connection() {
 }
 
 #[test]
-fn a_small_upload_that_is_refused_leaves_the_connection_as_it_was() {
+fn keeps_the_connection_after_refusing_a_small_upload() {
     let dead = dead_port();
     let balancer = Balancer::serve(&[dead.addr], &[]);
     let mut client = balancer.client();

@@ -1,4 +1,4 @@
-//! Bodies move as they come, both ways; and what was cut short never looks whole.
+//! Bodies are streamed in both directions, and a truncated body never looks complete.
 
 use crate::backend::{Conversation, Recorder};
 use crate::bed::{Balancer, Ending, eventually};
@@ -11,8 +11,8 @@ use std::time::Duration;
 const GET: &str = "GET / HTTP/1.1\r\nHost: test\r\n\r\n";
 const CHUNKED: &str = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n";
 
-/// A backend that, for each request, sends what the test hands it, piece by piece, until the test
-/// lets go of the sender; then it closes.
+/// A backend that sends what the test passes it, piece by piece, until the test drops the sender; then it
+/// closes.
 fn fed() -> (Recorder, Sender<Vec<u8>>) {
     let (pieces, fed): (Sender<Vec<u8>>, Receiver<Vec<u8>>) = unbounded();
     let backend = Recorder::new(move |conversation| {
@@ -22,7 +22,7 @@ fn fed() -> (Recorder, Sender<Vec<u8>>) {
     (backend, pieces)
 }
 
-/// A backend that reads a request, sends this, and is gone.
+/// A backend that reads a request, sends this, and closes or resets the connection.
 fn breaking_off(reply: String, reset: bool) -> Recorder {
     Recorder::new(move |conversation: &mut Conversation| {
         conversation.read_request();
@@ -34,7 +34,7 @@ fn breaking_off(reply: String, reset: bool) -> Recorder {
 }
 
 #[test]
-fn the_lines_of_an_event_stream_arrive_one_at_a_time() {
+fn relays_an_event_stream_line_by_line() {
     let (backend, pieces) = fed();
     let balancer = Balancer::serve(&[backend.addr], &[]);
     let mut client = balancer.client();
@@ -48,7 +48,7 @@ fn the_lines_of_an_event_stream_arrive_one_at_a_time() {
     for n in 0..5 {
         let event = format!("data: {n}\n\n");
         pieces.send(format!("{:x}\r\n{event}\r\n", event.len()).into()).unwrap();
-        // The backend sends nothing more before this one has been read.
+        // The backend sends nothing more before this line has been read.
         assert_eq!(client.read_chunk().unwrap().unwrap(), event.as_bytes());
     }
     pieces.send(b"0\r\n\r\n".to_vec()).unwrap();
@@ -56,7 +56,7 @@ fn the_lines_of_an_event_stream_arrive_one_at_a_time() {
 }
 
 #[test]
-fn a_stream_that_ends_with_its_connection_is_not_held_back_either() {
+fn relays_a_stream_without_framing_as_it_arrives() {
     for version in ["1.0", "1.1"] {
         let (backend, pieces) = fed();
         let balancer = Balancer::serve(&[backend.addr], &[]);
@@ -79,7 +79,7 @@ fn a_stream_that_ends_with_its_connection_is_not_held_back_either() {
 }
 
 #[test]
-fn a_sized_reply_is_relayed_while_the_backend_is_still_sending_it() {
+fn relays_a_sized_reply_as_it_arrives() {
     let (backend, pieces) = fed();
     let balancer = Balancer::serve(&[backend.addr], &[]);
     let mut client = balancer.client();
@@ -92,7 +92,7 @@ fn a_sized_reply_is_relayed_while_the_backend_is_still_sending_it() {
 }
 
 #[test]
-fn an_upload_is_forwarded_while_the_client_is_still_sending_it() {
+fn forwards_an_upload_as_it_arrives() {
     let half = vec![b'x'; 40_000];
     let chunk = [b"9c40\r\n".as_slice(), &half, b"\r\n"].concat();
     for (framing, piece, end) in
@@ -103,8 +103,8 @@ fn an_upload_is_forwarded_while_the_client_is_still_sending_it() {
         let mut client = balancer.client();
         client.send(format!("POST / HTTP/1.1\r\nHost: test\r\n{framing}\r\n\r\n"));
         client.send(piece);
-        // What is left in a buffer on the way is less than a piece of that size.
-        eventually("most of the first half is there", || backend.bytes().len() > 20_000);
+        // Less than this may still be in buffers on the way.
+        eventually("most of the first half has arrived", || backend.bytes().len() > 20_000);
         client.send(piece);
         client.send(end);
         assert_eq!(client.read_reply().text(), "got it");
@@ -113,7 +113,7 @@ fn an_upload_is_forwarded_while_the_client_is_still_sending_it() {
 }
 
 #[test]
-fn large_bodies_pass_unchanged_both_ways() {
+fn passes_large_bodies_unchanged_in_both_directions() {
     let backend = Recorder::new(|conversation| {
         while let Some(request) = conversation.read_request() {
             conversation.send(format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n", request.body.len()));
@@ -128,7 +128,7 @@ fn large_bodies_pass_unchanged_both_ways() {
     assert!(client.read_reply().body == body);
 }
 
-/// What a client sees of a reply that its backend has broken off.
+/// Returns what a client receives of a reply that the backend breaks off, and how its connection ends.
 #[track_caller]
 fn broken(reply: &str, reset: bool, version: &str) -> (String, Ending) {
     let backend = breaking_off(reply.to_string(), reset);
@@ -137,12 +137,12 @@ fn broken(reply: &str, reset: bool, version: &str) -> (String, Ending) {
     client.send(format!("GET / HTTP/{version}\r\nHost: test\r\n\r\n"));
     assert_eq!(client.read_head().unwrap().status, 200);
     let (body, ending) = client.read_to_end_of_connection();
-    assert_eq!(backend.requests().len(), 1, "what has begun is not tried again");
+    assert_eq!(backend.requests().len(), 1, "a reply that has begun is not retried");
     (String::from_utf8(body).unwrap(), ending)
 }
 
 #[test]
-fn a_sized_reply_that_breaks_off_is_broken_for_the_client() {
+fn resets_the_client_when_a_sized_reply_breaks_off() {
     for reset in [false, true] {
         for version in ["1.0", "1.1"] {
             let (body, ending) = broken("HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nhello", reset, version);
@@ -153,7 +153,7 @@ fn a_sized_reply_that_breaks_off_is_broken_for_the_client() {
 }
 
 #[test]
-fn a_chunked_reply_that_breaks_off_is_broken_for_the_client() {
+fn resets_the_client_when_a_chunked_reply_breaks_off() {
     for reset in [false, true] {
         for cut in ["5\r\nhello\r\n", "5\r\nhello\r\n5\r\nwo", "5\r\nhello\r\n5", "5\r\nhello\r\n0", ""] {
             let (body, ending) = broken(&format!("{CHUNKED}{cut}"), reset, "1.1");
@@ -164,8 +164,8 @@ fn a_chunked_reply_that_breaks_off_is_broken_for_the_client() {
 }
 
 #[test]
-fn a_chunked_reply_that_breaks_off_is_broken_for_an_http_1_0_client_too() {
-    // There the end of the connection is the end of the body: only a reset says that it is not.
+fn resets_an_http_1_0_client_when_a_chunked_reply_breaks_off() {
+    // For this client the end of the connection is the end of the body: only a reset shows the fault.
     for reset in [false, true] {
         let (body, ending) = broken(&format!("{CHUNKED}5\r\nhello\r\n5\r\nwo"), reset, "1.0");
         assert!("hellowo".starts_with(&body), "{body:?}");
@@ -174,7 +174,7 @@ fn a_chunked_reply_that_breaks_off_is_broken_for_an_http_1_0_client_too() {
 }
 
 #[test]
-fn a_reset_is_no_end_of_a_reply_that_ends_with_its_connection() {
+fn does_not_take_a_reset_for_the_end_of_a_reply() {
     for version in ["1.0", "1.1"] {
         let (body, ending) = broken("HTTP/1.1 200 OK\r\n\r\nhello", true, version);
         assert!(!body.contains("0\r\n\r\n"), "{body:?}");
@@ -183,14 +183,14 @@ fn a_reset_is_no_end_of_a_reply_that_ends_with_its_connection() {
 }
 
 #[test]
-fn nonsense_in_place_of_a_chunk_is_not_relayed_as_an_end() {
+fn does_not_take_a_malformed_chunk_for_the_end_of_a_reply() {
     let (body, ending) = broken(&format!("{CHUNKED}5\r\nhello\r\nxyz\r\n"), false, "1.1");
     assert!("5\r\nhello\r\n".starts_with(&body), "{body:?}");
     assert_eq!(ending, Ending::Reset);
 }
 
-/// Sends part of an upload and gives up: with a reset, or by saying that there is no more to come.
-/// Asserts that the client is not told that all is well, and that nobody has seen the upload whole.
+/// Sends part of an upload and breaks it off, with a reset or by shutting its writing side. Asserts that the
+/// client gets no success and that the backend has received no complete upload.
 #[track_caller]
 fn assert_cut_upload_is_cut(framing: &str, part: &[u8]) {
     for abruptly in [false, true] {
@@ -207,7 +207,7 @@ fn assert_cut_upload_is_cut(framing: &str, part: &[u8]) {
             let reply = String::from_utf8(client.read_to_end_of_connection().0).unwrap();
             assert!(reply.is_empty() || reply.starts_with("HTTP/1.1 400 "), "{reply}");
         }
-        // The one worker is free again, and what it sends next is not taken for the rest.
+        // The one worker is free again, and the next request is not taken for the rest of the upload.
         assert_eq!(balancer.get("/next").text(), "taken for whole");
         let (uploads, rest): (Vec<_>, Vec<_>) =
             backend.requests().into_iter().partition(|request| request.request_line().starts_with("POST"));
@@ -217,21 +217,21 @@ fn assert_cut_upload_is_cut(framing: &str, part: &[u8]) {
 }
 
 #[test]
-fn a_truncated_sized_upload_is_never_forwarded_as_complete() {
+fn never_forwards_a_truncated_sized_upload_as_complete() {
     for (length, sent) in [(10, 5), (1024, 1000), (5000, 0), (5000, 4999), (100_000, 60_000)] {
         assert_cut_upload_is_cut(&format!("Content-Length: {length}"), &vec![b'x'; sent]);
     }
 }
 
 #[test]
-fn an_upload_cut_between_two_chunks_is_never_forwarded_as_complete() {
-    // One that is cut within a chunk is not told from a shorter chunk by tiny_http.
+fn never_forwards_an_upload_cut_between_chunks_as_complete() {
+    // tiny_http cannot tell an upload cut within a chunk from one with a shorter chunk.
     let part = [b"2710\r\n".as_slice(), &[b'x'; 10_000], b"\r\n"].concat();
     assert_cut_upload_is_cut("Transfer-Encoding: chunked", &part);
 }
 
 #[test]
-fn a_reply_that_comes_before_the_upload_is_over_is_relayed() {
+fn relays_a_reply_that_comes_before_the_end_of_the_upload() {
     const TOO_LARGE: &str = "HTTP/1.1 413 Too Large\r\nContent-Length: 4\r\n\r\nless";
     for drains in [false, true] {
         let backend = Recorder::new(move |conversation| {
@@ -249,7 +249,7 @@ fn a_reply_that_comes_before_the_upload_is_over_is_relayed() {
         let mut stream = client.stream.try_clone().unwrap();
         let upload = thread::spawn(move || {
             let head = format!("POST / HTTP/1.1\r\nHost: test\r\nContent-Length: {}\r\n\r\n", 5 << 20);
-            // It may well be told to stop before the end.
+            // The balancer may close before the end.
             let _ = stream.write_all(head.as_bytes()).and_then(|()| stream.write_all(&vec![b'x'; 5 << 20]));
         });
         let reply = client.read_reply();
@@ -257,13 +257,13 @@ fn a_reply_that_comes_before_the_upload_is_over_is_relayed() {
         upload.join().unwrap();
         if !drains {
             assert_eq!(balancer.get("/").text(), "ok");
-            assert_eq!(backend.connections(), 2, "the first is not used again");
+            assert_eq!(backend.connections(), 2, "the first connection is not reused");
         }
     }
 }
 
 #[test]
-fn a_reply_that_comes_before_the_upload_is_over_does_not_wait_for_the_rest() {
+fn relays_an_early_reply_without_waiting_for_the_rest_of_the_upload() {
     let backend = Recorder::new(|conversation| {
         conversation.read_head();
         conversation.send("HTTP/1.1 413 Too Large\r\nContent-Length: 4\r\n\r\nless");
@@ -272,14 +272,14 @@ fn a_reply_that_comes_before_the_upload_is_over_does_not_wait_for_the_rest() {
     let mut client = balancer.client();
     client.send(format!("POST / HTTP/1.1\r\nHost: test\r\nContent-Length: {}\r\n\r\n", 50 << 20));
     client.send(vec![b'x'; 5 << 20]);
-    // More will only be sent if the backend wants it.
+    // The client sends no more than this.
     let reply = client.read_reply();
     assert_eq!((reply.status, reply.text()), (413, "less"));
     assert!(reply.all("Connection").contains(&"close"), "{}", reply.raw_head);
 }
 
 #[test]
-fn a_client_that_goes_away_costs_nobody_else_anything() {
+fn frees_the_worker_of_a_client_that_disconnects() {
     let (backend, pieces) = fed();
     let other = Recorder::hello("ok");
     let balancer = Balancer::serve(&[backend.addr, other.addr], &["--workers=1"]);

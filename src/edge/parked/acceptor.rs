@@ -1,12 +1,10 @@
-//! The thread that accepts connections, and turns away those beyond the limits.
+//! The thread that accepts connections, and refuses those beyond the limits.
 
-use super::EdgeState;
-use super::connection::Connection;
-use super::per_address::PerAddressLimit;
-use super::slow_client::WAKE_INTERVAL;
-use crate::edge::ClientStream;
+use crate::edge::parked::connection::{Connection, Connections};
+use crate::edge::parked::per_address::PerAddressLimit;
+use crate::edge::parked::slow_client::WAKE_INTERVAL;
+use crate::edge::parked::state::ParkedState;
 use crate::error::Refusal;
-use crate::observe::Outcome;
 use crate::queue::JobSender;
 use crossbeam_channel::{Receiver, RecvTimeoutError};
 use std::io;
@@ -16,37 +14,38 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering::SeqCst;
 use std::time::{Duration, Instant};
 
-/// How long accepting pauses when the system has no descriptor or no buffer_budget for another connection.
-/// Those that are open are served meanwhile, and when one ends there is room again.
-const PAUSE: Duration = Duration::from_millis(50);
+/// Pause in accepting when the system has no descriptor or memory for another connection. Open connections
+/// are served meanwhile, and each that ends makes room.
+const RETRY_PAUSE: Duration = Duration::from_millis(50);
 
-/// Accepts on one listener.
+/// Accepts the connections of one listener.
 pub struct Acceptor {
     pub listener: Arc<TcpListener>,
-    pub shared: Arc<EdgeState>,
-    pub clients: Option<PerAddressLimit>,
+    pub state: Arc<ParkedState>,
+    pub slab: Arc<Connections>,
+    pub per_address: Option<PerAddressLimit>,
     pub jobs: JobSender,
-    /// Closed when it is time to stop.
+    /// Disconnected when the acceptor has to stop.
     pub stop: Receiver<()>,
 }
 
 impl Acceptor {
-    /// Works until the listener is shut.
+    /// Accepts until the listener is stopped.
     pub fn run(self) {
         let mut failing = false;
-        while !self.shared.draining.load(SeqCst) {
+        while !self.state.draining.load(SeqCst) {
             match self.listener.accept() {
                 Ok(accepted) => {
                     failing = false;
                     self.admit(accepted);
                 }
-                Err(error) if is_the_clients(&error) => {}
+                Err(error) if is_about_one_connection(&error) => {}
                 Err(error) => {
-                    if self.stop.recv_timeout(PAUSE) == Err(RecvTimeoutError::Disconnected) {
+                    if self.stop.recv_timeout(RETRY_PAUSE) == Err(RecvTimeoutError::Disconnected) {
                         return;
                     }
                     if !failing {
-                        tracing::error!("cannot accept connections, trying again: {error}");
+                        tracing::error!("cannot accept connections; retrying: {error}");
                     }
                     failing = true;
                 }
@@ -54,36 +53,41 @@ impl Acceptor {
         }
     }
 
-    fn admit(&self, accepted: (TcpStream, SocketAddr)) {
-        // Without a timeout a worker that waits for this client would never look up.
-        if accepted.0.set_read_timeout(Some(WAKE_INTERVAL)).is_err() {
+    /// Parks a new connection, or refuses it where a limit is reached.
+    fn admit(&self, (stream, peer): (TcpStream, SocketAddr)) {
+        // Without a timeout a worker that waits for this client would never notice that it has to stop.
+        if stream.set_read_timeout(Some(WAKE_INTERVAL)).is_err() {
             return; // the client is gone already
         }
-        let ticket = self.clients.as_ref().map(|clients| clients.admit(accepted.1.ip()));
-        let allowed = self.shared.connections.take(1).filter(|_| !matches!(ticket, Some(None)));
-        let over = allowed.is_none();
-        // Those that are told so do not take the places of those that are let in.
-        let Some(allowed) = allowed.or_else(|| self.shared.refusals.take(1)) else { return };
-        let Some(slot) = self.shared.slab.claim() else { return }; // there are as many as may be taken
-        let socket = accepted.0.as_raw_fd();
-        let connection = Connection::new(accepted, slot, Arc::clone(&self.shared), allowed, ticket.flatten());
-        if let Err(error) = self.shared.slab.watch(slot, socket) {
-            tracing::warn!("a connection cannot be watched, and is closed: {error}");
-        } else if over {
-            self.turn_away(connection);
+        let address_guard = match &self.per_address {
+            Some(limit) => limit.try_acquire(peer.ip()).map(Some),
+            None => Some(None),
+        };
+        let permit = self.state.connections.try_acquire(1).filter(|_| address_guard.is_some());
+        let over_limit = permit.is_none();
+        // Refused connections have permits of their own, so that they take none from accepted ones.
+        let Some(permit) = permit.or_else(|| self.state.refused_connections.try_acquire(1)) else { return };
+        let Some(slot) = self.slab.claim() else { return };
+        let socket = stream.as_raw_fd();
+        let shared = (Arc::clone(&self.state), Arc::clone(&self.slab));
+        let connection = Connection::new((stream, peer), slot, shared, permit, address_guard.flatten());
+        if let Err(error) = self.slab.watch(slot, socket) {
+            tracing::warn!("closing a connection that cannot be watched: {error}");
+        } else if over_limit {
+            self.refuse(connection);
         } else {
             connection.park(false);
         }
     }
 
-    fn turn_away(&self, connection: Box<Connection>) {
-        let refusal = Refusal::TooManyConnections;
-        self.jobs.recorder().record(&Outcome::refused(None, connection.peer, Instant::now(), refusal));
-        connection.refuse(refusal, None);
+    fn refuse(&self, connection: Box<Connection>) {
+        let (peer, now) = (connection.peer, Instant::now());
+        self.jobs.recorder().refuse_stream(connection, peer, now, Refusal::TooManyConnections);
     }
 }
 
-/// The connection ended before it was accepted: that says nothing about the next one.
-fn is_the_clients(error: &io::Error) -> bool {
+/// Returns whether only the connection that was to be accepted has failed, which tells nothing about the
+/// next one.
+fn is_about_one_connection(error: &io::Error) -> bool {
     matches!(error.kind(), io::ErrorKind::ConnectionAborted | io::ErrorKind::Interrupted)
 }

@@ -1,58 +1,57 @@
-//! BufferBudget for bodies that are gathered, and giving it back.
+//! The memory that buffered request bodies may take, and when it is returned to the operating system.
 //!
-//! What a storm of uploads has taken is free when it is over, but the allocator keeps most of it: pieces
-//! that one thread has asked for and another has freed. So it is told when that may be worth while.
+//! When a burst of uploads is over its buffers are free, but the allocator keeps most of them, because one
+//! thread allocated and another one freed them. Then the allocator is told to release them.
 
-use super::connection::GATHERED;
-use super::semaphore::{Permit, Semaphore};
-use crate::edge::socket;
+use crate::edge::parked::semaphore::{Permit, Semaphore};
 
-/// What all gathered bodies may take together: a thousand of the largest.
-const CAPACITY: usize = 1024 * GATHERED;
+/// Largest request body, in bytes, that the poller buffers before a worker gets the request.
+pub const MAX_BUFFERED_BODY: usize = 64 << 10;
 
-/// From so much on it has been a storm.
+/// What all buffered bodies together may take, in bytes: a thousand of the largest.
+const CAPACITY: usize = 1024 * MAX_BUFFERED_BODY;
+
+/// Buffered bytes from which on it is worth while to release memory afterwards.
 const TRIM_ABOVE: usize = 4 << 20;
 
-/// What may be gathered.
+/// The bytes of request bodies that may be buffered.
 pub struct BufferBudget(Semaphore);
 
 impl BufferBudget {
-    /// All of it.
+    /// Makes a budget of which nothing is used.
     pub fn new() -> Self {
-        BufferBudget(Semaphore::of(CAPACITY))
+        BufferBudget(Semaphore::new(CAPACITY))
     }
 
-    /// Takes so much, if there is as much left.
-    pub fn take(&self, size: usize) -> Option<Permit> {
-        self.0.take(size)
+    /// Reserves `size` bytes, or returns `None` if fewer are left.
+    pub fn try_reserve(&self, size: usize) -> Option<Permit> {
+        self.0.try_acquire(size)
     }
 
-    fn used(&self) -> usize {
-        CAPACITY - self.0.left()
+    /// Returns how many bytes are reserved.
+    pub fn used(&self) -> usize {
+        CAPACITY - self.0.available()
     }
 }
 
-/// Watches for the end of storms.
+/// Decides when to release free memory: once a burst of uploads is over.
 #[derive(Default)]
 pub struct TrimPolicy {
     pending: bool,
 }
 
 impl TrimPolicy {
-    /// Is there anything to watch for?
+    /// Returns whether a burst has begun and its memory has not been released yet.
     pub fn is_pending(&self) -> bool {
         self.pending
     }
 
-    /// Looks how much is used. After a storm, what is free is given back to the system.
-    pub fn look(&mut self, buffer_budget: &BufferBudget) {
-        let used = buffer_budget.used();
+    /// Notes how many bytes are used now. Returns whether to release free memory.
+    pub fn should_trim(&mut self, used: usize) -> bool {
         if used >= TRIM_ABOVE {
             self.pending = true;
-        } else if used == 0 && self.pending {
-            self.pending = false;
-            socket::give_memory_back();
         }
+        used == 0 && std::mem::take(&mut self.pending)
     }
 }
 
@@ -61,18 +60,19 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_storm_is_over_when_all_has_come_back() {
-        let (buffer_budget, mut trim) = (BufferBudget::new(), TrimPolicy::default());
-        let little = buffer_budget.take(TRIM_ABOVE - 1);
-        trim.look(&buffer_budget);
-        assert!(!trim.is_pending());
-        let more = buffer_budget.take(1);
-        trim.look(&buffer_budget);
+    fn trims_once_after_a_burst_when_all_buffers_are_free() {
+        let (budget, mut policy) = (BufferBudget::new(), TrimPolicy::default());
+        let little = budget.try_reserve(TRIM_ABOVE - 1);
+        assert!(!policy.should_trim(budget.used()));
+        assert!(!policy.is_pending());
+        let more = budget.try_reserve(1);
+        assert!(!policy.should_trim(budget.used()));
         drop(little);
-        trim.look(&buffer_budget);
-        assert!(trim.is_pending());
+        assert!(!policy.should_trim(budget.used()));
+        assert!(policy.is_pending());
         drop(more);
-        trim.look(&buffer_budget);
-        assert!(!trim.is_pending());
+        assert!(policy.should_trim(budget.used()));
+        assert!(!policy.is_pending());
+        assert!(!policy.should_trim(budget.used()));
     }
 }

@@ -1,10 +1,11 @@
-//! A connection while a worker has it: reading its body, writing its reply, and giving it back.
+//! A connection while a worker has it: reading its body, writing its reply, and parking it again.
 
-use super::body::Incoming;
-use super::connection::{Connection, Phase, Upload};
-use super::slow_client::{SlowClientPolicy, TooSlow};
-use crate::edge::response::{self, End};
-use crate::edge::{ClientStream, socket};
+use crate::edge::client_stream::ClientStream;
+use crate::edge::framing::AfterReply;
+use crate::edge::parked::body::decoder::BodyDecoder;
+use crate::edge::parked::connection::{Connection, ConnectionPhase, RequestBody};
+use crate::edge::parked::slow_client::{SlowClientPolicy, WaitRefused};
+use crate::edge::{response, socket};
 use crate::error::Refusal;
 use http::request;
 use std::io::{self, ErrorKind, Read, Write};
@@ -16,98 +17,98 @@ use std::sync::atomic::Ordering::{Relaxed, SeqCst};
 use std::time::Instant;
 
 /// Bytes of a chunked body that are read at a time, framing included.
-const PIECE: usize = 32 << 10;
+const CHUNKED_READ: usize = 32 << 10;
 
 impl ClientStream for Connection {
     fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
-        let Upload { gathered, given, .. } = &mut self.upload;
-        if *given < gathered.len() {
-            let n = (&gathered[*given..]).read(buf)?;
-            *given += n;
+        let RequestBody { buffered, consumed, .. } = &mut self.body;
+        if *consumed < buffered.len() {
+            let n = (&buffered[*consumed..]).read(buf)?;
+            *consumed += n;
             return Ok(n);
         }
-        if self.upload.incoming.is_over() || buf.is_empty() {
+        if self.body.decoder.is_over() || buf.is_empty() {
             return Ok(0);
         }
-        let go_ahead = mem::take(&mut self.upload.go_ahead);
-        self.send(go_ahead)?;
-        self.read_on(buf)
+        let pending_continue = mem::take(&mut self.body.pending_continue);
+        self.send(pending_continue)?;
+        self.read_unbuffered(buf)
     }
 
-    fn gathered(&self) -> u64 {
-        self.upload.gathered.len() as u64
+    fn buffered(&self) -> u64 {
+        self.body.buffered.len() as u64
     }
 
-    fn may_keep(&self) -> bool {
-        let most = self.edge.options.max_requests_per_connection;
-        self.upload.incoming.is_over()
-            && !self.edge.stopping.load(Relaxed)
-            && (most == 0 || self.served + 1 < most)
+    fn may_keep_alive(&self) -> bool {
+        let max_requests = self.state.options.max_requests_per_connection;
+        self.body.decoder.is_over()
+            && !self.state.stopping.load(Relaxed)
+            && (max_requests == 0 || self.served + 1 < max_requests)
     }
 
     fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
         if !mem::replace(&mut self.replying, true) {
-            self.wait.turn_round();
+            self.client_wait.change_direction();
         }
         self.send(bytes)
     }
 
-    fn end(mut self: Box<Self>, end: End) {
-        let mut again = self.unread;
-        match end {
-            End::Keep => {
-                again |= !self.input.is_empty();
-                self.rest();
+    fn finish(mut self: Box<Self>, after: AfterReply) {
+        let mut has_input = self.unreported_input;
+        match after {
+            AfterReply::KeepAlive => {
+                has_input |= !self.input.is_empty();
+                self.become_idle();
             }
-            End::Close => {
-                again |= !self.input.is_empty() || !self.upload.incoming.is_over();
-                let _ = self.stream.shutdown(Shutdown::Write); // it fails when the client is gone
-                self.linger();
+            AfterReply::Close => {
+                has_input |= !self.input.is_empty() || !self.body.decoder.is_over();
+                let _ = self.stream.shutdown(Shutdown::Write); // fails when the client is gone
+                self.start_lingering();
             }
-            End::Abort => return self.abort(),
+            AfterReply::Abort => return self.abort(),
         }
-        self.park(again);
+        self.park(has_input);
     }
 
     fn refuse(self: Box<Self>, refusal: Refusal, request: Option<&request::Parts>) {
-        let (bytes, end) =
-            response::refusal(refusal, request, self.may_keep() && !refusal.distrusts_connection());
+        let may_keep_alive = self.may_keep_alive() && !refusal.distrusts_connection();
+        let (bytes, after) = response::refusal(refusal, request, may_keep_alive);
         match socket::send_now(&self.stream, &bytes) {
-            Ok(n) if n == bytes.len() => self.end(end),
-            _ => self.abort(), // nobody waits for a client to read a refusal
+            Ok(n) if n == bytes.len() => self.finish(after),
+            _ => self.abort(), // no thread waits for a client to read a refusal
         }
     }
 }
 
 impl Connection {
-    /// Reads body bytes that have not been gathered.
-    fn read_on(&mut self, buf: &mut [u8]) -> io::Result<usize> {
+    /// Reads body bytes that have not been buffered.
+    fn read_unbuffered(&mut self, buf: &mut [u8]) -> io::Result<usize> {
         loop {
-            let (taken, put) = self.upload.incoming.decode(&self.input, buf).map_err(io::Error::other)?;
+            let (taken, written) = self.body.decoder.decode(&self.input, buf).map_err(io::Error::other)?;
             self.input.drain(..taken);
-            if put > 0 || self.upload.incoming.is_over() {
-                return Ok(put);
+            if written > 0 || self.body.decoder.is_over() {
+                return Ok(written);
             }
-            if let Incoming::Sized(left) = self.upload.incoming {
+            if let BodyDecoder::Sized(left) = self.body.decoder {
                 let room = buf.len().min(usize::try_from(left).unwrap_or(usize::MAX));
                 let n = self.receive(&mut buf[..room])?;
-                self.upload.incoming.took(n);
+                self.body.decoder.advance(n);
                 return Ok(n);
             }
-            let mut piece = mem::take(&mut self.input);
-            piece.resize(PIECE, 0);
-            let n = self.receive(&mut piece)?;
-            piece.truncate(n);
-            self.input = piece;
+            let mut input = mem::take(&mut self.input);
+            input.resize(CHUNKED_READ, 0);
+            let n = self.receive(&mut input)?;
+            input.truncate(n);
+            self.input = input;
         }
     }
 
-    /// Waits for bytes of a body, as long as this client may be wait for. Those that come late are the
-    /// last: they may be the end of the body, and then nothing was late.
+    /// Waits for bytes of a body, for as long as this client may be waited for. Bytes that arrive late are
+    /// still returned: they may complete the body, and then the client was not too slow.
     fn receive(&mut self, buf: &mut [u8]) -> io::Result<usize> {
-        self.wait.may_go_on().map_err(|_| io::Error::other(Refusal::ClientTooSlow))?;
-        if !mem::replace(&mut self.ignored, true) {
-            self.edge.slab.ignore(self.stream.as_raw_fd());
+        self.client_wait.check().map_err(|_| io::Error::other(Refusal::ClientTooSlow))?;
+        if !mem::replace(&mut self.unwatched, true) {
+            self.slab.unwatch(self.stream.as_raw_fd());
         }
         loop {
             let began = Instant::now();
@@ -119,8 +120,8 @@ impl Connection {
                 Err(error) if is_pause(&error) => 0,
                 Err(_) => return Err(io::Error::other(Refusal::ClientGone)),
             };
-            let patience = self.note(began, n, self.edge.upload_policy);
-            match patience {
+            let waited = self.record_wait(began, n, self.state.upload_policy);
+            match waited {
                 _ if n > 0 => return Ok(n),
                 Err(_) => return Err(io::Error::other(Refusal::ClientTooSlow)),
                 Ok(()) => {}
@@ -128,10 +129,10 @@ impl Connection {
         }
     }
 
-    /// Waits for the client to take it all, as long as it may be wait for.
+    /// Writes all of `bytes`, waiting for the client for as long as it may be waited for.
     fn send(&mut self, mut bytes: &[u8]) -> io::Result<()> {
         while !bytes.is_empty() {
-            self.wait.may_go_on().map_err(|_| ErrorKind::TimedOut)?;
+            self.client_wait.check().map_err(|_| ErrorKind::TimedOut)?;
             let began = Instant::now();
             let written = if self.may_wait() {
                 self.stream.write(bytes)
@@ -144,61 +145,73 @@ impl Connection {
                 Err(error) => return Err(error),
             };
             bytes = &bytes[n..];
-            let patience = self.note(began, n, self.edge.reply_policy);
+            let waited = self.record_wait(began, n, self.state.reply_policy);
             if !bytes.is_empty() {
-                patience.map_err(|_| ErrorKind::TimedOut)?;
+                waited.map_err(|_| ErrorKind::TimedOut)?;
             }
         }
         Ok(())
     }
 
-    /// May the client be wait for at all?
+    /// Returns whether the client may be waited for at all: under congestion, only with a permit.
     fn may_wait(&mut self) -> bool {
-        !self.edge.congestion.is_on() || self.wait.has_permit(&self.edge.permits)
+        !self.state.congestion.is_on() || self.client_wait.acquire_permit(&self.state.slow_client_permits)
     }
 
-    /// May the client be wait for any longer?
-    fn note(&mut self, began: Instant, moved: usize, policy: SlowClientPolicy) -> Result<(), TooSlow> {
-        if self.edge.finished.load(Relaxed) {
-            return Err(TooSlow::Client);
+    /// Records a wait for the client since `began` in which `moved` bytes were moved. Fails if the client
+    /// may not be waited for any longer.
+    fn record_wait(
+        &mut self,
+        began: Instant,
+        moved: usize,
+        policy: SlowClientPolicy,
+    ) -> Result<(), WaitRefused> {
+        if self.state.finished.load(Relaxed) {
+            return Err(WaitRefused::TooSlow);
         }
-        let noted = match moved == 0 && !self.may_wait() {
-            true => Err(TooSlow::NoPermit),
-            false => self.wait.note(began.elapsed(), moved, &policy, &self.edge.permits),
+        let recorded = match moved == 0 && !self.may_wait() {
+            true => Err(WaitRefused::NoPermit),
+            false => {
+                self.client_wait.record(began.elapsed(), moved, &policy, &self.state.slow_client_permits)
+            }
         };
-        if noted == Err(TooSlow::NoPermit) {
-            let ended = self.edge.ended.fetch_add(1, Relaxed) + 1;
-            if ended.is_power_of_two() {
-                tracing::warn!(ended, "slow clients hold half of the workers: further ones are cut off");
+        if recorded == Err(WaitRefused::NoPermit) {
+            let cut_off = self.state.cut_off.fetch_add(1, Relaxed) + 1;
+            if cut_off.is_power_of_two() {
+                tracing::warn!(
+                    ended = cut_off,
+                    "half of the workers wait for slow clients: cutting off further slow clients"
+                );
             }
         }
-        noted
+        recorded
     }
 
-    /// Goes back to its slot. `again`: there is something to look at already.
-    pub fn park(mut self: Box<Self>, again: bool) {
-        let edge = Arc::clone(&self.edge);
-        if edge.finished.load(SeqCst) || !self.is_watched() {
-            return; // dropped, and so closed
+    /// Parks the connection in its slot. `has_input` is whether there is something to read already.
+    pub fn park(mut self: Box<Self>, has_input: bool) {
+        if self.state.finished.load(SeqCst) || !self.watch_again() {
+            return; // the drop closes it
         }
-        // While the balancer is stopping, whoever waits for nothing is let go.
-        let idle = matches!(self.phase, Phase::Idle);
-        edge.slab.park(self, again || (idle && edge.draining.load(SeqCst)));
+        // While the balancer drains, the poller closes idle connections.
+        let idle = matches!(self.phase, ConnectionPhase::Idle);
+        let has_input = has_input || (idle && self.state.draining.load(SeqCst));
+        let (slab, slot, deadline) = (Arc::clone(&self.slab), self.slot, self.deadline);
+        slab.park(slot, self, deadline, has_input);
     }
 
-    /// Makes sure that the poller hears of it.
-    fn is_watched(&mut self) -> bool {
-        let ignored = mem::take(&mut self.ignored);
-        !ignored || self.edge.slab.watch(self.slot(), self.stream.as_raw_fd()).is_ok()
+    /// Makes the poller report this connection's readiness again. Returns whether that worked.
+    fn watch_again(&mut self) -> bool {
+        let unwatched = mem::take(&mut self.unwatched);
+        !unwatched || self.slab.watch(self.slot, self.stream.as_raw_fd()).is_ok()
     }
 
-    /// Cuts it off visibly.
+    /// Closes the connection with a reset, which the client sees as an error.
     fn abort(self: Box<Self>) {
         socket::reset_when_closed(&self.stream);
     }
 }
 
-/// Is it only that nothing has moved for a moment?
+/// Returns whether the error only means that no byte was moved within the socket's timeout.
 fn is_pause(error: &io::Error) -> bool {
     matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut | ErrorKind::Interrupted)
 }

@@ -1,11 +1,14 @@
-//! One client's connection, and what its bytes mean.
+//! One client's connection: what its bytes mean, and what it waits for.
 
-use super::EdgeState;
-use super::body::Incoming;
-use super::parser::{self, Scan};
-use super::per_address::AddressGuard;
-use super::semaphore::Permit;
-use super::slow_client::ClientWait;
+use crate::edge::parked::body::decoder::BodyDecoder;
+use crate::edge::parked::buffer_budget::MAX_BUFFERED_BODY;
+use crate::edge::parked::parser::head;
+use crate::edge::parked::parser::head_scanner::HeadScanner;
+use crate::edge::parked::per_address::AddressGuard;
+use crate::edge::parked::semaphore::Permit;
+use crate::edge::parked::slab::Slab;
+use crate::edge::parked::slow_client::ClientWait;
+use crate::edge::parked::state::ParkedState;
 use crate::edge::request_head::Body;
 use crate::edge::socket;
 use crate::error::Refusal;
@@ -17,289 +20,284 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering::SeqCst;
 use std::time::{Duration, Instant};
 
-/// A request body up to this size is wait for here, and costs no worker meanwhile.
-pub const GATHERED: usize = 64 << 10;
+/// Longest time for which a chunked body is buffered: its chunks may be meant to be read as they come.
+const CHUNKED_BUFFER_TIME: Duration = Duration::from_secs(1);
 
-/// Who sends chunks may mean them to be read as they come: so long they are gathered, and not longer.
-const CHUNKS_GATHERED_FOR: Duration = Duration::from_secs(1);
-
-/// How long a client may take to read its last reply and close.
+/// Time for a client to read its last reply and close.
 const LINGER: Duration = Duration::from_secs(1);
 
 const CONTINUE: &[u8] = b"HTTP/1.1 100 Continue\r\n\r\n";
 
-/// A checked head.
-pub type Checked = (request::Parts, Body);
+/// The slab of all connections.
+pub type Connections = Slab<Box<Connection>>;
+
+/// A checked head, and how its body is delimited.
+pub type CheckedHead = (request::Parts, Body);
 
 /// What a connection is doing.
-pub enum Phase {
-    /// No byte of a request has come.
+pub enum ConnectionPhase {
+    /// No byte of a request has arrived.
     Idle,
-    /// Some bytes of a head have.
-    Head,
-    /// The head has, and the body is to be had before a worker is asked.
-    Gathering(Box<Checked>, Instant),
-    /// A worker has it.
-    AtWork,
-    /// The last reply is out. What still comes is thrown away.
+    /// Part of a head has arrived.
+    ReadingHead,
+    /// The head has arrived, and the body is buffered before a worker gets the request, since that time.
+    BufferingBody(Box<CheckedHead>, Instant),
+    /// A worker has the request.
+    InWorker,
+    /// The last reply has been sent. Further input is discarded.
     Lingering,
 }
 
-/// What there is to do next.
-#[allow(clippy::large_enum_variant, reason = "there is one of it at a time, and it is moved on at once")]
-pub enum Step {
-    /// More bytes are needed.
-    More,
-    /// A request is ready for a worker.
-    Ready(Checked),
-    /// The connection ends with this.
-    Refuse(Refusal, Option<Box<Checked>>),
+/// What to do next with a connection.
+#[allow(clippy::large_enum_variant, reason = "there is one at a time, and it is moved on at once")]
+pub enum NextAction {
+    /// Wait for more bytes.
+    ReadMore,
+    /// Hand the request to a worker.
+    Dispatch(CheckedHead),
+    /// Refuse the request and end the connection.
+    Refuse(Refusal, Option<Box<CheckedHead>>),
 }
 
-/// What has come of one request's body.
+/// The body of the present request.
 #[derive(Default)]
-pub struct Upload {
-    /// What is still to come.
-    pub incoming: Incoming,
-    /// What has been gathered.
-    pub gathered: Vec<u8>,
-    /// So much of that has been handed on.
-    pub given: usize,
-    /// What is to be sent before the body comes: `100 Continue`, if the client waits for it.
-    pub go_ahead: &'static [u8],
-    buffer_budget: Option<Permit>,
+pub struct RequestBody {
+    /// Decodes what is still to come.
+    pub decoder: BodyDecoder,
+    /// Decoded bytes that were read before a worker asked for them.
+    pub buffered: Vec<u8>,
+    /// How many of those the worker has read.
+    pub consumed: usize,
+    /// The bytes of `100 Continue` still to be sent, if the client waits for it.
+    pub pending_continue: &'static [u8],
+    reservation: Option<Permit>,
 }
 
-/// A connection. Dropped, it is closed, and its slot is free.
+/// A connection. Its drop closes it and releases its slot.
 pub struct Connection {
     pub(super) stream: TcpStream,
     pub(super) peer: SocketAddr,
-    pub(super) edge: Arc<EdgeState>,
-    pub(super) phase: Phase,
-    /// Bytes that have been read and not understood yet.
+    pub(super) state: Arc<ParkedState>,
+    pub(super) slab: Arc<Connections>,
+    pub(super) phase: ConnectionPhase,
+    /// Bytes that have been read and not been parsed yet.
     pub(super) input: Vec<u8>,
-    pub(super) upload: Upload,
-    pub(super) wait: ClientWait,
+    pub(super) body: RequestBody,
+    pub(super) client_wait: ClientWait,
     pub(super) replying: bool,
-    /// The poller does not hear of it: a worker waits for its bytes.
-    pub(super) ignored: bool,
+    /// Whether readiness is not reported to the poller, because a worker waits for bytes.
+    pub(super) unwatched: bool,
     /// Requests that have been served.
     pub(super) served: u64,
-    /// There may be more to read than will be announced: bytes that were left, or the end.
-    pub(super) unread: bool,
-    slot: usize,
-    until: Instant,
-    scan: Scan,
-    under_way: bool,
-    _allowed: Permit,
-    _ticket: Option<AddressGuard>,
+    /// Whether there may be input that will not be reported again: bytes left unread, or the end.
+    pub(super) unreported_input: bool,
+    pub(super) slot: usize,
+    /// When the present phase ends at the latest.
+    pub(super) deadline: Instant,
+    scanner: HeadScanner,
+    counted_as_request: bool,
+    _permit: Permit,
+    _address_guard: Option<AddressGuard>,
 }
 
 impl Connection {
-    /// A new connection, in this slot. `allowed` and `ticket` are what it holds of the limits.
+    /// Makes a new connection in `slot`. `permit` and `address_guard` count it against the limits.
     pub fn new(
         (stream, peer): (TcpStream, SocketAddr),
         slot: usize,
-        edge: Arc<EdgeState>,
-        allowed: Permit,
-        ticket: Option<AddressGuard>,
+        (state, slab): (Arc<ParkedState>, Arc<Connections>),
+        permit: Permit,
+        address_guard: Option<AddressGuard>,
     ) -> Box<Self> {
-        let until = Instant::now() + edge.options.idle_timeout;
+        let deadline = Instant::now() + state.options.idle_timeout;
         Box::new(Connection {
             stream,
             peer,
-            edge,
-            phase: Phase::Idle,
+            state,
+            slab,
+            phase: ConnectionPhase::Idle,
             input: Vec::new(),
-            upload: Upload::default(),
-            wait: ClientWait::default(),
+            body: RequestBody::default(),
+            client_wait: ClientWait::default(),
             replying: false,
-            ignored: false,
+            unwatched: false,
             served: 0,
-            unread: false,
+            unreported_input: false,
             slot,
-            until,
-            scan: Scan::default(),
-            under_way: false,
-            _allowed: allowed,
-            _ticket: ticket,
+            deadline,
+            scanner: HeadScanner::default(),
+            counted_as_request: false,
+            _permit: permit,
+            _address_guard: address_guard,
         })
     }
 
-    /// The slot in the slab that is its own.
-    pub fn slot(&self) -> usize {
-        self.slot
-    }
-
-    /// How long it may go on waiting for its client.
-    pub fn until(&self) -> Instant {
-        self.until
-    }
-
-    /// Takes in bytes that have come, behind those that it holds.
-    pub fn take_in(&mut self, fresh: &[u8]) -> Step {
-        let mut held = mem::take(&mut self.input);
-        let bytes = if held.is_empty() {
-            Cow::Borrowed(fresh)
+    /// Processes bytes that have arrived, behind those in `input`.
+    pub fn process(&mut self, arrived: &[u8]) -> NextAction {
+        let mut input = mem::take(&mut self.input);
+        let bytes = if input.is_empty() {
+            Cow::Borrowed(arrived)
         } else {
-            held.extend_from_slice(fresh);
-            Cow::Owned(held)
+            input.extend_from_slice(arrived);
+            Cow::Owned(input)
         };
         match self.phase {
-            Phase::Idle | Phase::Head => self.read_head(bytes),
-            Phase::Gathering(..) => self.gather(&bytes),
-            Phase::AtWork | Phase::Lingering => Step::More,
+            ConnectionPhase::Idle | ConnectionPhase::ReadingHead => self.read_head(bytes),
+            ConnectionPhase::BufferingBody(..) => self.buffer_body(&bytes),
+            ConnectionPhase::InWorker | ConnectionPhase::Lingering => NextAction::ReadMore,
         }
     }
 
-    fn read_head(&mut self, bytes: Cow<'_, [u8]>) -> Step {
-        let limits = &self.edge.options.limits;
-        match self.scan.head(&bytes, limits) {
-            Ok(Some(span)) => match parser::head(&bytes[span.clone()], limits) {
-                Ok(checked) => self.begin(checked, &bytes[span.end..]),
-                Err(refusal) => Step::Refuse(refusal, None),
+    fn read_head(&mut self, bytes: Cow<'_, [u8]>) -> NextAction {
+        let limits = &self.state.options.limits;
+        match self.scanner.scan(&bytes, limits) {
+            Ok(Some(range)) => match head::parse(&bytes[range.clone()], limits) {
+                Ok(checked) => self.start_request(checked, &bytes[range.end..]),
+                Err(refusal) => NextAction::Refuse(refusal, None),
             },
             Ok(None) => {
-                if matches!(self.phase, Phase::Idle) && !self.scan.is_blank(&bytes) {
-                    self.phase = Phase::Head;
-                    self.until = Instant::now() + self.edge.options.client_head_timeout;
+                if matches!(self.phase, ConnectionPhase::Idle) && !self.scanner.is_blank(&bytes) {
+                    self.phase = ConnectionPhase::ReadingHead;
+                    self.deadline = Instant::now() + self.state.options.client_head_timeout;
                 }
                 self.input = bytes.into_owned();
-                Step::More
+                NextAction::ReadMore
             }
-            Err(refusal) => Step::Refuse(refusal, None),
+            Err(refusal) => NextAction::Refuse(refusal, None),
         }
     }
 
-    /// A request has begun. Is its body to be gathered?
-    fn begin(&mut self, checked: Checked, rest: &[u8]) -> Step {
+    /// Starts a request, and decides whether to buffer its body. `rest` is what follows the head.
+    fn start_request(&mut self, checked: CheckedHead, rest: &[u8]) -> NextAction {
         let (head, body) = &checked;
         let size = match *body {
             Body::None => 0,
             Body::Sized(length) => usize::try_from(length).unwrap_or(usize::MAX),
-            Body::Chunked => GATHERED,
+            Body::Chunked => MAX_BUFFERED_BODY,
         };
-        let waits = head.version == Version::HTTP_11 && head.headers.contains_key(header::EXPECT);
-        let go_ahead = if waits && rest.is_empty() { CONTINUE } else { b"" };
-        self.scan = Scan::default();
-        self.upload = Upload { incoming: Incoming::of(*body), go_ahead, ..Upload::default() };
-        self.start_work();
-        if (1..=GATHERED).contains(&size) && self.has_gone_ahead() {
-            self.upload.buffer_budget = self.edge.buffer_budget.take(size);
+        let expects = head.version == Version::HTTP_11 && head.headers.contains_key(header::EXPECT);
+        let pending_continue = if expects && rest.is_empty() { CONTINUE } else { b"" };
+        self.scanner = HeadScanner::default();
+        self.body =
+            RequestBody { decoder: BodyDecoder::new(*body), pending_continue, ..RequestBody::default() };
+        self.count_request();
+        if (1..=MAX_BUFFERED_BODY).contains(&size) && self.send_continue() {
+            self.body.reservation = self.state.buffer_budget.try_reserve(size);
         }
-        if self.upload.buffer_budget.is_none() {
+        if self.body.reservation.is_none() {
             self.input = rest.to_vec();
-            self.phase = Phase::AtWork;
-            return Step::Ready(checked);
+            self.phase = ConnectionPhase::InWorker;
+            return NextAction::Dispatch(checked);
         }
-        self.phase = Phase::Gathering(Box::new(checked), Instant::now());
-        self.gather(rest)
+        self.phase = ConnectionPhase::BufferingBody(Box::new(checked), Instant::now());
+        self.buffer_body(rest)
     }
 
-    /// Tells the client to send its body, if it waits for that. False if it takes nothing just now: then
-    /// a worker tells it.
-    fn has_gone_ahead(&mut self) -> bool {
-        let left = &mut self.upload.go_ahead;
-        if !left.is_empty() {
-            *left = &left[socket::send_now(&self.stream, left).unwrap_or(0)..];
+    /// Sends a pending `100 Continue` as far as that does not block. Returns whether none of it is
+    /// pending any more; otherwise a worker sends the rest.
+    fn send_continue(&mut self) -> bool {
+        let pending = &mut self.body.pending_continue;
+        if !pending.is_empty() {
+            *pending = &pending[socket::send_now(&self.stream, pending).unwrap_or(0)..];
         }
-        left.is_empty()
+        pending.is_empty()
     }
 
-    fn gather(&mut self, bytes: &[u8]) -> Step {
-        let Upload { incoming, gathered, .. } = &mut self.upload;
-        let before = gathered.len();
-        gathered.resize(before + bytes.len().min(GATHERED - before), 0);
-        let (taken, put) = match incoming.decode(bytes, &mut gathered[before..]) {
-            Ok(moved) => moved,
-            Err(refusal) => return self.give_up(refusal),
+    fn buffer_body(&mut self, bytes: &[u8]) -> NextAction {
+        let RequestBody { decoder, buffered, .. } = &mut self.body;
+        let before = buffered.len();
+        buffered.resize(before + bytes.len().min(MAX_BUFFERED_BODY - before), 0);
+        let (taken, written) = match decoder.decode(bytes, &mut buffered[before..]) {
+            Ok(counts) => counts,
+            Err(refusal) => return self.abandon(refusal),
         };
-        gathered.truncate(before + put);
+        buffered.truncate(before + written);
         self.input = bytes[taken..].to_vec();
-        if gathered.len() as u64 > self.edge.options.limits.body {
-            return self.give_up(Refusal::BodyTooLarge);
+        if buffered.len() as u64 > self.state.options.limits.body {
+            return self.abandon(Refusal::BodyTooLarge);
         }
-        if incoming.is_over() || gathered.len() == GATHERED {
-            return self.hand_over();
+        if decoder.is_over() || buffered.len() == MAX_BUFFERED_BODY {
+            return self.dispatch_buffered();
         }
-        let moved = gathered.len() as u64;
-        if let Phase::Gathering(checked, began) = &self.phase {
-            self.until = match checked.1 {
-                Body::Chunked => *began + CHUNKS_GATHERED_FOR,
-                _ => self.edge.upload_policy.deadline(*began, Instant::now(), moved),
+        let moved = buffered.len() as u64;
+        if let ConnectionPhase::BufferingBody(checked, began) = &self.phase {
+            self.deadline = match checked.1 {
+                Body::Chunked => *began + CHUNKED_BUFFER_TIME,
+                _ => self.state.upload_policy.deadline(*began, Instant::now(), moved),
             };
         }
-        Step::More
+        NextAction::ReadMore
     }
 
-    /// What has been gathered is for a worker.
-    fn hand_over(&mut self) -> Step {
-        match mem::replace(&mut self.phase, Phase::AtWork) {
-            Phase::Gathering(checked, _) => Step::Ready(*checked),
-            _ => Step::More,
+    /// Ends the buffering of a body: a worker gets the request.
+    fn dispatch_buffered(&mut self) -> NextAction {
+        match mem::replace(&mut self.phase, ConnectionPhase::InWorker) {
+            ConnectionPhase::BufferingBody(checked, _) => NextAction::Dispatch(*checked),
+            _ => NextAction::ReadMore,
         }
     }
 
-    /// What has been gathered is for nobody.
-    pub fn give_up(&mut self, refusal: Refusal) -> Step {
-        match mem::replace(&mut self.phase, Phase::AtWork) {
-            Phase::Gathering(checked, _) => Step::Refuse(refusal, Some(checked)),
-            _ => Step::Refuse(refusal, None),
+    /// Ends the buffering of a body: the request is refused.
+    pub fn abandon(&mut self, refusal: Refusal) -> NextAction {
+        match mem::replace(&mut self.phase, ConnectionPhase::InWorker) {
+            ConnectionPhase::BufferingBody(checked, _) => NextAction::Refuse(refusal, Some(checked)),
+            _ => NextAction::Refuse(refusal, None),
         }
     }
 
-    /// Its time is over. `None`: nobody expects a word.
-    pub fn expire(&mut self) -> Option<Step> {
+    /// Returns what to do once the deadline has passed, or `None` to close without a reply.
+    pub fn on_deadline(&mut self) -> Option<NextAction> {
+        use ConnectionPhase::*;
         match &self.phase {
-            Phase::Idle | Phase::AtWork | Phase::Lingering => None,
-            Phase::Head => Some(Step::Refuse(Refusal::HeadTooSlow, None)),
-            Phase::Gathering(checked, _) if checked.1 == Body::Chunked => Some(self.hand_over()),
-            Phase::Gathering(..) => Some(self.give_up(Refusal::ClientTooSlow)),
+            Idle | InWorker | Lingering => None,
+            ReadingHead => Some(NextAction::Refuse(Refusal::HeadTooSlow, None)),
+            BufferingBody(checked, _) if checked.1 == Body::Chunked => Some(self.dispatch_buffered()),
+            BufferingBody(..) => Some(self.abandon(Refusal::ClientTooSlow)),
         }
     }
 
-    /// The client sends nothing more. `None`: nobody expects a word.
-    pub fn cut_short(&mut self) -> Option<Step> {
+    /// Returns what to do once the client sends nothing more, or `None` to close without a reply.
+    pub fn on_end_of_stream(&mut self) -> Option<NextAction> {
         match &self.phase {
-            Phase::Gathering(..) => Some(self.give_up(Refusal::ClientGone)),
+            ConnectionPhase::BufferingBody(..) => Some(self.abandon(Refusal::ClientGone)),
             _ => None,
         }
     }
 
-    /// The request is over, and the next one may come.
-    pub fn rest(&mut self) {
+    /// Ends a request after which another one may follow.
+    pub fn become_idle(&mut self) {
         self.served += 1;
-        self.finish_work();
-        self.phase = Phase::Idle;
-        self.until = Instant::now() + self.edge.options.idle_timeout;
+        self.finish_request();
+        self.phase = ConnectionPhase::Idle;
+        self.deadline = Instant::now() + self.state.options.idle_timeout;
     }
 
-    /// The last reply is out.
-    pub fn linger(&mut self) {
-        self.finish_work();
+    /// Ends the last request: the client gets some time to read its reply.
+    pub fn start_lingering(&mut self) {
+        self.finish_request();
         self.input = Vec::new();
-        self.phase = Phase::Lingering;
-        self.until = Instant::now() + LINGER;
+        self.phase = ConnectionPhase::Lingering;
+        self.deadline = Instant::now() + LINGER;
     }
 
-    fn start_work(&mut self) {
-        self.under_way = true;
-        self.edge.under_way.fetch_add(1, SeqCst);
+    fn count_request(&mut self) {
+        self.counted_as_request = true;
+        self.state.requests.fetch_add(1, SeqCst);
     }
 
-    fn finish_work(&mut self) {
-        self.upload = Upload::default();
-        self.wait = ClientWait::default();
+    fn finish_request(&mut self) {
+        self.body = RequestBody::default();
+        self.client_wait = ClientWait::default();
         self.replying = false;
-        if mem::take(&mut self.under_way) {
-            self.edge.under_way.fetch_sub(1, SeqCst);
+        if mem::take(&mut self.counted_as_request) {
+            self.state.requests.fetch_sub(1, SeqCst);
         }
     }
 }
 
 impl Drop for Connection {
     fn drop(&mut self) {
-        self.finish_work();
-        self.edge.slab.release(self.slot);
+        self.finish_request();
+        self.slab.release(self.slot);
     }
 }

@@ -1,48 +1,48 @@
-//! How many connections each client has, where that is limited.
+//! The limit on connections from one address.
 
 use std::collections::HashMap;
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 
-/// Connections by the client's address.
+/// Counts the open connections of each client address, and limits them.
 #[derive(Clone, Debug)]
 pub struct PerAddressLimit {
-    most: usize,
+    limit: usize,
     connections: Arc<Mutex<HashMap<IpAddr, usize>>>,
 }
 
-/// One connection of a client. It is counted until this is dropped.
+/// One connection of a client. It counts until this is dropped.
 #[derive(Debug)]
 pub struct AddressGuard {
-    client: IpAddr,
+    address: IpAddr,
     clients: PerAddressLimit,
 }
 
 impl PerAddressLimit {
-    /// So many connections for each client.
-    pub fn with_at_most(most: usize) -> Self {
-        PerAddressLimit { most, connections: Arc::default() }
+    /// Allows `limit` connections from each address.
+    pub fn new(limit: usize) -> Self {
+        PerAddressLimit { limit, connections: Arc::default() }
     }
 
-    /// Counts a connection, unless the client has as many as it may have.
-    pub fn admit(&self, client: IpAddr) -> Option<AddressGuard> {
+    /// Counts a connection from `address`, or returns `None` if the address is at its limit.
+    pub fn try_acquire(&self, address: IpAddr) -> Option<AddressGuard> {
         let mut connections = self.connections.lock().unwrap_or_else(PoisonError::into_inner);
-        let count = connections.entry(client).or_default();
-        if *count >= self.most {
+        let count = connections.entry(address).or_default();
+        if *count >= self.limit {
             return None;
         }
         *count += 1;
-        Some(AddressGuard { client, clients: self.clone() })
+        Some(AddressGuard { address, clients: self.clone() })
     }
 }
 
 impl Drop for AddressGuard {
     fn drop(&mut self) {
         let mut connections = self.clients.connections.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(count) = connections.get_mut(&self.client) {
+        if let Some(count) = connections.get_mut(&self.address) {
             *count -= 1;
             if *count == 0 {
-                connections.remove(&self.client);
+                connections.remove(&self.address);
             }
         }
     }
@@ -53,13 +53,16 @@ mod tests {
     use super::*;
 
     #[test]
-    fn each_client_has_its_own_count() {
-        let clients = PerAddressLimit::with_at_most(1);
+    fn counts_each_address_by_itself() {
+        let clients = PerAddressLimit::new(1);
         let [one, two] = [1, 2].map(|last| IpAddr::from([192, 0, 2, last]));
-        let ticket = clients.admit(one);
-        assert!(ticket.is_some() && clients.admit(one).is_none() && clients.admit(two).is_some());
-        drop(ticket);
-        assert!(clients.connections.lock().unwrap().is_empty(), "who has left is forgotten");
-        assert!(clients.admit(one).is_some());
+        let guard = clients.try_acquire(one);
+        assert!(guard.is_some() && clients.try_acquire(one).is_none() && clients.try_acquire(two).is_some());
+        drop(guard);
+        assert!(
+            clients.connections.lock().unwrap().is_empty(),
+            "an address without connections is forgotten"
+        );
+        assert!(clients.try_acquire(one).is_some());
     }
 }

@@ -1,13 +1,14 @@
-//! The thread that waits for all connections at once.
+//! The thread that waits for all parked connections at once.
 
-use super::EdgeState;
-use super::buffer_budget::TrimPolicy;
-use super::connection::{Checked, Connection, Phase, Step};
-use super::slab::{WAKE, WakeUp};
-use crate::edge::{ClientStream, Exchange, socket};
+use crate::edge::exchange::Exchange;
+use crate::edge::parked::buffer_budget::TrimPolicy;
+use crate::edge::parked::connection::{CheckedHead, Connection, ConnectionPhase, Connections, NextAction};
+use crate::edge::parked::slab::{WAKE, WakeUp};
+use crate::edge::parked::state::ParkedState;
+use crate::edge::socket;
 use crate::error::Refusal;
-use crate::observe::Outcome;
 use crate::queue::JobSender;
+use crate::sys::memory;
 use crossbeam_channel::Receiver;
 use mio::event::Event;
 use mio::{Events, Poll};
@@ -20,156 +21,164 @@ use std::time::{Duration, Instant};
 /// Sockets that are reported at a time.
 const EVENTS: usize = 1024;
 
-/// Bytes that are read at a time. One such buffer for all connections.
-const PIECE: usize = 64 << 10;
+/// Size of the one read buffer for all connections.
+const READ_BUFFER: usize = 64 << 10;
 
-/// Reads of one connection before others have their turn.
-const TURN: usize = 16;
+/// Reads of one connection before the others have their turn.
+const READS_IN_A_ROW: usize = 16;
 
-/// Reads what has come, without ever waiting for it, and offers each request that is whole at the
-/// queue's jobs.
+/// Reads what has arrived, without ever blocking on a client, and offers each complete request to the
+/// queue.
 pub struct Poller {
     pub poll: Poll,
     pub wake_ups: Receiver<WakeUp>,
     pub jobs: JobSender,
-    pub shared: Arc<EdgeState>,
-    /// How often it looks whose time is over.
+    pub state: Arc<ParkedState>,
+    pub slab: Arc<Connections>,
+    /// How often deadlines are checked.
     pub tick: Duration,
 }
 
 impl Poller {
-    /// Works until the edge is finished.
+    /// Serves until the edge is finished.
     pub fn run(mut self) {
         let mut events = Events::with_capacity(EVENTS);
-        let mut piece = vec![0; PIECE];
-        let mut next_look = Instant::now() + self.tick;
-        let (mut draining, mut trim) = (false, TrimPolicy::default());
-        while !self.shared.finished.load(SeqCst) {
-            let watches = self.shared.slab.taken() > 0 || trim.is_pending();
-            let patience = watches.then_some(self.tick);
-            if let Err(error) = self.poll.poll(&mut events, patience)
-                && error.kind() != ErrorKind::Interrupted
-            {
-                tracing::error!("the poller cannot wait for connections: {error}");
-                std::thread::sleep(self.tick);
-            }
+        let mut buffer = vec![0; READ_BUFFER];
+        let mut next_check = Instant::now() + self.tick;
+        let (mut draining, mut trim_policy) = (false, TrimPolicy::default());
+        while !self.state.finished.load(SeqCst) {
+            let has_deadlines = self.slab.claimed() > 0 || trim_policy.is_pending();
+            self.wait(&mut events, has_deadlines.then_some(self.tick));
             for event in events.iter().filter(|event| event.token() != WAKE) {
-                self.visit(event.token().0, hangs_up(event), &mut piece);
+                self.visit(event.token().0, is_end(event), &mut buffer);
             }
-            // Those that call again while they are looked at have their turn the next time.
-            for (number, ends) in self.wake_ups.try_iter().take(self.wake_ups.len()) {
-                self.visit(number, ends, &mut piece);
+            // Wake-ups that are sent during this loop are handled in the next round, after new events.
+            for WakeUp { slot, ended } in self.wake_ups.try_iter().take(self.wake_ups.len()) {
+                self.visit(slot, ended, &mut buffer);
             }
             let now = Instant::now();
-            if now >= next_look {
-                next_look = now + self.tick;
-                trim.look(&self.shared.buffer_budget);
-                self.shared.slab.fetch_expired(Some(now)).for_each(|connection| self.expire(connection));
-            }
-            if !draining && self.shared.draining.load(SeqCst) {
-                draining = true;
-                // Whoever waits for nothing is let go, and whoever has just sent something is served.
-                let all = self.shared.slab.fetch_expired(None);
-                all.for_each(|connection| self.look_at(connection, &mut piece));
-            }
-        }
-        self.shared.slab.fetch_expired(None).for_each(|connection| self.cut_off(connection));
-    }
-
-    /// A connection has something to be read, and perhaps its end.
-    fn visit(&self, number: usize, ends: bool, piece: &mut [u8]) {
-        if let Some(mut connection) = self.shared.slab.fetch(number, ends) {
-            connection.unread |= ends;
-            self.look_at(connection, piece);
-        }
-    }
-
-    fn look_at(&self, connection: Box<Connection>, piece: &mut [u8]) {
-        guarded(|| self.read(connection, piece));
-    }
-
-    /// Reads what has come.
-    fn read(&self, mut connection: Box<Connection>, piece: &mut [u8]) {
-        let mut step = if connection.input.is_empty() { Step::More } else { connection.take_in(&[]) };
-        for _ in 0..TURN {
-            if !matches!(step, Step::More) {
-                return self.go(connection, step);
-            }
-            step = match socket::receive_now(&connection.stream, piece) {
-                Ok(n) if n > 0 => {
-                    connection.unread |= n == piece.len();
-                    connection.take_in(&piece[..n])
+            if now >= next_check {
+                next_check = now + self.tick;
+                if trim_policy.should_trim(self.state.buffer_budget.used()) {
+                    memory::release_free_memory();
                 }
-                Err(error) if error.kind() == ErrorKind::Interrupted => Step::More,
+                self.slab.take_out_expired(Some(now)).for_each(|connection| self.expire(connection));
+            }
+            if !draining && self.state.draining.load(SeqCst) {
+                draining = true;
+                // Idle connections are closed, and requests that have just arrived are served.
+                let all = self.slab.take_out_expired(None);
+                all.for_each(|connection| self.read_guarded(connection, &mut buffer));
+            }
+        }
+        self.slab.take_out_expired(None).for_each(|connection| self.cut_off(connection));
+    }
+
+    fn wait(&mut self, events: &mut Events, timeout: Option<Duration>) {
+        if let Err(error) = self.poll.poll(events, timeout)
+            && error.kind() != ErrorKind::Interrupted
+        {
+            tracing::error!("cannot wait for connections; retrying: {error}");
+            std::thread::sleep(self.tick);
+        }
+    }
+
+    /// Reads from a connection that has input, and perhaps the end of its stream.
+    fn visit(&self, slot: usize, ended: bool, buffer: &mut [u8]) {
+        if let Some(mut connection) = self.slab.take_out(slot, ended) {
+            connection.unreported_input |= ended;
+            self.read_guarded(connection, buffer);
+        }
+    }
+
+    fn read_guarded(&self, connection: Box<Connection>, buffer: &mut [u8]) {
+        catch_panic(|| self.read(connection, buffer));
+    }
+
+    /// Reads what has arrived, and acts on it.
+    fn read(&self, mut connection: Box<Connection>, buffer: &mut [u8]) {
+        let mut action =
+            if connection.input.is_empty() { NextAction::ReadMore } else { connection.process(&[]) };
+        for _ in 0..READS_IN_A_ROW {
+            if !matches!(action, NextAction::ReadMore) {
+                return self.perform(connection, action);
+            }
+            action = match socket::receive_now(&connection.stream, buffer) {
+                Ok(n) if n > 0 => {
+                    connection.unreported_input |= n == buffer.len();
+                    connection.process(&buffer[..n])
+                }
+                Err(error) if error.kind() == ErrorKind::Interrupted => NextAction::ReadMore,
                 Err(error) if error.kind() == ErrorKind::WouldBlock => {
-                    connection.unread = false;
+                    connection.unreported_input = false;
                     return self.park(connection);
                 }
-                Ok(_) | Err(_) => match connection.cut_short() {
-                    Some(step) => step,
-                    None => return, // dropped, and so closed
+                Ok(_) | Err(_) => match connection.on_end_of_stream() {
+                    Some(action) => action,
+                    None => return, // the drop closes it
                 },
             };
         }
-        match step {
-            Step::More => connection.park(true),
-            step => self.go(connection, step),
+        match action {
+            NextAction::ReadMore => connection.park(true),
+            action => self.perform(connection, action),
         }
     }
 
+    /// Parks a connection whose input has been read, or closes it if it is idle while the edge drains.
     fn park(&self, connection: Box<Connection>) {
-        if matches!(connection.phase, Phase::Idle) && self.shared.draining.load(SeqCst) {
-            return; // nothing has come, and nothing more is wait for
+        if matches!(connection.phase, ConnectionPhase::Idle) && self.state.draining.load(SeqCst) {
+            return; // the drop closes it
         }
         connection.park(false);
     }
 
-    /// A connection's time is over.
+    /// Acts on a connection whose deadline has passed.
     fn expire(&self, mut connection: Box<Connection>) {
-        guarded(|| {
-            if let Some(step) = connection.expire() {
-                self.go(connection, step);
+        catch_panic(|| {
+            if let Some(action) = connection.on_deadline() {
+                self.perform(connection, action);
             }
         });
     }
 
-    /// The edge is finished. Whose upload is not whole by now has been too slow; nobody else waits for a word.
+    /// Ends a connection once the edge is finished. An incomplete upload is refused as too slow; any other
+    /// connection is closed without a reply.
     fn cut_off(&self, mut connection: Box<Connection>) {
-        guarded(|| {
-            if matches!(connection.phase, Phase::Gathering(..)) {
-                let step = connection.give_up(Refusal::ClientTooSlow);
-                self.go(connection, step);
+        catch_panic(|| {
+            if matches!(connection.phase, ConnectionPhase::BufferingBody(..)) {
+                let action = connection.abandon(Refusal::ClientTooSlow);
+                self.perform(connection, action);
             }
         });
     }
 
-    fn go(&self, connection: Box<Connection>, step: Step) {
-        match step {
-            Step::More => self.park(connection),
-            Step::Ready(checked) => self.jobs.offer(self.exchange(connection, checked)),
-            Step::Refuse(refusal, Some(checked)) => {
+    fn perform(&self, connection: Box<Connection>, action: NextAction) {
+        match action {
+            NextAction::ReadMore => self.park(connection),
+            NextAction::Dispatch(checked) => self.jobs.offer(self.exchange(connection, checked)),
+            NextAction::Refuse(refusal, Some(checked)) => {
                 self.jobs.recorder().refuse(self.exchange(connection, *checked), refusal);
             }
-            Step::Refuse(refusal, None) => {
-                let outcome = Outcome::refused(None, connection.peer, Instant::now(), refusal);
-                self.jobs.recorder().record(&outcome);
-                connection.refuse(refusal, None);
+            NextAction::Refuse(refusal, None) => {
+                let (peer, now) = (connection.peer, Instant::now());
+                self.jobs.recorder().refuse_stream(connection, peer, now, refusal);
             }
         }
     }
 
-    fn exchange(&self, connection: Box<Connection>, checked: Checked) -> Exchange {
-        Exchange::new(checked, connection.peer, self.shared.options.limits.body, connection)
+    fn exchange(&self, connection: Box<Connection>, checked: CheckedHead) -> Exchange {
+        Exchange::new(checked, connection.peer, self.state.options.limits.body, connection)
     }
 }
 
-/// A panic costs one connection: nobody would wait for the others if this thread ended.
-fn guarded(work: impl FnOnce()) {
+/// Runs work on one connection. A panic ends that connection only: the poller goes on.
+fn catch_panic(work: impl FnOnce()) {
     if catch_unwind(AssertUnwindSafe(work)).is_err() {
-        tracing::error!("a connection made the poller panic; it goes on with the others");
+        tracing::error!("a connection was closed after a panic in the poller");
     }
 }
 
-fn hangs_up(event: &Event) -> bool {
+fn is_end(event: &Event) -> bool {
     event.is_read_closed() || event.is_error()
 }

@@ -1,40 +1,40 @@
-//! So much of something may be taken at a time: connections, buffer_budget, workers that wait.
+//! A counting semaphore that never blocks: connections, buffered bytes and waiting workers are counted with it.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 
-/// What is left to be taken.
+/// A number of permits.
 #[derive(Clone, Debug)]
 pub struct Semaphore(Arc<AtomicUsize>);
 
-/// A part that has been taken. It goes back on drop.
+/// Permits that have been acquired. They are returned on drop.
 #[derive(Debug)]
 pub struct Permit {
-    from: Semaphore,
-    amount: usize,
+    semaphore: Semaphore,
+    count: usize,
 }
 
 impl Semaphore {
-    /// So much in all.
-    pub fn of(amount: usize) -> Self {
-        Semaphore(Arc::new(AtomicUsize::new(amount)))
+    /// Makes a semaphore of `permits` permits.
+    pub fn new(permits: usize) -> Self {
+        Semaphore(Arc::new(AtomicUsize::new(permits)))
     }
 
-    /// What is left.
-    pub fn left(&self) -> usize {
+    /// Returns how many permits are available.
+    pub fn available(&self) -> usize {
         self.0.load(SeqCst)
     }
 
-    /// Takes so much, or nothing if less is left. Never waits.
-    pub fn take(&self, amount: usize) -> Option<Permit> {
-        let taken = self.0.fetch_update(SeqCst, SeqCst, |left| left.checked_sub(amount));
-        taken.ok().map(|_| Permit { from: self.clone(), amount })
+    /// Acquires `count` permits, or returns `None` if fewer are available. Never blocks.
+    pub fn try_acquire(&self, count: usize) -> Option<Permit> {
+        let acquired = self.0.fetch_update(SeqCst, SeqCst, |available| available.checked_sub(count));
+        acquired.ok().map(|_| Permit { semaphore: self.clone(), count })
     }
 }
 
 impl Drop for Permit {
     fn drop(&mut self) {
-        self.from.0.fetch_add(self.amount, SeqCst);
+        self.semaphore.0.fetch_add(self.count, SeqCst);
     }
 }
 
@@ -43,11 +43,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_taken_comes_back() {
-        let semaphore = Semaphore::of(3);
-        let two = semaphore.take(2);
-        assert!(two.is_some() && semaphore.take(2).is_none());
+    fn returns_permits_on_drop() {
+        let semaphore = Semaphore::new(3);
+        let two = semaphore.try_acquire(2);
+        assert!(two.is_some() && semaphore.try_acquire(2).is_none());
         drop(two);
-        assert_eq!(semaphore.left(), 3);
+        assert_eq!(semaphore.available(), 3);
     }
 }

@@ -1,11 +1,10 @@
-//! The parking slab: a slot for each connection.
+//! The slab: a slot for each connection.
 //!
-//! A connection is *parked* in its slot while it waits for its client, or *away*: with the poller for
-//! a moment, or with a worker. Readiness is announced once, when bytes come (edge-triggered), so that
-//! neither leaving nor coming back costs a system call. Bytes that come for a connection which is away
-//! leave a note in its slot instead, and whoever brings it back finds it.
+//! An entry is *parked* in its slot while the connection waits for its client, or *taken out* while the
+//! poller or a worker has it. The system reports readiness once, when bytes arrive (edge-triggered), so
+//! that neither taking out nor parking costs a system call. Bytes that arrive for an entry that is taken
+//! out set the slot's readiness flag, which is checked when the entry is parked again.
 
-use super::connection::Connection;
 use crossbeam_channel::{Receiver, Sender, unbounded};
 use mio::unix::SourceFd;
 use mio::{Interest, Registry, Token, Waker};
@@ -16,147 +15,214 @@ use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
-/// What wakes the poller when it is not a connection.
+/// The token of the waker, which wakes the poller without a connection.
 pub const WAKE: Token = Token(usize::MAX);
 
-/// One slot, and who is in it.
 #[derive(Default)]
-enum Slot {
+enum Slot<T> {
     #[default]
     Free,
-    /// Waiting for its client, until then at most.
-    Parked(Box<Connection>, Instant),
-    /// With somebody.
-    Away(Readiness),
+    /// Waiting for the client, until the deadline at most.
+    Parked(T, Instant),
+    TakenOut(Readiness),
 }
 
-/// What has come for a connection while it was away.
+/// What has arrived for a connection while it was taken out.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Readiness {
     Nothing,
     Bytes,
-    /// Bytes, perhaps, and then the end.
+    /// The end of the stream, perhaps after some bytes.
     End,
 }
 
-/// A slot to look at, and whether its connection has been announced to end.
-pub type WakeUp = (usize, bool);
+/// A slot whose connection has bytes to read though the system will not report them again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct WakeUp {
+    /// The slot's number.
+    pub slot: usize,
+    /// Whether the end of the stream has been reported.
+    pub ended: bool,
+}
 
-/// All slots.
-pub struct ConnectionSlab {
-    slots: Box<[Mutex<Slot>]>,
+/// All slots, each with room for one `T`.
+pub struct Slab<T> {
+    slots: Box<[Mutex<Slot<T>>]>,
     free: Mutex<Vec<usize>>,
-    /// So many slots from the first one on have ever been taken.
-    used: AtomicUsize,
-    taken: AtomicUsize,
-    woken: Sender<WakeUp>,
+    /// All slots from this one on have never been claimed.
+    never_claimed: AtomicUsize,
+    claimed: AtomicUsize,
+    wake_ups: Sender<WakeUp>,
     registry: Registry,
     waker: Waker,
 }
 
-impl ConnectionSlab {
-    /// A slab with so many slots, and what the poller reads: slots to look at without being told by
-    /// their socket.
+impl<T> Slab<T> {
+    /// Makes a slab of `slots` slots, and the receiver of its wake-ups.
     ///
     /// # Errors
     /// When the system has no descriptor left.
-    pub fn new(slots: usize, registry: &Registry) -> io::Result<(ConnectionSlab, Receiver<WakeUp>)> {
-        let (woken, wake_ups) = unbounded();
-        let slab = ConnectionSlab {
-            slots: (0..slots).map(|_| Mutex::default()).collect(),
+    pub fn new(slots: usize, registry: &Registry) -> io::Result<(Self, Receiver<WakeUp>)> {
+        let (wake_ups, receiver) = unbounded();
+        let slab = Slab {
+            slots: (0..slots).map(|_| Mutex::new(Slot::Free)).collect(),
             free: Mutex::new((0..slots).rev().collect()),
-            used: AtomicUsize::new(0),
-            taken: AtomicUsize::new(0),
-            woken,
+            never_claimed: AtomicUsize::new(0),
+            claimed: AtomicUsize::new(0),
+            wake_ups,
             registry: registry.try_clone()?,
             waker: Waker::new(registry, WAKE)?,
         };
-        Ok((slab, wake_ups))
+        Ok((slab, receiver))
     }
 
-    fn slot(&self, number: usize) -> MutexGuard<'_, Slot> {
+    fn slot(&self, number: usize) -> MutexGuard<'_, Slot<T>> {
         self.slots[number].lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// A free slot, if there is one. It is away until somebody parks there.
+    /// Claims a free slot, or returns `None` if there is none. The slot's entry counts as taken out until
+    /// it is parked.
     pub fn claim(&self) -> Option<usize> {
         let number = self.free.lock().unwrap_or_else(PoisonError::into_inner).pop()?;
-        *self.slot(number) = Slot::Away(Readiness::Nothing);
-        self.used.fetch_max(number + 1, SeqCst);
-        if self.taken.fetch_add(1, SeqCst) == 0 {
-            self.wake(); // it may be asleep with nobody to watch the time for
+        *self.slot(number) = Slot::TakenOut(Readiness::Nothing);
+        self.never_claimed.fetch_max(number + 1, SeqCst);
+        if self.claimed.fetch_add(1, SeqCst) == 0 {
+            self.wake(); // with no connections the poller sleeps without a timeout, and now there is one
         }
         Some(number)
     }
 
-    /// This slot's connection is gone.
+    /// Frees a slot whose connection is closed.
     pub fn release(&self, number: usize) {
         *self.slot(number) = Slot::Free;
         self.free.lock().unwrap_or_else(PoisonError::into_inner).push(number);
-        self.taken.fetch_sub(1, SeqCst);
+        self.claimed.fetch_sub(1, SeqCst);
     }
 
-    /// Places that are taken.
-    pub fn taken(&self) -> usize {
-        self.taken.load(SeqCst)
+    /// Returns how many slots are claimed.
+    pub fn claimed(&self) -> usize {
+        self.claimed.load(SeqCst)
     }
 
-    /// From now on the poller hears of this slot's socket.
+    /// Makes the poller report readiness of this slot's socket.
     ///
     /// # Errors
-    /// When the system does not watch it.
+    /// When the system cannot watch it.
     pub fn watch(&self, number: usize, socket: RawFd) -> io::Result<()> {
         self.registry.register(&mut SourceFd(&socket), Token(number), Interest::READABLE)
     }
 
-    /// From now on it does not: whoever has the connection waits for its bytes, and they would wake the
-    /// poller for nothing.
-    pub fn ignore(&self, socket: RawFd) {
-        let _ = self.registry.deregister(&mut SourceFd(&socket)); // or it is woken for nothing
+    /// Stops the reports of a socket. A worker that waits for its bytes does so, because each of them
+    /// would wake the poller for nothing.
+    pub fn unwatch(&self, socket: RawFd) {
+        let _ = self.registry.deregister(&mut SourceFd(&socket)); // if it fails, the poller wakes for nothing
     }
 
-    /// Parks a connection. `again` is for one that has bytes to be looked at already.
-    pub fn park(&self, connection: Box<Connection>, again: bool) {
-        let (number, until) = (connection.slot(), connection.until());
-        let before = mem::replace(&mut *self.slot(number), Slot::Parked(connection, until));
-        let ends = matches!(before, Slot::Away(Readiness::End));
-        if again || ends || matches!(before, Slot::Away(Readiness::Bytes)) {
-            let _ = self.woken.send((number, ends)); // fails only when the poller has ended
+    /// Parks an entry in its slot until `deadline`. If it `has_input` already, or if its readiness flag
+    /// was set meanwhile, the poller gets a wake-up.
+    pub fn park(&self, number: usize, entry: T, deadline: Instant, has_input: bool) {
+        let before = mem::replace(&mut *self.slot(number), Slot::Parked(entry, deadline));
+        let readiness = match before {
+            Slot::TakenOut(readiness) => readiness,
+            Slot::Free | Slot::Parked(..) => Readiness::Nothing,
+        };
+        if has_input || readiness != Readiness::Nothing {
+            let wake_up = WakeUp { slot: number, ended: readiness == Readiness::End };
+            let _ = self.wake_ups.send(wake_up); // fails only when the poller has ended
             self.wake();
         }
     }
 
     /// Wakes the poller.
     pub fn wake(&self) {
-        let _ = self.waker.wake(); // it fails when the counter is full, and then it is awake
+        let _ = self.waker.wake(); // fails when the waker's counter is full, and then the poller is awake
     }
 
-    /// Takes a parked connection out. One that is away is left a note: bytes have come for it, and
-    /// perhaps its end.
-    pub fn fetch(&self, number: usize, ends: bool) -> Option<Box<Connection>> {
+    /// Takes out a parked entry for which bytes, or the end of the stream if `ended`, have arrived. If the
+    /// entry is taken out already, sets its readiness flag and returns `None`.
+    pub fn take_out(&self, number: usize, ended: bool) -> Option<T> {
         let mut slot = self.slot(number);
-        let news = if ends { Readiness::End } else { Readiness::Bytes };
-        let (now, fetched) = match mem::take(&mut *slot) {
-            Slot::Parked(connection, _) => (Slot::Away(Readiness::Nothing), Some(connection)),
-            Slot::Away(note) => (Slot::Away(note.max(news)), None),
+        let arrived = if ended { Readiness::End } else { Readiness::Bytes };
+        let (now, entry) = match mem::take(&mut *slot) {
+            Slot::Parked(entry, _) => (Slot::TakenOut(Readiness::Nothing), Some(entry)),
+            Slot::TakenOut(readiness) => (Slot::TakenOut(readiness.max(arrived)), None),
             Slot::Free => (Slot::Free, None),
         };
         *slot = now;
-        fetched
+        entry
     }
 
-    /// Takes out, one after the other, the parked connections whose time is over, or all of them.
-    pub fn fetch_expired(&self, now: Option<Instant>) -> impl Iterator<Item = Box<Connection>> {
-        (0..self.used.load(SeqCst)).filter_map(move |number| {
+    /// Takes out, one after the other, the parked entries whose deadline has passed at `now`, or all of
+    /// them for `None`.
+    pub fn take_out_expired(&self, now: Option<Instant>) -> impl Iterator<Item = T> {
+        (0..self.never_claimed.load(SeqCst)).filter_map(move |number| {
             let mut slot = self.slot(number);
             match &*slot {
-                Slot::Parked(_, until) if now.is_none_or(|now| *until <= now) => {}
+                Slot::Parked(_, deadline) if now.is_none_or(|now| *deadline <= now) => {}
                 _ => return None,
             }
-            match mem::replace(&mut *slot, Slot::Away(Readiness::Nothing)) {
-                Slot::Parked(connection, _) => Some(connection),
+            match mem::replace(&mut *slot, Slot::TakenOut(Readiness::Nothing)) {
+                Slot::Parked(entry, _) => Some(entry),
                 _ => None,
             }
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use mio::Poll;
+    use std::time::Duration;
+
+    fn slab(slots: usize) -> (Slab<&'static str>, Receiver<WakeUp>, Poll) {
+        let poll = Poll::new().unwrap();
+        let (slab, wake_ups) = Slab::new(slots, poll.registry()).unwrap();
+        (slab, wake_ups, poll)
+    }
+
+    #[test]
+    fn hands_out_each_slot_once_until_it_is_released() {
+        let (slab, _wake_ups, _poll) = slab(2);
+        assert_eq!([slab.claim(), slab.claim(), slab.claim()], [Some(0), Some(1), None]);
+        slab.release(1);
+        assert_eq!((slab.claimed(), slab.claim()), (1, Some(1)));
+    }
+
+    #[test]
+    fn takes_out_a_parked_entry_once() {
+        let (slab, wake_ups, _poll) = slab(1);
+        let number = slab.claim().unwrap();
+        slab.park(number, "entry", Instant::now(), false);
+        assert_eq!(slab.take_out(number, false), Some("entry"));
+        assert_eq!(slab.take_out(number, false), None);
+        assert!(wake_ups.is_empty());
+    }
+
+    #[test]
+    fn wakes_the_poller_for_what_arrived_while_an_entry_was_taken_out() {
+        let (slab, wake_ups, _poll) = slab(1);
+        let number = slab.claim().unwrap();
+        for (reports, ended) in [(&[false][..], false), (&[false, true], true), (&[true, false], true)] {
+            for report in reports {
+                assert_eq!(slab.take_out(number, *report), None);
+            }
+            slab.park(number, "entry", Instant::now(), false);
+            assert_eq!(wake_ups.try_recv(), Ok(WakeUp { slot: number, ended }));
+            assert_eq!(slab.take_out(number, false), Some("entry"));
+        }
+        slab.park(number, "entry", Instant::now(), true);
+        assert_eq!(wake_ups.try_recv(), Ok(WakeUp { slot: number, ended: false }));
+    }
+
+    #[test]
+    fn takes_out_entries_whose_deadline_has_passed() {
+        let (slab, _wake_ups, _poll) = slab(3);
+        let now = Instant::now();
+        for (entry, deadline) in [("early", now), ("late", now + Duration::from_secs(1))] {
+            slab.park(slab.claim().unwrap(), entry, deadline, false);
+        }
+        assert_eq!(slab.take_out_expired(Some(now)).collect::<Vec<_>>(), ["early"]);
+        assert_eq!(slab.take_out_expired(None).collect::<Vec<_>>(), ["late"]);
     }
 }

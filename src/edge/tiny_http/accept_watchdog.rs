@@ -1,12 +1,12 @@
-//! The heartbeat of a tiny_http listener: connections to ourselves, for three reasons.
+//! A watchdog for a tiny_http listener. It makes connections to the listener itself, for three reasons.
 //!
-//! * tiny_http's accept thread can die without a word (it panics when descriptors run out). A
-//!   connection that nobody accepts within a second says so, and the listener is revived.
-//! * The read timeout that connections inherit from the listener would make `accept` itself give up
-//!   after that time without a client. There is never so long a time without one.
-//! * tiny_http hands a burst of connections to idle threads it has counted wrongly, and some wait for
-//!   a thread until another connection ends. Its idle threads are kept occupied, and while there is
-//!   traffic many short connections each set one waiting connection free.
+//! * tiny_http's accept thread can end silently (it panics when descriptors run out). A connection that
+//!   is not accepted within a second shows that, and the listener is restarted.
+//! * The read timeout that connections inherit from the listener would make `accept` itself fail after
+//!   that time without a client. The probes come more often than that.
+//! * tiny_http miscounts its idle threads: in a burst, some connections wait for a thread until another
+//!   connection ends. So its idle threads are kept busy, and while requests come, many short probes each
+//!   free one waiting connection.
 
 use crate::error::StartError;
 use crate::sys::threads::ThreadGroup;
@@ -20,229 +20,235 @@ use std::time::{Duration, Instant};
 /// Threads that tiny_http keeps idle from the start.
 const IDLE_THREADS: usize = 4;
 
-/// Between beats, while requests come. Each sets one waiting connection free.
-const BUSY: Duration = Duration::from_millis(10);
+/// Time between probes while requests come. Each probe frees one waiting connection.
+const ACTIVE_INTERVAL: Duration = Duration::from_millis(10);
 
-/// Between beats otherwise. Each puts off the end of one of tiny_http's idle threads by five seconds.
-const CALM: Duration = Duration::from_secs(1);
+/// Time between probes otherwise. Each delays the end of one of tiny_http's idle threads by five seconds.
+const IDLE_INTERVAL: Duration = Duration::from_secs(1);
 
-/// Beats in a row when requests begin to come: most connections of a burst come at its beginning.
-const VOLLEY: usize = 16;
+/// Probes at once when requests begin to come: most connections of a burst come at its beginning.
+const PROBE_BURST: usize = 16;
 
-/// tiny_http's idle threads end after five seconds; so long after the last request the burst that
-/// they could mislead has been dealt with.
-const CALMS_AFTER: Duration = Duration::from_secs(6);
+/// Time after the last request during which the edge counts as active. tiny_http's idle threads end after
+/// five seconds, and then its count is right again.
+const ACTIVE_PERIOD: Duration = Duration::from_secs(6);
 
-/// A beat that takes this long has found no one to accept it.
-const DEAD: Duration = Duration::from_secs(1);
+/// Time after which a probe counts as not accepted.
+const PROBE_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// What an edge tells the heartbeat.
-pub struct Nerve {
-    signals: Sender<Signal>,
-    /// Requests that have come so far.
+/// The edge's side of the watchdog: it reports requests and failures.
+pub struct WatchdogNotifier {
+    events: Sender<WatchdogEvent>,
+    /// Requests so far.
     requests: AtomicUsize,
-    /// The heartbeat is calm, and wants to know of the next request.
-    calm: AtomicBool,
+    /// Whether no requests come, so that the next one has to be reported.
+    idle: AtomicBool,
 }
 
 #[derive(Clone, Copy, PartialEq)]
-enum Signal {
-    Traffic,
+enum WatchdogEvent {
+    RequestsBegan,
     AcceptFailed,
 }
 
-impl Nerve {
-    /// A nerve, and its other end for [`AcceptWatchdog::start`].
-    pub fn new() -> (Self, Signals) {
-        let (signals, received) = bounded(2);
-        (Nerve { signals, requests: AtomicUsize::new(0), calm: AtomicBool::new(true) }, Signals(received))
+impl WatchdogNotifier {
+    /// Makes a notifier, and the receiver of its events for [`AcceptWatchdog::start`].
+    pub fn new() -> (Self, WatchdogEvents) {
+        let (events, receiver) = bounded(2);
+        let notifier =
+            WatchdogNotifier { events, requests: AtomicUsize::new(0), idle: AtomicBool::new(true) };
+        (notifier, WatchdogEvents(receiver))
     }
 
-    /// A request has come.
-    pub fn request(&self) {
+    /// Reports a request.
+    pub fn request_arrived(&self) {
         self.requests.fetch_add(1, Relaxed);
-        if self.calm.load(Relaxed) && self.calm.swap(false, Relaxed) {
-            let _ = self.signals.try_send(Signal::Traffic); // full: it has other reasons to beat
+        if self.idle.load(Relaxed) && self.idle.swap(false, Relaxed) {
+            let _ = self.events.try_send(WatchdogEvent::RequestsBegan); // full: other events cause probes too
         }
     }
 
-    /// tiny_http has stopped accepting.
+    /// Reports that tiny_http has stopped accepting.
     pub fn accept_failed(&self) {
-        let _ = self.signals.try_send(Signal::AcceptFailed); // full: a beat will find out
+        let _ = self.events.try_send(WatchdogEvent::AcceptFailed); // full: a probe will detect it
     }
 }
 
-/// What the heartbeat is told.
-pub struct Signals(Receiver<Signal>);
+/// The receiver of a notifier's events.
+pub struct WatchdogEvents(Receiver<WatchdogEvent>);
 
-/// A running heartbeat. It ends when this is dropped.
+/// A running watchdog. It stops when this is dropped.
 pub struct AcceptWatchdog {
     _stop: Sender<()>,
 }
 
-/// Whose heart is to beat.
-pub struct Patient<R> {
+/// The listener that is watched.
+pub struct WatchedListener<R> {
     /// The listener's address.
     pub address: SocketAddr,
-    /// Its read timeout: beats come more often.
+    /// The listener's read timeout: probes come more often.
     pub read_timeout: Duration,
-    /// Starts a new accept thread. False if that cannot be done now.
-    pub revive: R,
-    /// What the edge tells.
-    pub nerve: Arc<Nerve>,
-    /// Its other end.
-    pub signals: Signals,
+    /// Starts a new accept thread. Returns false if that is not possible now.
+    pub restart: R,
+    /// The edge's side.
+    pub notifier: Arc<WatchdogNotifier>,
+    /// The events that the edge reports.
+    pub events: WatchdogEvents,
 }
 
 impl AcceptWatchdog {
-    /// Starts the heartbeat thread.
+    /// Starts the watchdog's thread.
     ///
     /// # Errors
     /// When no thread can be started.
-    pub fn start<R>(patient: Patient<R>, threads: &ThreadGroup) -> Result<Self, StartError>
+    pub fn start<R>(listener: WatchedListener<R>, threads: &ThreadGroup) -> Result<Self, StartError>
     where
         R: Fn() -> bool + Send + 'static,
     {
         let (_stop, stopped) = bounded(0);
-        threads.start("accept-watchdog", move || patient.keep_alive(&stopped))?;
+        threads.start("accept-watchdog", move || listener.watch(&stopped))?;
         Ok(AcceptWatchdog { _stop })
     }
 }
 
-impl<R: Fn() -> bool> Patient<R> {
-    fn keep_alive(self, stopped: &Receiver<()>) {
+impl<R: Fn() -> bool> WatchedListener<R> {
+    fn watch(self, stopped: &Receiver<()>) {
         let address = reachable(self.address);
-        let calm = CALM.min(self.read_timeout / 3);
-        let mut occupied = Occupied::new(address, self.read_timeout / 2);
-        // The first connections come while those that occupy idle threads are still on their way.
-        let mut traffic = Traffic { seen: 0, last: Some(Instant::now()) };
-        let mut beats = Beats::new(address);
+        let idle_interval = IDLE_INTERVAL.min(self.read_timeout / 3);
+        let mut busy_connections = BusyConnections::new(address, self.read_timeout / 2);
+        // At first the edge counts as active: clients may connect before the busy connections do.
+        let mut activity = RequestActivity { seen: 0, last: Some(Instant::now()) };
+        let mut probes = Probes::new(address);
         loop {
-            occupied.hold();
-            let busy = traffic.flows(self.nerve.requests.load(Relaxed), Instant::now());
-            let soon = busy || !beats.pending.is_empty();
-            if !busy {
-                self.nerve.calm.store(true, Relaxed);
+            busy_connections.maintain();
+            let active = activity.is_recent(self.notifier.requests.load(Relaxed), Instant::now());
+            let soon = active || !probes.pending.is_empty();
+            if !active {
+                self.notifier.idle.store(true, Relaxed);
             }
-            let signal = select! {
-                recv(self.signals.0) -> signal => signal.ok(),
+            let event = select! {
+                recv(self.events.0) -> event => event.ok(),
                 recv(stopped) -> _ => return,
-                default(if soon { BUSY.min(calm) } else { calm }) => None,
+                default(if soon { ACTIVE_INTERVAL.min(idle_interval) } else { idle_interval }) => None,
             };
-            let answered = beats.look();
-            beats.send(match signal {
-                Some(Signal::Traffic) => VOLLEY,
-                _ if soon && !busy => 0, // this round was for the answers only
+            let accepted = probes.check();
+            probes.send(match event {
+                Some(WatchdogEvent::RequestsBegan) => PROBE_BURST,
+                _ if soon && !active => 0, // this round only checks pending probes
                 _ => 1,
             });
-            if signal == Some(Signal::AcceptFailed) || !answered {
-                drop(beats); // descriptors may be what is missing
-                if !self.revive_listener(stopped) {
+            if event == Some(WatchdogEvent::AcceptFailed) || !accepted {
+                drop(probes); // perhaps the process has run out of descriptors
+                if !self.restart_listener(stopped) {
                     return;
                 }
-                beats = Beats::new(address);
+                probes = Probes::new(address);
             }
         }
     }
 
-    /// Tries until it has worked. False if it is time to stop.
-    fn revive_listener(&self, stopped: &Receiver<()>) -> bool {
-        tracing::error!(address = %self.address, "the listener has stopped accepting; it is being revived");
+    /// Restarts the listener, with retries. Returns false if the watchdog has to stop.
+    fn restart_listener(&self, stopped: &Receiver<()>) -> bool {
+        tracing::error!(address = %self.address, "the listener has stopped accepting; restarting it");
         let mut pause = Duration::from_millis(50);
-        while !(self.revive)() {
+        while !(self.restart)() {
             if !matches!(stopped.recv_timeout(pause), Err(RecvTimeoutError::Timeout)) {
                 return false;
             }
-            pause = (pause * 2).min(CALM);
+            pause = (pause * 2).min(IDLE_INTERVAL);
         }
         tracing::info!(address = %self.address, "the listener accepts connections again");
         true
     }
 }
 
-/// Have requests come lately?
-struct Traffic {
+/// When the last request came.
+struct RequestActivity {
     seen: usize,
     last: Option<Instant>,
 }
 
-impl Traffic {
-    fn flows(&mut self, requests: usize, now: Instant) -> bool {
+impl RequestActivity {
+    /// Returns whether requests have come within the active period. `requests` is their number so far.
+    fn is_recent(&mut self, requests: usize, now: Instant) -> bool {
         if requests != self.seen {
             self.seen = requests;
             self.last = Some(now);
         }
-        self.last.is_some_and(|last| now.duration_since(last) < CALMS_AFTER)
+        self.last.is_some_and(|last| now.duration_since(last) < ACTIVE_PERIOD)
     }
 }
 
-/// Connections that occupy tiny_http's idle threads. Now and then each sends a byte of a head that
-/// never ends, so that it is not taken for dead.
-struct Occupied {
+/// Connections that keep tiny_http's idle threads busy. From time to time each sends a byte of a head that
+/// never ends, so that it does not time out.
+struct BusyConnections {
     address: SocketAddr,
     interval: Duration,
     streams: Vec<TcpStream>,
     due: Instant,
 }
 
-impl Occupied {
+impl BusyConnections {
     fn new(address: SocketAddr, interval: Duration) -> Self {
-        Occupied { address, interval, streams: Vec::new(), due: Instant::now() }
+        BusyConnections { address, interval, streams: Vec::new(), due: Instant::now() }
     }
 
-    fn hold(&mut self) {
+    /// Sends a byte on each connection when that is due, and replaces those that have ended.
+    fn maintain(&mut self) {
         if Instant::now() < self.due {
             return;
         }
         self.due = Instant::now() + self.interval;
         self.streams.retain_mut(|stream| stream.write_all(b"-").is_ok());
         while self.streams.len() < IDLE_THREADS {
-            match TcpStream::connect_timeout(&self.address, DEAD) {
+            match TcpStream::connect_timeout(&self.address, PROBE_TIMEOUT) {
                 Ok(stream) => self.streams.push(stream),
-                Err(_) => return, // out of descriptors, say: the next round may have more luck
+                Err(_) => return, // the next round tries again
             }
         }
     }
 }
 
-/// Short connections to ourselves: each has been accepted and given a thread once the other side ends
-/// it. That one is not answered at once need mean no more than that it waits for a thread, like the
-/// connections that it is to set free; so none is waited for before the next.
-struct Beats {
+/// Short connections to the listener. A probe has been accepted and given a thread once the other side
+/// closes it. A probe that is still pending may only be waiting for a thread, like the connections that it
+/// is to free; so the next one is sent without waiting for it.
+struct Probes {
     address: SocketAddr,
     pending: Vec<(TcpStream, Instant)>,
-    answered: Instant,
+    last_accepted: Instant,
 }
 
-impl Beats {
+impl Probes {
     fn new(address: SocketAddr) -> Self {
-        Beats { address, pending: Vec::new(), answered: Instant::now() }
+        Probes { address, pending: Vec::new(), last_accepted: Instant::now() }
     }
 
-    /// Sends so many, and some more while earlier ones are waiting: others may be waiting like them. Only
-    /// a further beat sets them free, so there is always one; but each takes descriptors.
+    /// Sends `count` probes, and up to four more while earlier ones are pending, because clients'
+    /// connections may be waiting like them. Only a further probe frees those, so at least one is sent even
+    /// when many are pending; no more than one then, because each takes descriptors.
     fn send(&mut self, count: usize) {
-        let waiting = self.pending.len();
-        let count = if waiting < VOLLEY { count + waiting.min(4) } else { 1 };
+        let pending = self.pending.len();
+        let count = if pending < PROBE_BURST { count + pending.min(4) } else { 1 };
         for _ in 0..count {
-            // Out of descriptors, say: the next round may have more luck.
-            let Ok(stream) = TcpStream::connect_timeout(&self.address, DEAD) else { return };
+            let Ok(stream) = TcpStream::connect_timeout(&self.address, PROBE_TIMEOUT) else {
+                return; // the next round tries again
+            };
             if stream.shutdown(Shutdown::Write).is_ok() && stream.set_nonblocking(true).is_ok() {
                 self.pending.push((stream, Instant::now()));
             }
         }
     }
 
-    /// Looks for answers. False if there has been none for too long.
-    fn look(&mut self) -> bool {
+    /// Removes the probes that have been accepted. Returns false if none has been for too long.
+    fn check(&mut self) -> bool {
         let before = self.pending.len();
-        // One that is late beyond doubt is given up, so that there are never very many.
-        self.pending.retain_mut(|(stream, sent)| is_pending(stream) && sent.elapsed() < 2 * DEAD);
+        // A probe that is far too late is given up, which limits their number.
+        self.pending.retain_mut(|(stream, sent)| is_pending(stream) && sent.elapsed() < 2 * PROBE_TIMEOUT);
         if self.pending.len() < before || before == 0 {
-            self.answered = Instant::now();
+            self.last_accepted = Instant::now();
         }
-        let late = self.pending.first().is_some_and(|(_, sent)| sent.elapsed() > DEAD);
-        !late || self.answered.elapsed() <= DEAD
+        let late = self.pending.first().is_some_and(|(_, sent)| sent.elapsed() > PROBE_TIMEOUT);
+        !late || self.last_accepted.elapsed() <= PROBE_TIMEOUT
     }
 }
 
@@ -250,7 +256,7 @@ fn is_pending(stream: &mut TcpStream) -> bool {
     stream.read(&mut [0]).is_err_and(|error| error.kind() == io::ErrorKind::WouldBlock)
 }
 
-/// An address of this machine that reaches a listener on `address`.
+/// Returns an address through which this machine reaches a listener on `address`.
 fn reachable(mut address: SocketAddr) -> SocketAddr {
     if address.ip().is_unspecified() {
         address.set_ip(match address {

@@ -1,11 +1,13 @@
-//! The client's end of one tiny_http request, and how a request is refused.
+//! One tiny_http request: reading its body, writing its reply, and refusing it.
 
-use super::{EdgeState, upgrade};
-use crate::edge::ClientStream;
-use crate::edge::response::{self, End};
-use crate::edge::socket::Hold;
+use crate::edge::client_stream::ClientStream;
+use crate::edge::framing::AfterReply;
+use crate::edge::response;
+use crate::edge::tiny_http::connection_handle::ConnectionHandle;
+use crate::edge::tiny_http::state::TinyHttpState;
+use crate::edge::tiny_http::upgrade;
 use crate::error::Refusal;
-use crossbeam_channel::TrySendError;
+use crossbeam_channel::{Sender, TrySendError};
 use http::request;
 use std::io::{self, ErrorKind, Write};
 use std::net::SocketAddr;
@@ -14,143 +16,154 @@ use std::sync::atomic::Ordering::{Relaxed, SeqCst};
 use std::time::{Duration, Instant};
 use tiny_http::{HTTPVersion, Request};
 
-/// How long a refused client that is still sending may take to notice.
+/// Time for a refused client that is still sending to notice the refusal.
 const LINGER: Duration = Duration::from_secs(1);
 
-/// Can so many unread bytes be left to tiny_http? It makes a buffer of that size to read them into, be
-/// it at the end of the connection or on drop. Its pages are never touched, but a size that is not to
-/// be had ends the process: so whoever asks for one must be found out here.
+/// Returns whether this number of unread body bytes can be left to tiny_http. To skip them, on drop for
+/// instance, it allocates a buffer of that size. Its pages are never touched, but an allocation that fails
+/// ends the process: so a length for which it would fail has to be found here.
 pub fn is_droppable(unread: u64) -> bool {
     let mut buffer: Vec<u8> = Vec::new();
-    let granted = usize::try_from(unread).is_ok_and(|size| buffer.try_reserve_exact(size).is_ok());
-    std::hint::black_box(&buffer); // or the compiler sees that nobody uses it, and grants anything
-    granted
+    let can_allocate = usize::try_from(unread).is_ok_and(|size| buffer.try_reserve_exact(size).is_ok());
+    std::hint::black_box(&buffer); // otherwise the compiler removes the unused allocation
+    can_allocate
 }
 
-/// The first such header: the one that tiny_http looks at.
+/// Returns the first header of this name, the one that tiny_http goes by.
 fn header<'a>(request: &'a Request, name: &'static str) -> Option<&'a str> {
     request.headers().iter().find(|header| header.field.equiv(name)).map(|header| header.value.as_str())
 }
 
-/// Asks as tiny_http asks, and so gets the same answer.
+/// Returns whether `Connection` contains `option`, by the same test as tiny_http's own.
 fn connection_says(request: &Request, option: &str) -> bool {
     header(request, "Connection").is_some_and(|value| value.to_ascii_lowercase().contains(option))
 }
 
-/// `Connection: upgrade` makes tiny_http hand out the bare connection instead of the body.
+/// Returns whether tiny_http hands out the bare connection instead of the body: it does so with
+/// `Connection: upgrade`.
 pub fn is_raw(request: &Request) -> bool {
     connection_says(request, "upgrade")
 }
 
-/// What is unread of a request body.
+/// The part of a request body that is unread.
 #[derive(Clone, Copy, PartialEq)]
-enum Unread {
+enum UnreadBody {
     Nothing,
-    Bytes(u64),
-    Chunks,
+    Sized(u64),
+    Chunked,
 }
 
-/// One request's hold on its connection.
+/// One request on its connection.
 pub struct TinyHttpStream {
-    /// Until the reply begins.
+    /// The request, until the reply begins.
     request: Option<Request>,
-    /// From then on.
+    /// The writer, from then on.
     out: Option<Box<dyn Write + Send>>,
-    unread: Unread,
-    /// tiny_http has read the whole body already: it does so with small ones.
+    unread: UnreadBody,
+    /// Whether tiny_http has read the whole body already, as it does with small ones.
     buffered: bool,
     peer: SocketAddr,
-    /// tiny_http ends this connection by itself after the reply.
+    /// Whether tiny_http closes the connection by itself after the reply.
     last: bool,
-    /// Nothing that follows on this connection is believed.
-    severs: bool,
-    shared: Arc<EdgeState>,
+    /// Whether no further request on this connection is served.
+    closing: bool,
+    state: Arc<TinyHttpState>,
+    tasks: Sender<RefusalTask>,
     _alive: Arc<()>,
 }
 
 impl TinyHttpStream {
-    /// Takes a request over. `alive` is kept until it has been answered.
-    pub fn new(request: Request, peer: SocketAddr, shared: &Arc<EdgeState>, alive: &Arc<()>) -> Self {
+    /// Makes a stream of a request. `alive` is kept until the request has been answered.
+    pub fn new(
+        request: Request,
+        peer: SocketAddr,
+        state: &Arc<TinyHttpState>,
+        tasks: &Sender<RefusalTask>,
+        alive: &Arc<()>,
+    ) -> Self {
         let says = |option| connection_says(&request, option);
-        let old = *request.http_version() == HTTPVersion(1, 0);
+        let is_http_1_0 = *request.http_version() == HTTPVersion(1, 0);
         let unread = match (header(&request, "Transfer-Encoding"), header(&request, "Content-Length")) {
-            (Some(_), _) => Unread::Chunks,
-            (None, Some(length)) => length.parse().map_or(Unread::Nothing, Unread::Bytes),
-            (None, None) => Unread::Nothing,
+            (Some(_), _) => UnreadBody::Chunked,
+            (None, Some(length)) => length.parse().map_or(UnreadBody::Nothing, UnreadBody::Sized),
+            (None, None) => UnreadBody::Nothing,
         };
-        let small = matches!(unread, Unread::Bytes(length) if length <= 1024);
-        shared.open.fetch_add(1, SeqCst);
+        let small = matches!(unread, UnreadBody::Sized(length) if length <= 1024);
+        state.requests.fetch_add(1, SeqCst);
         TinyHttpStream {
-            unread: if unread == Unread::Bytes(0) { Unread::Nothing } else { unread },
+            unread: if unread == UnreadBody::Sized(0) { UnreadBody::Nothing } else { unread },
             buffered: small && header(&request, "Expect").is_none() && !is_raw(&request),
-            last: says("close") || says("upgrade") || (old && !says("keep-alive")),
+            last: says("close") || says("upgrade") || (is_http_1_0 && !says("keep-alive")),
             request: Some(request),
             out: None,
-            severs: false,
+            closing: false,
             peer,
-            shared: Arc::clone(shared),
+            state: Arc::clone(state),
+            tasks: tasks.clone(),
             _alive: Arc::clone(alive),
         }
     }
 
-    /// Leaves it to the threads that may wait. When more is left to them than they can do, the
-    /// connection is reset: neither an edge nor a worker waits for a client that is refused.
-    pub fn leave(self: Box<Self>, chore: impl FnOnce(Box<Self>) -> Chore) {
-        let shared = Arc::clone(&self.shared);
-        if let Err(TrySendError::Full(Chore::Answer { line, .. } | Chore::Linger(line) | Chore::Drop(line))) =
-            shared.chores.try_send(chore(self))
+    /// Submits a task to the refusal threads, which may wait for the client. If too many tasks are pending
+    /// the connection is reset: neither the edge nor a worker waits for a client that is refused.
+    pub fn submit(self: Box<Self>, task: impl FnOnce(Box<Self>) -> RefusalTask) {
+        use RefusalTask::{Drop, Linger, Reply};
+        let tasks = self.tasks.clone();
+        if let Err(TrySendError::Full(Reply { stream, .. } | Linger(stream) | Drop(stream))) =
+            tasks.try_send(task(self))
         {
-            line.end(End::Abort);
+            stream.finish(AfterReply::Abort);
         }
     }
 
-    /// Begins the reply. Where body bytes are unread, the ordinary way would wait for them.
+    /// Begins the reply with `bytes`. While body bytes are unread it takes an upgrade, because the ordinary
+    /// way waits for them.
     fn begin(&mut self, bytes: &[u8]) -> io::Result<&mut Box<dyn Write + Send>> {
         let request = self.request.take().ok_or(ErrorKind::NotConnected)?;
-        let (out, bytes): (Box<dyn Write + Send>, _) = if self.unread == Unread::Nothing {
+        let (out, bytes): (Box<dyn Write + Send>, _) = if self.unread == UnreadBody::Nothing {
             (request.into_writer(), bytes)
         } else {
-            let (head, body) = upgrade::shaped(bytes);
+            let (head, body) = upgrade::as_upgrade(bytes);
             (request.upgrade(&head.fields, head.response), body)
         };
         let out = self.out.insert(out);
         out.write_all(bytes).map(|()| out)
     }
 
-    /// The connection, for ending it.
-    fn hold(&self) -> Option<Hold> {
-        Hold::find(self.shared.local.port(), self.peer)
+    /// Returns a handle for closing the connection, or `None` if it is closed already.
+    fn handle(&self) -> Option<ConnectionHandle> {
+        ConnectionHandle::find(self.state.local.port(), self.peer)
     }
 
-    /// Is the rest of the body such that the process survives its being dropped?
+    /// Returns whether the request can be dropped without ending the process.
     fn is_droppable(&self) -> bool {
-        !matches!(self.unread, Unread::Bytes(left) if !is_droppable(left))
+        !matches!(self.unread, UnreadBody::Sized(left) if !is_droppable(left))
     }
 
-    /// Forgets what must not be dropped. It costs a thread and two descriptors.
-    fn lose(&mut self) {
+    /// Leaks a request that must not be dropped. That costs a thread and two descriptors.
+    fn leak(&mut self) {
         std::mem::forget((self.request.take(), self.out.take()));
-        let lost = self.shared.lost.fetch_add(1, Relaxed) + 1;
-        tracing::warn!(client = %self.peer, lost, "a thread is lost to an upload that cannot be dropped");
+        let leaked = self.state.leaked.fetch_add(1, Relaxed) + 1;
+        tracing::warn!(client = %self.peer, lost = leaked, "leaking a thread with an upload that cannot be dropped");
     }
 
-    /// Ends the connection. A client that is still sending would see a reset instead of its reply if it
-    /// were closed at once.
+    /// Closes the connection after some time: a client that is still sending would see a reset instead of
+    /// its reply if it were closed at once.
     fn linger(&mut self) {
-        self.sever(); // what is left of the body may be read as requests
-        if let Some(hold) = self.hold() {
-            // While others wait for their refusal, this client has no second to notice.
-            let patience = if self.shared.chores.is_empty() { LINGER } else { Duration::ZERO };
-            hold.finish_writing();
-            hold.discard_input(Instant::now() + patience);
-            hold.shut();
+        self.mark_closing(); // what is left of the body might be read as requests
+        if let Some(handle) = self.handle() {
+            // While other refusals are pending, this client gets no extra time.
+            let linger = if self.tasks.is_empty() { LINGER } else { Duration::ZERO };
+            handle.shutdown_write();
+            handle.discard_input(Instant::now() + linger);
+            handle.shutdown();
         }
     }
 
-    /// From now on, nothing that comes on this connection is believed.
-    fn sever(&mut self) {
-        self.severs = true;
-        self.shared.severed.add(self.peer);
+    /// Makes the edge ignore all further requests on this connection.
+    fn mark_closing(&mut self) {
+        self.closing = true;
+        self.state.closed.mark_closing(self.peer);
     }
 }
 
@@ -158,28 +171,28 @@ impl ClientStream for TinyHttpStream {
     fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
         let Some(request) = &mut self.request else { return Ok(0) };
         let room = match self.unread {
-            Unread::Nothing => return Ok(0),
-            Unread::Bytes(left) => buf.len().min(usize::try_from(left).unwrap_or(usize::MAX)),
-            Unread::Chunks => buf.len(),
+            UnreadBody::Nothing => return Ok(0),
+            UnreadBody::Sized(left) => buf.len().min(usize::try_from(left).unwrap_or(usize::MAX)),
+            UnreadBody::Chunked => buf.len(),
         };
         let n = request.as_reader().read(&mut buf[..room]).map_err(|error| {
             io::Error::other(match error.kind() {
                 ErrorKind::WouldBlock | ErrorKind::TimedOut => Refusal::ClientTooSlow,
-                ErrorKind::InvalidInput => Refusal::BadRequest("the body's chunks cannot be read"),
+                ErrorKind::InvalidInput => Refusal::BadRequest("the body's chunks are malformed"),
                 _ => Refusal::ClientGone,
             })
         })?;
         self.unread = match self.unread {
-            Unread::Bytes(_) if n == 0 => return Err(io::Error::other(Refusal::ClientGone)),
-            Unread::Bytes(left) if left > n as u64 => Unread::Bytes(left - n as u64),
-            Unread::Chunks if n > 0 => Unread::Chunks,
-            _ => Unread::Nothing,
+            UnreadBody::Sized(_) if n == 0 => return Err(io::Error::other(Refusal::ClientGone)),
+            UnreadBody::Sized(left) if left > n as u64 => UnreadBody::Sized(left - n as u64),
+            UnreadBody::Chunked if n > 0 => UnreadBody::Chunked,
+            _ => UnreadBody::Nothing,
         };
         Ok(n)
     }
 
-    fn may_keep(&self) -> bool {
-        self.unread == Unread::Nothing && !self.last && !self.shared.stopping.load(Relaxed)
+    fn may_keep_alive(&self) -> bool {
+        self.unread == UnreadBody::Nothing && !self.last && !self.state.stopping.load(Relaxed)
     }
 
     fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
@@ -190,71 +203,72 @@ impl ClientStream for TinyHttpStream {
         out.flush()
     }
 
-    fn end(self: Box<Self>, end: End) {
-        match end {
-            End::Keep => {}
-            End::Abort => {
-                if let Some(hold) = self.hold() {
-                    hold.reset();
+    fn finish(self: Box<Self>, after: AfterReply) {
+        match after {
+            AfterReply::KeepAlive => {}
+            AfterReply::Abort => {
+                if let Some(handle) = self.handle() {
+                    handle.reset();
                 }
             }
-            End::Close if self.last && self.unread == Unread::Nothing => {}
-            End::Close => self.leave(Chore::Linger),
+            AfterReply::Close if self.last && self.unread == UnreadBody::Nothing => {}
+            AfterReply::Close => self.submit(RefusalTask::Linger),
         }
     }
 
     fn refuse(mut self: Box<Self>, refusal: Refusal, request: Option<&request::Parts>) {
         if self.buffered {
-            self.unread = Unread::Nothing; // it need not be read to be gone
+            self.unread = UnreadBody::Nothing; // tiny_http drops it with the request
         }
-        if request.is_none() || self.unread != Unread::Nothing {
-            // Now, and not when it is answered: what follows on this connection may be on its way.
-            self.sever();
+        if request.is_none() || self.unread != UnreadBody::Nothing {
+            // Not only once it is answered: the next request of this connection may arrive before that.
+            self.mark_closing();
         }
-        let (bytes, end) = response::refusal(refusal, request, self.may_keep());
-        self.leave(|line| Chore::Answer { line, bytes, end });
+        let (bytes, after) = response::refusal(refusal, request, self.may_keep_alive());
+        self.submit(|stream| RefusalTask::Reply { stream, bytes, after });
     }
 }
 
 impl Drop for TinyHttpStream {
     fn drop(&mut self) {
         if !self.is_droppable() {
-            self.lose();
+            self.leak();
         }
-        // A request has last words when it is dropped, but not its writer.
+        // tiny_http replies 500 to a request that is dropped, but its writer adds nothing.
         drop(self.request.take().map(Request::into_writer));
-        self.out = None; // the reply is out before the request counts as done
-        if self.severs {
-            self.shared.severed.shut(self.peer, Instant::now());
+        self.out = None; // the reply has to be sent before the request counts as done
+        if self.closing {
+            self.state.closed.mark_closed(self.peer, Instant::now());
         }
-        self.shared.open.fetch_sub(1, SeqCst);
+        self.state.requests.fetch_sub(1, SeqCst);
     }
 }
 
-/// Work that may have to wait for a client.
-pub enum Chore {
-    /// A refusal.
-    Answer { line: Box<TinyHttpStream>, bytes: Vec<u8>, end: End },
-    /// The end of a connection.
+/// A task of the refusal threads, which may wait for a client.
+pub enum RefusalTask {
+    /// Send a refusal.
+    Reply { stream: Box<TinyHttpStream>, bytes: Vec<u8>, after: AfterReply },
+    /// Close a connection.
     Linger(Box<TinyHttpStream>),
-    /// A request that is not answered. What is unread of it is waited for.
+    /// Drop a request without a reply, which may wait for its unread body.
     Drop(Box<TinyHttpStream>),
-    /// The end of work.
-    GoHome,
+    /// End the thread.
+    Stop,
 }
 
-impl Chore {
-    /// Does it. False when there is nothing more to do.
-    pub fn carry_out(self) -> bool {
+impl RefusalTask {
+    /// Runs the task. Returns whether the thread goes on with the next one.
+    pub fn run(self) -> bool {
         match self {
-            Chore::Answer { mut line, bytes, end } => match line.write(&bytes) {
-                Ok(()) if end == End::Keep || (line.last && line.unread == Unread::Nothing) => drop(line),
-                Ok(()) => line.linger(),
-                Err(_) => line.end(End::Abort),
+            RefusalTask::Reply { mut stream, bytes, after } => match stream.write(&bytes) {
+                Ok(()) if after == AfterReply::KeepAlive => drop(stream),
+                Ok(()) if stream.last && stream.unread == UnreadBody::Nothing => drop(stream),
+                Ok(()) => stream.linger(),
+                Err(_) => stream.finish(AfterReply::Abort),
             },
-            Chore::Linger(mut line) => line.linger(),
-            Chore::Drop(line) => drop(line),
-            Chore::GoHome => return false,
+            RefusalTask::Linger(mut stream) => stream.linger(),
+            RefusalTask::Drop(stream) => drop(stream),
+            RefusalTask::Stop => return false,
         }
         true
     }

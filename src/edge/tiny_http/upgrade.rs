@@ -3,21 +3,25 @@
 use std::io;
 use tiny_http::{Header, Response, StatusCode};
 
-/// A reply's head in the shape of the one tiny_http call that hands over a connection as it is.
-pub struct Upgrade {
-    /// Its status, and the headers that tiny_http would add otherwise.
+/// A reply's head in the form for `Request::upgrade`, the one tiny_http call that hands over the
+/// connection without reading the rest of the body.
+pub struct UpgradeHead {
+    /// The status, and the headers that tiny_http would add otherwise.
     pub response: Response<io::Empty>,
-    /// What goes into the `Upgrade` header: its value, and the other headers as lines behind it.
+    /// The value of the `Upgrade` header, followed by the other headers as lines.
     pub fields: String,
 }
 
-/// `into_writer` waits for unread body bytes, `respond` drops headers that are needed: `upgrade` writes
-/// a head and hands the connection over. Hence the odd, but valid, `Upgrade` header, and the others
-/// in its wake. `bytes` begin with a whole head, as `wire` makes it; what follows it is returned.
-pub fn shaped(bytes: &[u8]) -> (Upgrade, &[u8]) {
+/// Splits `bytes`, which begin with a whole reply head, into that head in the form for an upgrade and what
+/// follows it.
+///
+/// tiny_http's `into_writer` waits for unread body bytes and its `respond` drops headers that are needed;
+/// `upgrade` writes a head and hands over the connection. Hence the odd but valid `Upgrade` header, whose
+/// value is followed by the other headers.
+pub fn as_upgrade(bytes: &[u8]) -> (UpgradeHead, &[u8]) {
     let end = bytes.windows(4).position(|four| four == b"\r\n\r\n").map_or(bytes.len(), |at| at + 4);
     let (head, body) = bytes.split_at(end);
-    // tiny_http takes ASCII only.
+    // tiny_http accepts ASCII only.
     let head: String =
         head.iter().map(|&byte| if byte.is_ascii() { char::from(byte) } else { '?' }).collect();
     let mut lines = head.trim_end().split("\r\n");
@@ -25,14 +29,14 @@ pub fn shaped(bytes: &[u8]) -> (Upgrade, &[u8]) {
     let mut response = Response::empty(StatusCode(status));
     let mut fields = String::from("HTTP/1.1");
     for line in lines {
-        // It would add its own.
-        let own = ["Date: ", "Server: "].iter().any(|name| line.starts_with(name));
+        // tiny_http adds these two itself unless they are set on its response.
+        let added = ["Date: ", "Server: "].iter().any(|name| line.starts_with(name));
         match line.parse::<Header>() {
-            Ok(header) if own => response.add_header(header),
+            Ok(header) if added => response.add_header(header),
             _ => fields.extend(["\r\n", line]),
         }
     }
-    (Upgrade { response, fields }, body)
+    (UpgradeHead { response, fields }, body)
 }
 
 #[cfg(test)]
@@ -40,9 +44,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_head_is_taken_apart_and_its_body_left() {
+    fn splits_a_head_from_its_body() {
         let reply = "HTTP/1.1 413 Too Large\r\nDate: now\r\nX-A: caf\u{e9}\r\nConnection: close\r\n\r\nbody";
-        let (head, body) = shaped(reply.as_bytes());
+        let (head, body) = as_upgrade(reply.as_bytes());
         assert_eq!(head.response.status_code(), 413);
         assert_eq!(head.fields, "HTTP/1.1\r\nX-A: caf??\r\nConnection: close");
         assert!(head.response.headers().iter().any(|header| header.value.as_str() == "now"));

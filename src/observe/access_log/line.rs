@@ -43,7 +43,7 @@ fn text(out: &mut Vec<u8>, outcome: &Outcome<'_>, target: Option<&str>) -> std::
     let [referer, agent] = [header::REFERER, header::USER_AGENT].map(|name| said(headers, &name));
     write!(out, "\" {} {bytes} \"{}\" \"{}\"", status.as_u16(), OrDash(referer), OrDash(agent))?;
     let backend = outcome.backend.map(|backend| backend.authority());
-    let id = headers.and_then(request_id::of);
+    let id = headers.and_then(request_id::get);
     write!(out, " id={} backend={} tries={tries} received={received}", OrDash(id), OrDash(backend))?;
     let [queue, upstream, total] =
         [outcome.queued.unwrap_or_default(), outcome.upstream, outcome.total].map(|time| time.as_secs_f64());
@@ -87,7 +87,7 @@ impl<'a> Line<'a> {
         let headers = head.map(|head| &head.headers);
         Line {
             time: Timestamp::now(),
-            id: headers.and_then(request_id::of),
+            id: headers.and_then(request_id::get),
             client: outcome.peer.ip(),
             method: head.map(|head| head.method.as_str()),
             target: target.map(Target),

@@ -1,6 +1,6 @@
-//! No descriptors left.
+//! The balancer runs out of descriptors.
 
-use super::Siege;
+use super::AttackedBalancer;
 use crate::backend::Recorder;
 use crate::bed::{Balancer, Client, eventually};
 use crate::watch::{Figures, processor_time};
@@ -10,8 +10,7 @@ use std::time::Duration;
 
 const GET: &str = "GET / HTTP/1.1\r\nHost: test\r\n\r\n";
 
-/// Is a new connection served? If so, it is kept. Where descriptors have run out, nobody accepts it, and
-/// it waits.
+/// Returns a new connection if it is served, and `None` if it is not accepted for want of descriptors.
 fn admitted(balancer: &Balancer) -> Option<Client> {
     let mut client = balancer.client();
     client.stream.set_read_timeout(Some(Duration::from_millis(300))).unwrap();
@@ -26,31 +25,31 @@ fn assert_served(clients: &mut [Client]) {
     }
 }
 
-/// Asserts that it does next to nothing for a second.
+/// Asserts that the balancer uses hardly any processor time for a second.
 #[track_caller]
 fn assert_does_not_spin(balancer: &Balancer) {
     let before = processor_time(balancer.pid());
-    thread::sleep(Duration::from_secs(1)); // the time that is looked at
+    thread::sleep(Duration::from_secs(1)); // the time that is measured
     let used = processor_time(balancer.pid()) - before;
     assert!(used < Duration::from_millis(200), "{used:?} in a second");
 }
 
-/// More clients come than fit.
+/// Opens more connections than there are descriptors for, and asserts that the balancer recovers.
 #[track_caller]
-fn survives_a_full_house(balancer: &Balancer) {
+fn assert_survives_too_many_connections(balancer: &Balancer) {
     let mut clients = Vec::new();
-    eventually("it is full", || {
+    eventually("no further connection is accepted", || {
         let client = admitted(balancer);
         let full = client.is_none();
         clients.extend(client);
         full
     });
-    assert!(clients.len() > 5, "{} were let in", clients.len());
+    assert!(clients.len() > 5, "{} were accepted", clients.len());
     let _waiting: Vec<_> = (0..20).map(|_| balancer.client()).collect();
     assert_does_not_spin(balancer);
     assert_served(&mut clients);
     clients.truncate(5);
-    eventually("there is room", || {
+    eventually("a connection is accepted again", || {
         clients.extend(admitted(balancer));
         clients.len() > 5
     });
@@ -58,7 +57,7 @@ fn survives_a_full_house(balancer: &Balancer) {
 }
 
 #[test]
-fn a_low_limit_on_descriptors_lets_in_as_many_as_fit() {
+fn accepts_as_many_connections_as_the_descriptor_limit_allows() {
     let backend = Recorder::hello("hello");
     let mut limited = Command::new("sh");
     limited.args(["-c", "ulimit -n 256 && exec \"$@\"", "sh", env!("CARGO_BIN_EXE_turnwheel"), "serve"]);
@@ -66,39 +65,39 @@ fn a_low_limit_on_descriptors_lets_in_as_many_as_fit() {
     limited.arg(format!("--backend=http://{}", backend.addr));
     let balancer = Balancer::spawn(&mut limited, "Load balancer is listening on ");
     for _ in 0..2 {
-        survives_a_full_house(&balancer);
+        assert_survives_too_many_connections(&balancer);
     }
     let said = balancer.stderr();
     assert!(said.contains("the limit of 256 open files leaves room for"), "{said}");
 }
 
-/// From now on the process may have so many descriptors.
+/// Sets the process's descriptor limit.
 fn limit_descriptors(pid: u32, count: usize) {
     let limit = libc::rlimit { rlim_cur: count as libc::rlim_t, rlim_max: count as libc::rlim_t };
-    // SAFETY: the kernel reads a limit from a local, and writes none where it is told null.
+    // SAFETY: the kernel reads the limit from a local, and a null pointer makes it return no old limit.
     let done =
         unsafe { libc::prlimit(pid as i32, libc::RLIMIT_NOFILE, &raw const limit, std::ptr::null_mut()) };
     assert_eq!(done, 0, "{}", std::io::Error::last_os_error());
 }
 
 #[test]
-fn it_waits_for_descriptors_when_there_are_none_left_and_then_serves_again() {
-    let siege = Siege::with(&["--workers=4"]);
-    let before = siege.at_rest();
-    // Less than it knew of when it started.
-    limit_descriptors(siege.balancer.pid(), before.descriptors + 20);
+fn serves_again_after_it_has_run_out_of_descriptors() {
+    let attacked = AttackedBalancer::with(&["--workers=4"]);
+    let before = attacked.idle_figures();
+    // This is lower than the limit that the balancer read at its start.
+    limit_descriptors(attacked.balancer.pid(), before.descriptors + 20);
     for _ in 0..2 {
-        let mut crowd = Vec::new();
-        let seen = siege.balancer.stderr().matches("cannot accept").count();
-        eventually("it cannot accept any more", || {
-            crowd.push(siege.balancer.client());
-            siege.balancer.stderr().matches("cannot accept").count() > seen
+        let mut waiting = Vec::new();
+        let seen = attacked.balancer.stderr().matches("cannot accept").count();
+        eventually("it reports that it cannot accept", || {
+            waiting.push(attacked.balancer.client());
+            attacked.balancer.stderr().matches("cannot accept").count() > seen
         });
-        assert_does_not_spin(&siege.balancer);
-        drop(crowd);
-        eventually("it serves again", || admitted(&siege.balancer).is_some());
+        assert_does_not_spin(&attacked.balancer);
+        drop(waiting);
+        eventually("it serves again", || admitted(&attacked.balancer).is_some());
     }
-    eventually("the descriptors are back", || {
-        Figures::of(siege.balancer.pid()).descriptors <= before.descriptors
+    eventually("the descriptors are released", || {
+        Figures::of(attacked.balancer.pid()).descriptors <= before.descriptors
     });
 }

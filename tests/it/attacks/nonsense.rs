@@ -1,7 +1,7 @@
-//! Requests that are none, or that never end.
+//! Malformed requests and requests that never end.
 
-use super::Siege;
-use super::crowd::{Crowd, assert_all_told};
+use super::AttackedBalancer;
+use super::hostile_clients::{HostileClients, assert_all_replied};
 use proptest::prelude::*;
 use proptest::strategy::ValueTree;
 use proptest::test_runner::TestRunner;
@@ -13,8 +13,8 @@ use std::time::{Duration, Instant};
 const NO_PAUSE: Duration = Duration::ZERO;
 
 #[test]
-fn header_lines_and_targets_without_end() {
-    Siege::with(&[]).withstands(|balancer| {
+fn withstands_endless_header_lines_and_targets() {
+    AttackedBalancer::with(&[]).withstands(|balancer| {
         let endless = [b'x'; 16 << 10];
         for (status, begin) in [
             (431, "GET / HTTP/1.1\r\nHost: test\r\nX-Long: "),
@@ -22,25 +22,25 @@ fn header_lines_and_targets_without_end() {
             (414, "GET /"),
             (414, ""),
         ] {
-            let crowd = Crowd::of(20, balancer.addr, begin);
-            assert_all_told(&crowd.until_thrown_out(&endless, NO_PAUSE), 20, status);
+            let clients = HostileClients::connect(20, balancer.addr, begin);
+            assert_all_replied(&clients.send_until_closed(&endless, NO_PAUSE), 20, status);
         }
     });
 }
 
 #[test]
-fn a_hundred_thousand_headers() {
-    Siege::with(&["--max-head=1MiB"]).withstands(|balancer| {
+fn withstands_a_hundred_thousand_headers() {
+    AttackedBalancer::with(&["--max-head=1MiB"]).withstands(|balancer| {
         let lines = b"X-A: b\r\n".repeat(1000);
-        let crowd = Crowd::of(20, balancer.addr, "GET / HTTP/1.1\r\nHost: test\r\n");
-        assert_all_told(&crowd.until_thrown_out(&lines, NO_PAUSE), 20, 431);
+        let clients = HostileClients::connect(20, balancer.addr, "GET / HTTP/1.1\r\nHost: test\r\n");
+        assert_all_replied(&clients.send_until_closed(&lines, NO_PAUSE), 20, 431);
     });
 }
 
 #[test]
-fn lengths_that_no_machine_could_hold() {
-    let siege = Siege::with(&["--max-body=1MiB"]);
-    siege.withstands(|balancer| {
+fn withstands_excessive_content_lengths() {
+    let attacked = AttackedBalancer::with(&["--max-body=1MiB"]);
+    attacked.withstands(|balancer| {
         for (status, length) in [
             (413, "1048577"),
             (413, "9223372036854775807"),
@@ -54,17 +54,17 @@ fn lengths_that_no_machine_could_hold() {
             (400, "1e3"),
         ] {
             let begin = format!("POST / HTTP/1.1\r\nHost: test\r\nContent-Length: {length}\r\n\r\n");
-            let crowd = Crowd::of(10, balancer.addr, begin);
-            assert_all_told(&crowd.until_thrown_out(&[b'x'; 4096], NO_PAUSE), 10, status);
+            let clients = HostileClients::connect(10, balancer.addr, begin);
+            assert_all_replied(&clients.send_until_closed(&[b'x'; 4096], NO_PAUSE), 10, status);
         }
     });
-    assert!(siege.backend.requests().iter().all(|request| request.request_line().starts_with("GET ")));
+    assert!(attacked.backend.requests().iter().all(|request| request.request_line().starts_with("GET ")));
 }
 
 #[test]
-fn chunks_that_no_machine_could_hold() {
-    let siege = Siege::with(&["--max-body=1MiB"]);
-    siege.withstands(|balancer| {
+fn withstands_excessive_chunk_sizes() {
+    let attacked = AttackedBalancer::with(&["--max-body=1MiB"]);
+    attacked.withstands(|balancer| {
         for (status, size) in [
             (413, "7fffffffffffffff"),
             (413, "ffffffffffffffff"),
@@ -74,44 +74,48 @@ fn chunks_that_no_machine_could_hold() {
         ] {
             let begin =
                 format!("POST / HTTP/1.1\r\nHost: test\r\nTransfer-Encoding: chunked\r\n\r\n{size}\r\n");
-            let crowd = Crowd::of(10, balancer.addr, begin);
-            assert_all_told(&crowd.until_thrown_out(&[b'x'; 64 << 10], NO_PAUSE), 10, status);
+            let clients = HostileClients::connect(10, balancer.addr, begin);
+            assert_all_replied(&clients.send_until_closed(&[b'x'; 64 << 10], NO_PAUSE), 10, status);
         }
     });
-    siege.never_forwards_an_upload_as_whole();
+    attacked.assert_no_upload_complete();
 }
 
 #[test]
-fn bodies_of_nothing_but_framing() {
-    let siege = Siege::with(&["--max-body=1MiB", "--workers=4"]);
-    siege.withstands(|balancer| {
+fn withstands_bodies_of_framing_only() {
+    let attacked = AttackedBalancer::with(&["--max-body=1MiB", "--workers=4"]);
+    attacked.withstands(|balancer| {
         let head = "POST / HTTP/1.1\r\nHost: test\r\nTransfer-Encoding: chunked\r\n\r\n";
         for (begin, endless) in
             [("", "0"), ("5;", "x"), ("0\r\n", "X-A: b\r\n"), ("0\r\nX-", "x"), ("0\r\nX:", "x")]
         {
-            let crowd = Crowd::of(10, balancer.addr, format!("{head}{begin}"));
-            assert_all_told(&crowd.until_thrown_out(endless.repeat(4096).as_bytes(), NO_PAUSE), 10, 400);
+            let clients = HostileClients::connect(10, balancer.addr, format!("{head}{begin}"));
+            assert_all_replied(
+                &clients.send_until_closed(endless.repeat(4096).as_bytes(), NO_PAUSE),
+                10,
+                400,
+            );
         }
     });
-    siege.never_forwards_an_upload_as_whole();
+    attacked.assert_no_upload_complete();
 }
 
 #[test]
-fn other_protocols() {
-    Siege::with(&["--client-head-timeout=500ms"]).withstands(|balancer| {
+fn withstands_other_protocols() {
+    AttackedBalancer::with(&["--client-head-timeout=500ms"]).withstands(|balancer| {
         for (status, begin) in [
             (505, b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\x12\x04\0\0\0\0\0".as_slice()),
             (400, b"\x16\x03\x01\x02\0\x01\0\x01\xfc\x03\x03"),
-            (408, b"SSH-2.0-OpenSSH_9.6\r\n"), // which might still become a header line of something
+            (408, b"SSH-2.0-OpenSSH_9.6\r\n"), // it might still become a request line
             (400, b"\0\0\0\0"),
         ] {
-            let crowd = Crowd::of(20, balancer.addr, begin);
-            assert_all_told(&crowd.until_thrown_out(b"", Duration::from_millis(5)), 20, status);
+            let clients = HostileClients::connect(20, balancer.addr, begin);
+            assert_all_replied(&clients.send_until_closed(b"", Duration::from_millis(5)), 20, status);
         }
     });
 }
 
-/// Something like a request, and then anything.
+/// A request with some bytes changed, or random bytes.
 fn garbage() -> impl Strategy<Value = Vec<u8>> {
     let request =
         b"POST /a?b HTTP/1.1\r\nHost: test\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n";
@@ -126,36 +130,36 @@ fn garbage() -> impl Strategy<Value = Vec<u8>> {
 }
 
 #[test]
-fn garbage_of_all_kinds() {
-    Siege::with(&[]).withstands(|balancer| {
+fn withstands_random_bytes() {
+    AttackedBalancer::with(&[]).withstands(|balancer| {
         let mut runner = TestRunner::deterministic();
         for number in 0..2000 {
             let bytes = garbage().new_tree(&mut runner).unwrap().current();
             let mut stream = TcpStream::connect(balancer.addr).unwrap();
-            let _ = stream.write_all(&bytes); // it may be told to go before its end
+            let _ = stream.write_all(&bytes); // the connection may be closed before the end
             if number % 2 == 0 {
-                let _ = stream.shutdown(Shutdown::Write); // likewise
+                let _ = stream.shutdown(Shutdown::Write); // as above
             }
         }
     });
 }
 
-/// Sends requests for a second, as fast as they are taken, and reads no reply.
-fn ask_without_end(addr: SocketAddr) {
+/// Sends requests for a second, as fast as the connection takes them, and reads no reply.
+fn send_requests_endlessly(addr: SocketAddr) {
     let requests = "GET / HTTP/1.1\r\nHost: test\r\n\r\n".repeat(2000);
     let mut stream = TcpStream::connect(addr).unwrap();
     stream.set_write_timeout(Some(Duration::from_millis(100))).unwrap();
     let began = Instant::now();
     while began.elapsed() < Duration::from_secs(1) {
-        let _ = stream.write_all(requests.as_bytes()); // at some time nothing more is taken
+        let _ = stream.write_all(requests.as_bytes()); // fails once the buffers are full
     }
 }
 
 #[test]
-fn requests_without_end_whose_replies_nobody_reads() {
-    Siege::with(&["--workers=8"]).withstands(|balancer| {
+fn withstands_endless_requests_whose_replies_are_not_read() {
+    AttackedBalancer::with(&["--workers=8"]).withstands(|balancer| {
         thread::scope(|scope| {
-            (0..8).for_each(|_| drop(scope.spawn(|| ask_without_end(balancer.addr))));
+            (0..8).for_each(|_| drop(scope.spawn(|| send_requests_endlessly(balancer.addr))));
         });
     });
 }

@@ -1,4 +1,4 @@
-//! How long a client may take, and what it is told when it takes longer.
+//! Timeouts of clients, and the replies once they have passed.
 
 use super::{CHUNKED, GET, SECOND, parked, pattern, post, sized, trickle};
 use crate::backend::Recorder;
@@ -6,11 +6,11 @@ use crate::bed::{Client, DEADLINE, Ending};
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// Short, and yet a pause that no client makes by accident within it.
+/// A timeout that is short, but longer than any accidental pause.
 const LIMIT: Duration = Duration::from_millis(300);
 const A_BYTE_AT_A_TIME: Duration = Duration::from_millis(20);
 
-/// The client is told 408, not before its time and not long after it, and the connection ends.
+/// Asserts that the client gets 408 soon after the timeout and not before it, and that the connection ends.
 #[track_caller]
 fn assert_too_slow(client: &mut Client, began: Instant) {
     let reply = client.read_reply();
@@ -20,7 +20,7 @@ fn assert_too_slow(client: &mut Client, began: Instant) {
     assert!(client.is_closed_within(DEADLINE));
 }
 
-/// The connection ends without a word, not before its time and not long after it.
+/// Asserts that the connection ends without a reply soon after the timeout and not before it.
 #[track_caller]
 fn assert_silent_end(client: &mut Client, began: Instant) {
     assert_eq!(client.read_to_end_of_connection(), (Vec::new(), Ending::Finished));
@@ -29,7 +29,7 @@ fn assert_silent_end(client: &mut Client, began: Instant) {
 }
 
 #[test]
-fn a_head_that_is_not_finished_in_time_is_408() {
+fn replies_408_to_a_head_that_is_not_complete_in_time() {
     let backend = Recorder::hello("reached");
     let balancer = parked(&backend, &["--client-head-timeout=300ms"]);
     for part in ["G", "GET / HTTP/1.1\r\nHost: te", "\r\nGET / HTTP/1.1\r\nHost: test\r\n"] {
@@ -42,7 +42,7 @@ fn a_head_that_is_not_finished_in_time_is_408() {
 }
 
 #[test]
-fn the_time_for_a_head_is_in_all_and_not_between_its_bytes() {
+fn limits_the_total_time_for_a_head() {
     let backend = Recorder::hello("reached");
     let balancer = parked(&backend, &["--client-head-timeout=300ms"]);
     let mut client = balancer.client();
@@ -54,7 +54,7 @@ fn the_time_for_a_head_is_in_all_and_not_between_its_bytes() {
 }
 
 #[test]
-fn the_time_for_a_head_begins_anew_with_each_request() {
+fn restarts_the_head_timeout_with_each_request() {
     let backend = Recorder::hello("hello");
     let balancer = parked(&backend, &["--client-head-timeout=300ms"]);
     let mut client = balancer.client();
@@ -69,7 +69,7 @@ fn the_time_for_a_head_begins_anew_with_each_request() {
 }
 
 #[test]
-fn a_head_that_begins_behind_another_request_has_its_time_too() {
+fn limits_the_time_for_a_pipelined_head() {
     let backend = Recorder::hello("hello");
     let balancer = parked(&backend, &["--client-head-timeout=300ms"]);
     let mut client = balancer.client();
@@ -80,7 +80,7 @@ fn a_head_that_begins_behind_another_request_has_its_time_too() {
 }
 
 #[test]
-fn a_connection_that_says_nothing_is_closed_without_a_word() {
+fn closes_a_new_idle_connection_without_a_reply() {
     let backend = Recorder::hello("reached");
     let balancer = parked(&backend, &["--idle-timeout=300ms"]);
     for nothing in ["", "\r\n", "\r\n\r\n", "\r\n\r"] {
@@ -93,7 +93,7 @@ fn a_connection_that_says_nothing_is_closed_without_a_word() {
 }
 
 #[test]
-fn a_kept_connection_that_is_not_used_is_closed_without_a_word() {
+fn closes_a_kept_idle_connection_without_a_reply() {
     let backend = Recorder::hello("hello");
     let balancer = parked(&backend, &["--idle-timeout=300ms"]);
     let mut client = balancer.client();
@@ -103,7 +103,7 @@ fn a_kept_connection_that_is_not_used_is_closed_without_a_word() {
 }
 
 #[test]
-fn a_connection_that_is_used_is_not_closed() {
+fn keeps_a_connection_that_is_used() {
     let backend = Recorder::hello("hello");
     let balancer = parked(&backend, &["--idle-timeout=1s"]);
     let mut client = balancer.client();
@@ -115,7 +115,7 @@ fn a_connection_that_is_used_is_not_closed() {
 }
 
 #[test]
-fn a_small_upload_that_pauses_is_408_and_no_backend_hears_of_it() {
+fn replies_408_to_a_pause_in_a_small_upload_before_forwarding() {
     let backend = Recorder::hello("reached");
     let balancer = parked(&backend, &["--client-body-timeout=300ms"]);
     for sent in [0, 1, 999] {
@@ -129,7 +129,7 @@ fn a_small_upload_that_pauses_is_408_and_no_backend_hears_of_it() {
 }
 
 #[test]
-fn a_small_upload_that_goes_on_is_waited_for() {
+fn waits_for_a_small_upload_that_goes_on() {
     let backend = Recorder::hello("hello");
     let balancer = parked(&backend, &["--client-body-timeout=1s", "--min-body-rate=0B"]);
     let mut client = balancer.client();
@@ -137,12 +137,12 @@ fn a_small_upload_that_goes_on_is_waited_for() {
     let began = Instant::now();
     trickle(&client, pattern(75), 1, A_BYTE_AT_A_TIME);
     assert_eq!(client.read_reply().text(), "hello");
-    assert!(began.elapsed() > SECOND, "it was longer than a pause may be");
+    assert!(began.elapsed() > SECOND, "it took longer than the longest pause");
     assert_eq!(backend.only_request().body, pattern(75));
 }
 
 #[test]
-fn an_upload_in_chunks_that_pauses_is_408_and_never_complete() {
+fn replies_408_to_a_pause_in_a_chunked_upload_and_never_completes_it() {
     let backend = Recorder::hello("taken for whole");
     let balancer = parked(&backend, &["--client-body-timeout=300ms"]);
     let mut client = balancer.client();

@@ -1,4 +1,4 @@
-//! How connections end: after a half-close, and after a refusal.
+//! How connections end: after a half-close and after a refusal.
 
 use super::{CHUNKED, GET, LARGE, SECOND, in_chunks, parked, pattern, post, sized};
 use crate::backend::Recorder;
@@ -8,7 +8,7 @@ use std::net::Shutdown;
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// A backend that takes its time: the client has said that it is done long before the reply comes.
+/// A slow backend: the client's half-close arrives long before the reply.
 fn leisurely() -> Recorder {
     Recorder::new(|conversation| {
         while conversation.read_request().is_some() {
@@ -19,9 +19,9 @@ fn leisurely() -> Recorder {
 }
 
 #[test]
-fn a_client_that_says_that_it_is_done_gets_its_reply_and_then_the_end() {
+fn replies_after_a_half_close_and_then_closes() {
     for backend in [Recorder::hello("hello"), leisurely()] {
-        // Nothing else than the client's word ends these connections.
+        // Only the client's half-close can end these connections.
         let balancer = parked(&backend, &["--idle-timeout=60s", "--upstream-idle-timeout=100ms"]);
         assert_eq!(balancer.get("/").text(), "hello");
         let before = Figures::of(balancer.pid()).descriptors;
@@ -39,16 +39,16 @@ fn a_client_that_says_that_it_is_done_gets_its_reply_and_then_the_end() {
             assert_eq!(client.read_reply().text(), "hello");
             let began = Instant::now();
             assert_eq!(client.read_to_end_of_connection(), (Vec::new(), Ending::Finished));
-            assert!(began.elapsed() < SECOND, "only after {:?}", began.elapsed());
-            // This end stays open: it is the balancer that lets go.
-            eventually("the descriptors are back", || Figures::of(balancer.pid()).descriptors <= before);
+            assert!(began.elapsed() < SECOND, "it took {:?}", began.elapsed());
+            // The client's end stays open: the balancer closes its own.
+            eventually("the descriptors are released", || Figures::of(balancer.pid()).descriptors <= before);
             drop(client);
         }
     }
 }
 
 #[test]
-fn a_client_that_asks_once_more_while_it_waits_and_is_done_gets_both_replies_and_then_the_end() {
+fn serves_a_pipelined_request_before_a_half_close_and_then_closes() {
     let backend = leisurely();
     let balancer = parked(&backend, &["--idle-timeout=60s"]);
     let mut client = balancer.client();
@@ -59,11 +59,11 @@ fn a_client_that_asks_once_more_while_it_waits_and_is_done_gets_both_replies_and
     assert_eq!([client.read_reply().text(), client.read_reply().text()], ["hello"; 2]);
     let began = Instant::now();
     assert_eq!(client.read_to_end_of_connection(), (Vec::new(), Ending::Finished));
-    assert!(began.elapsed() < SECOND, "only after {:?}", began.elapsed());
+    assert!(began.elapsed() < SECOND, "it took {:?}", began.elapsed());
 }
 
 #[test]
-fn a_kept_connection_whose_client_says_that_it_is_done_ends_at_once() {
+fn closes_an_idle_connection_at_once_after_a_half_close() {
     let backend = Recorder::hello("hello");
     let balancer = parked(&backend, &["--idle-timeout=60s"]);
     for request in ["", GET, "GET / HT"] {
@@ -76,23 +76,23 @@ fn a_kept_connection_whose_client_says_that_it_is_done_ends_at_once() {
         let began = Instant::now();
         client.stream.shutdown(Shutdown::Write).unwrap();
         assert_eq!(client.read_to_end_of_connection(), (Vec::new(), Ending::Finished));
-        assert!(began.elapsed() < SECOND, "{request:?}: only after {:?}", began.elapsed());
+        assert!(began.elapsed() < SECOND, "{request:?}: it took {:?}", began.elapsed());
     }
 }
 
-/// The client sends this and a mebibyte more before it reads anything, and yet it is told why.
+/// Asserts that a client that sends this and a mebibyte more before it reads still gets the reply.
 #[track_caller]
-fn assert_told(balancer: &Balancer, request: &str, status: u16) {
+fn assert_refused(balancer: &Balancer, request: &str, status: u16) {
     let mut client = balancer.client();
     client.send(request);
     client.send(vec![b'x'; 1 << 20]);
     let reply = client.read_reply();
     assert_eq!((reply.status, reply.header("Connection")), (status, Some("close")), "{request:.60}");
-    assert!(reply.text().ends_with('\n'), "{request:.60}: all of it");
+    assert!(reply.text().ends_with('\n'), "{request:.60}: the reply is complete");
 }
 
 #[test]
-fn a_refusal_reaches_a_client_that_is_still_sending() {
+fn delivers_a_refusal_to_a_client_that_is_still_sending() {
     let backend = Recorder::hello("reached");
     let balancer = parked(&backend, &["--max-body=100KiB", "--max-uri=100B"]);
     let long = "x".repeat(20_000);
@@ -109,24 +109,24 @@ fn a_refusal_reaches_a_client_that_is_still_sending() {
         (431, &format!("GET / HTTP/1.1\r\nHost: test\r\nX-Long: {long}")),
         (414, &format!("GET /{long}")),
     ] {
-        assert_told(&balancer, request, status);
+        assert_refused(&balancer, request, status);
     }
     assert!(backend.requests().iter().all(|request| !request.whole));
 }
 
 #[test]
-fn a_client_beyond_the_limit_is_told_so_though_it_sends_at_once() {
+fn delivers_a_refused_connections_reply_to_a_client_that_sends_at_once() {
     let backend = Recorder::hello("reached");
     let balancer = parked(&backend, &["--max-connections=1"]);
     let mut one = balancer.client();
     assert_eq!(one.request(GET).status, 200);
     for _ in 0..5 {
-        assert_told(&balancer, &post(&sized(1 << 20)), 503);
+        assert_refused(&balancer, &post(&sized(1 << 20)), 503);
     }
 }
 
 #[test]
-fn a_last_reply_reaches_a_client_that_is_still_sending() {
+fn delivers_the_last_reply_to_a_client_that_is_still_sending() {
     let backend = Recorder::hello("hello");
     let balancer = parked(&backend, &[]);
     for _ in 0..5 {

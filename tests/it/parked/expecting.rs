@@ -1,4 +1,4 @@
-//! `Expect: 100-continue`, and replies that do not wait for the upload.
+//! `Expect: 100-continue`, and replies that come before the upload.
 
 use super::{CHUNKED, LARGE, in_chunks, parked, pattern, post, sized};
 use crate::backend::Recorder;
@@ -11,12 +11,12 @@ fn expecting(framing: &str) -> String {
 }
 
 #[track_caller]
-fn assert_told_to_continue(client: &mut Client) {
+fn assert_gets_100_continue(client: &mut Client) {
     assert_eq!(client.read_head().unwrap().raw_head, CONTINUE);
 }
 
 #[test]
-fn a_client_that_waits_for_it_is_told_to_continue_and_nothing_else() {
+fn sends_100_continue_once_to_a_client_that_waits_for_it() {
     let backend = Recorder::hello("hello");
     let balancer = parked(&backend, &[]);
     let mut client = balancer.client();
@@ -24,7 +24,7 @@ fn a_client_that_waits_for_it_is_told_to_continue_and_nothing_else() {
         let body = pattern(size);
         for (framing, bytes) in [(sized(size), body.clone()), (CHUNKED.into(), in_chunks(&body, 30_000))] {
             client.send(expecting(&framing));
-            assert_told_to_continue(&mut client);
+            assert_gets_100_continue(&mut client);
             client.send(bytes);
             assert_eq!(client.read_reply().text(), "hello");
             let request = backend.last_request();
@@ -35,7 +35,7 @@ fn a_client_that_waits_for_it_is_told_to_continue_and_nothing_else() {
 }
 
 #[test]
-fn a_client_that_does_not_wait_for_it_is_served() {
+fn serves_a_client_that_does_not_wait_for_100_continue() {
     let backend = Recorder::hello("hello");
     let balancer = parked(&backend, &[]);
     let mut client = balancer.client();
@@ -43,7 +43,7 @@ fn a_client_that_does_not_wait_for_it_is_served() {
         client.send([expecting(&sized(size)).as_bytes(), &pattern(size)].concat());
         let mut reply = client.read_reply();
         if reply.status == 100 {
-            reply = client.read_reply(); // it may have been said before the body was seen
+            reply = client.read_reply(); // the edge may have sent 100 before it read the body
         }
         assert_eq!(reply.text(), "hello");
         assert!(backend.last_request().body == pattern(size));
@@ -51,7 +51,7 @@ fn a_client_that_does_not_wait_for_it_is_served() {
 }
 
 #[test]
-fn an_http_1_0_client_is_never_told_to_continue() {
+fn never_sends_100_continue_to_an_http_1_0_client() {
     let backend = Recorder::hello("hello");
     let balancer = parked(&backend, &[]);
     for size in [5, LARGE] {
@@ -63,23 +63,23 @@ fn an_http_1_0_client_is_never_told_to_continue() {
 }
 
 #[test]
-fn a_body_that_will_be_refused_is_not_asked_for() {
+fn refuses_a_large_body_without_100_continue() {
     let backend = Recorder::hello("reached");
     let balancer = parked(&backend, &["--max-body=1KiB"]);
     let mut client = balancer.client();
-    assert_eq!(client.request(expecting(&sized(LARGE))).status, 413, "and not 100");
+    assert_eq!(client.request(expecting(&sized(LARGE))).status, 413, "413 instead of 100");
     assert!(client.is_closed_within(DEADLINE));
     assert_eq!(backend.connections(), 0);
 }
 
 #[test]
-fn a_client_that_is_told_to_continue_and_does_not_is_408() {
+fn replies_408_to_a_client_that_sends_nothing_after_100_continue() {
     let backend = Recorder::hello("reached");
     let balancer = parked(&backend, &["--client-body-timeout=300ms"]);
     for framing in [sized(5), sized(LARGE), CHUNKED.into()] {
         let mut client = balancer.client();
         client.send(expecting(&framing));
-        assert_told_to_continue(&mut client);
+        assert_gets_100_continue(&mut client);
         assert_eq!(client.read_reply().status, 408, "{framing}");
         assert!(client.is_closed_within(DEADLINE));
     }
@@ -87,7 +87,7 @@ fn a_client_that_is_told_to_continue_and_does_not_is_408() {
 }
 
 #[test]
-fn a_backend_that_refuses_an_upload_without_reading_it_is_relayed() {
+fn relays_a_backends_refusal_of_an_unread_upload() {
     let backend = Recorder::new(|conversation| {
         conversation.read_head();
         conversation.send("HTTP/1.1 413 Too Large\r\nContent-Length: 4\r\nConnection: close\r\n\r\nless");
@@ -98,12 +98,12 @@ fn a_backend_that_refuses_an_upload_without_reading_it_is_relayed() {
         let framing = sized(50 << 20);
         if expects {
             client.send(expecting(&framing));
-            assert_told_to_continue(&mut client);
+            assert_gets_100_continue(&mut client);
         } else {
             client.send(post(&framing));
         }
         client.send(pattern(5 << 20));
-        // More will only be sent if somebody wants it.
+        // The client sends no more than this.
         let reply = client.read_reply();
         assert_eq!((reply.status, reply.text()), (413, "less"), "expects: {expects}");
         assert_eq!(reply.header("Connection"), Some("close"));
@@ -112,12 +112,12 @@ fn a_backend_that_refuses_an_upload_without_reading_it_is_relayed() {
 }
 
 #[test]
-fn a_small_body_that_is_promised_holds_no_worker() {
+fn holds_no_worker_while_a_small_body_is_awaited() {
     let backend = Recorder::hello("hello");
     let balancer = parked(&backend, &["--workers=1"]);
     let mut promising = balancer.client();
     promising.send(expecting(&sized(5)));
-    assert_told_to_continue(&mut promising);
+    assert_gets_100_continue(&mut promising);
     assert_eq!(balancer.get("/").text(), "hello", "the one worker is free");
     assert_eq!(promising.request("hello").text(), "hello");
 }

@@ -1,4 +1,4 @@
-//! How many connections there may be, how many requests on each, and how long a target.
+//! The limits on connections, on requests on each, and on the target's length.
 
 use super::{GET, SECOND, connect_from, parked};
 use crate::backend::Recorder;
@@ -11,16 +11,16 @@ use std::thread;
 const ONE: [u8; 4] = [127, 0, 0, 1];
 const OTHER: [u8; 4] = [127, 0, 0, 2];
 
-/// Is a new connection from there served? If so, it is kept.
+/// Returns a new connection from `source` if it is served, and `None` if it is refused.
 fn admitted(source: [u8; 4], addr: SocketAddr) -> Option<Client> {
     let mut client = connect_from(source, addr);
-    client.stream.write_all(GET.as_bytes()).ok()?; // it may have been turned away by now
+    client.stream.write_all(GET.as_bytes()).ok()?; // it may have been refused by now
     client.try_read_reply().is_ok_and(|reply| reply.status == 200).then_some(client)
 }
 
 #[track_caller]
-fn assert_turned_away(mut client: Client) {
-    // It is told so without having asked for anything.
+fn assert_connection_refused(mut client: Client) {
+    // The refusal comes without a request.
     let reply = client.read_reply();
     assert_eq!((reply.status, reply.header("Retry-After")), (503, Some("1")), "{}", reply.raw_head);
     assert_eq!(reply.header("Connection"), Some("close"));
@@ -35,103 +35,105 @@ fn assert_all_served(clients: &mut [Client]) {
 }
 
 #[test]
-fn a_connection_beyond_the_limit_is_503_and_one_that_ends_makes_room() {
+fn replies_503_to_a_connection_beyond_the_limit_until_one_ends() {
     let backend = Recorder::hello("hello");
     let balancer = parked(&backend, &["--max-connections=5"]);
     let mut clients: Vec<_> = (0..5).map(|_| balancer.client()).collect();
     assert_all_served(&mut clients);
     for _ in 0..3 {
-        assert_turned_away(balancer.client());
+        assert_connection_refused(balancer.client());
         assert_all_served(&mut clients);
         drop(clients.pop());
-        eventually("there is room for another one", || {
+        eventually("another connection is accepted", || {
             clients.extend(admitted(ONE, balancer.addr));
             clients.len() == 5
         });
     }
-    assert_turned_away(balancer.client());
+    assert_connection_refused(balancer.client());
 }
 
 #[test]
-fn connections_that_have_said_nothing_count_too() {
+fn counts_connections_without_a_request() {
     let backend = Recorder::hello("hello");
     let balancer = parked(&backend, &["--max-connections=5"]);
     let silent: Vec<_> = (0..5).map(|_| balancer.client()).collect();
-    assert_turned_away(balancer.client());
+    assert_connection_refused(balancer.client());
     drop(silent);
-    eventually("there is room for another one", || admitted(ONE, balancer.addr).is_some());
+    eventually("another connection is accepted", || admitted(ONE, balancer.addr).is_some());
 }
 
 #[test]
-fn those_who_are_turned_away_make_room_again() {
+fn releases_the_slots_of_refused_connections() {
     let backend = Recorder::hello("hello");
     let balancer = parked(&backend, &["--max-connections=1"]);
     let mut one = [balancer.client()];
     assert_all_served(&mut one);
-    // They keep their end open, and do not even read what they are told.
+    // These clients keep their end open, and do not read the refusal.
     let mut crowd: Vec<_> = (0..200).map(|_| balancer.client()).collect();
     assert_all_served(&mut one);
     for client in &mut crowd {
         assert!(client.is_closed_within(DEADLINE));
     }
-    eventually("one is told so again", || {
+    eventually("a further connection is refused with a reply again", || {
         balancer.client().try_read_reply().is_ok_and(|reply| reply.status == 503)
     });
     assert_all_served(&mut one);
 }
 
 #[test]
-fn each_client_may_have_so_many_connections() {
+fn limits_the_connections_of_each_client() {
     let backend = Recorder::hello("hello");
     let balancer = parked(&backend, &["--max-connections-per-client=2"]);
     let connect = |source| connect_from(source, balancer.addr);
     let mut clients = [ONE, ONE, OTHER, OTHER].map(connect);
     assert_all_served(&mut clients);
-    assert_turned_away(connect(ONE));
-    assert_turned_away(connect(OTHER));
+    assert_connection_refused(connect(ONE));
+    assert_connection_refused(connect(OTHER));
     assert_all_served(&mut clients);
 
-    // They leave one by one, and others may come.
+    // As one leaves after the other, others are accepted.
     for (client, source) in clients.iter().zip([ONE, ONE, OTHER, OTHER]) {
         client.stream.shutdown(Shutdown::Both).unwrap();
-        eventually("the same client may have another one", || admitted(source, balancer.addr).is_some());
+        eventually("the same client may open another connection", || {
+            admitted(source, balancer.addr).is_some()
+        });
     }
     let mut new = Vec::new();
     for source in [ONE, ONE, OTHER, OTHER] {
-        eventually("the counts are as in the beginning", || {
+        eventually("the counts are as at the start", || {
             let before = new.len();
             new.extend(admitted(source, balancer.addr));
             new.len() > before
         });
     }
-    assert_turned_away(connect(ONE));
-    assert_turned_away(connect(OTHER));
+    assert_connection_refused(connect(ONE));
+    assert_connection_refused(connect(OTHER));
     assert_all_served(&mut new);
 }
 
 #[test]
-fn all_listeners_share_one_limit() {
+fn shares_one_limit_among_all_listeners() {
     let backend = Recorder::hello("hello");
     let listen = "--listen=127.0.0.1:0";
     let backend_flag = format!("--backend=http://{}", backend.addr);
     let flags = ["serve", listen, listen, "--edge=parked", "--max-connections=5", &backend_flag];
     let balancer = Balancer::start(&flags);
     let mut addrs = Vec::new();
-    eventually("it has named both addresses", || {
+    eventually("it has printed both addresses", || {
         addrs = balancer.stdout().lines().filter_map(|line| line.rsplit(' ').next()?.parse().ok()).collect();
         addrs.len() == 2
     });
     assert!(addrs.iter().all(|addr: &SocketAddr| addr.ip() == IpAddr::V4(Ipv4Addr::LOCALHOST)));
     let mut clients: Vec<_> = (0..5).map(|number| Client::connect(addrs[number % 2])).collect();
     assert_all_served(&mut clients);
-    addrs.iter().for_each(|addr| assert_turned_away(Client::connect(*addr)));
+    addrs.iter().for_each(|addr| assert_connection_refused(Client::connect(*addr)));
     assert_all_served(&mut clients);
     drop(clients);
     addrs.iter().for_each(|addr| eventually("there is room", || admitted(ONE, *addr).is_some()));
 }
 
 #[test]
-fn after_so_many_requests_a_connection_ends_with_an_announcement() {
+fn announces_the_end_after_the_last_request_of_a_connection() {
     let backend = Recorder::hello("hello");
     let balancer = parked(&backend, &["--max-requests-per-connection=3"]);
     for pipelined in [false, true] {
@@ -152,7 +154,7 @@ fn after_so_many_requests_a_connection_ends_with_an_announcement() {
 }
 
 #[test]
-fn nothing_behind_the_last_request_of_a_connection_is_served() {
+fn serves_nothing_behind_the_last_request_of_a_connection() {
     let backend = Recorder::echoing();
     let balancer = parked(&backend, &["--max-requests-per-connection=1"]);
     let mut client = balancer.client();
@@ -164,7 +166,7 @@ fn nothing_behind_the_last_request_of_a_connection_is_served() {
 }
 
 #[test]
-fn a_target_beyond_its_limit_is_414() {
+fn replies_414_to_a_target_beyond_its_limit() {
     let backend = Recorder::echoing();
     let balancer = parked(&backend, &["--max-uri=100B"]);
     for length in [1, 99, 100] {
@@ -181,21 +183,21 @@ fn a_target_beyond_its_limit_is_414() {
 }
 
 #[test]
-fn connections_cost_no_threads() {
+fn starts_no_threads_for_connections() {
     let backend = Recorder::hello("hello");
     let balancer = parked(&backend, &["--workers=8"]);
     let mut clients: Vec<_> = (0..200).map(|_| balancer.client()).collect();
     assert_all_served(&mut clients);
     let figures = Figures::of(balancer.pid());
-    assert!(figures.descriptors > 200, "all of them are open: {figures:?}");
+    assert!(figures.descriptors > 200, "all connections are open: {figures:?}");
     assert!(figures.threads <= 8 + 6, "{figures:?}");
     drop(clients);
-    eventually("their descriptors are back", || Figures::of(balancer.pid()).descriptors < 100);
+    eventually("their descriptors are released", || Figures::of(balancer.pid()).descriptors < 100);
 }
 
-/// So many clients, each with one connection, ask so many times each, all at once.
+/// Sends requests from many clients at once, each on a connection of its own.
 #[test]
-fn three_hundred_clients_get_all_their_replies() {
+fn serves_three_hundred_clients_at_once() {
     let backend = Recorder::echoing();
     let balancer = parked(&backend, &[]);
     thread::scope(|scope| {
@@ -218,7 +220,7 @@ fn three_hundred_clients_get_all_their_replies() {
 }
 
 #[test]
-fn a_client_that_has_left_gives_its_place_back_whatever_it_was_doing() {
+fn releases_the_slot_of_a_client_that_leaves_in_any_phase() {
     let backend = Recorder::hello("hello");
     let balancer = parked(&backend, &["--max-connections=5"]);
     for begun in
@@ -229,12 +231,12 @@ fn a_client_that_has_left_gives_its_place_back_whatever_it_was_doing() {
         drop(leaving);
         let began = std::time::Instant::now();
         let mut new = Vec::new();
-        eventually("all five places are free", || {
+        eventually("all five connections are closed", || {
             new.extend(admitted(ONE, balancer.addr));
             new.len() == 5
         });
-        assert!(began.elapsed() < 3 * SECOND, "{begun:?}: after {:?}", began.elapsed());
+        assert!(began.elapsed() < 3 * SECOND, "{begun:?}: it took {:?}", began.elapsed());
         drop(new);
-        eventually("they are free again", || admitted(ONE, balancer.addr).is_some());
+        eventually("a connection is accepted again", || admitted(ONE, balancer.addr).is_some());
     }
 }

@@ -1,4 +1,4 @@
-//! Several requests on one connection: one after the other, in order, and none is overlooked.
+//! Several requests on one connection: served in order, one at a time, and none is missed.
 
 use super::{CHUNKED, GET, LARGE, in_chunks, parked, pattern, post, sized};
 use crate::backend::Recorder;
@@ -11,8 +11,8 @@ use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// A backend that echoes, takes so long for each request of the pipeline, and counts how many of those it
-/// has at a time at most.
+/// A backend that echoes, takes `delay` for each request of the pipeline, and counts how many of those it has
+/// at a time at most.
 fn counting(delay: Duration) -> (Recorder, Arc<AtomicUsize>) {
     let (now, most) = (AtomicUsize::new(0), Arc::new(AtomicUsize::new(0)));
     let seen = Arc::clone(&most);
@@ -34,7 +34,7 @@ fn piped(count: usize) -> String {
 }
 
 #[test]
-fn pipelined_requests_are_served_in_order_and_one_at_a_time() {
+fn serves_pipelined_requests_in_order_and_one_at_a_time() {
     let (backend, most) = counting(Duration::from_millis(5));
     let balancer = parked(&backend, &["--workers=8"]);
     let mut client = balancer.client();
@@ -47,7 +47,7 @@ fn pipelined_requests_are_served_in_order_and_one_at_a_time() {
 }
 
 #[test]
-fn a_client_that_pipelines_much_holds_one_worker() {
+fn holds_one_worker_for_a_client_that_pipelines() {
     let (backend, most) = counting(Duration::from_millis(20));
     let balancer = parked(&backend, &["--workers=2"]);
     let mut client = balancer.client();
@@ -61,7 +61,7 @@ fn a_client_that_pipelines_much_holds_one_worker() {
 }
 
 #[test]
-fn a_request_behind_a_body_is_found() {
+fn finds_a_request_behind_a_body() {
     let backend = Recorder::hello("hello");
     let balancer = parked(&backend, &[]);
     let mut client = balancer.client();
@@ -77,9 +77,9 @@ fn a_request_behind_a_body_is_found() {
     }
 }
 
-/// Sends this while the balancer is stopped, and lets it go on. Did all of it lie there by then? How much
-/// the kernel takes is its own affair.
-fn comes_at_once(balancer: &Balancer, client: &Client, bytes: &[u8]) -> bool {
+/// Sends these bytes while the balancer's process is stopped, and resumes it. Returns whether the kernel had
+/// taken all of them by then, which the test cannot control.
+fn arrives_at_once(balancer: &Balancer, client: &Client, bytes: &[u8]) -> bool {
     balancer.signal(libc::SIGSTOP);
     is_stopped(balancer.pid());
     thread::scope(|scope| {
@@ -96,16 +96,16 @@ fn comes_at_once(balancer: &Balancer, client: &Client, bytes: &[u8]) -> bool {
     })
 }
 
-/// Asserts that so many requests are found in these bytes, also when all of them come at once, and nothing
-/// comes later that would draw attention to the last one.
+/// Asserts that `count` requests are found in these bytes, also when all of them arrive at once and no later
+/// event reports the last one.
 #[track_caller]
 fn assert_all_found(balancer: &Balancer, bytes: &[u8], count: usize) {
-    eventually("all has come at once", || {
+    eventually("all bytes have arrived at once", || {
         let mut client = balancer.client();
-        // The more has been sent over a connection, the more of it the kernel takes at once.
+        // The kernel takes more at once on a connection over which more has been sent.
         client.send([post(&sized(8 << 20)).as_bytes(), &pattern(8 << 20)].concat());
         assert_eq!(client.read_reply().text(), "hello");
-        let at_once = comes_at_once(balancer, &client, bytes);
+        let at_once = arrives_at_once(balancer, &client, bytes);
         for number in 0..count {
             assert_eq!(client.read_reply().text(), "hello", "{number} of {count}");
         }
@@ -114,7 +114,7 @@ fn assert_all_found(balancer: &Balancer, bytes: &[u8], count: usize) {
 }
 
 #[test]
-fn a_request_behind_a_large_body_is_found_when_both_come_at_once() {
+fn finds_a_request_that_arrives_together_with_a_large_body() {
     let backend = Recorder::hello("hello");
     let balancer = parked(&backend, &[]);
     let body = pattern(LARGE);
@@ -124,8 +124,8 @@ fn a_request_behind_a_large_body_is_found_when_both_come_at_once() {
 }
 
 #[test]
-fn pipelined_requests_are_found_wherever_the_edge_stops_reading() {
-    // Requests of 1 KiB: one of them ends where any buffer whose size is a power of two is full.
+fn finds_pipelined_requests_wherever_the_edge_stops_reading() {
+    // Requests of 1 KiB: one of them ends where a buffer of any power of two is full.
     let backend = Recorder::hello("hello");
     let balancer = parked(&backend, &[]);
     let padding = "x".repeat(1024 - "GET / HTTP/1.1\r\nHost: test\r\nX-Padding: \r\n\r\n".len());
@@ -137,7 +137,7 @@ fn pipelined_requests_are_found_wherever_the_edge_stops_reading() {
 }
 
 #[test]
-fn an_http_1_0_client_keeps_its_connection_only_if_it_asks_to() {
+fn keeps_an_http_1_0_connection_only_on_request() {
     let backend = Recorder::hello("hello");
     let balancer = parked(&backend, &[]);
     let mut client = balancer.client();
@@ -151,7 +151,7 @@ fn an_http_1_0_client_keeps_its_connection_only_if_it_asks_to() {
         assert_eq!((reply.text(), reply.header("Connection")), ("hello", Some("close")));
         assert_eq!(client.read_to_end_of_connection(), (Vec::new(), Ending::Finished));
     }
-    // Where only the end of the connection can end the body, it cannot be kept.
+    // A connection whose end is the end of the body cannot be kept.
     let endless = Recorder::new(|conversation| {
         conversation.read_request();
         conversation.send("HTTP/1.1 200 OK\r\n\r\nuntil here");
@@ -164,7 +164,7 @@ fn an_http_1_0_client_keeps_its_connection_only_if_it_asks_to() {
 }
 
 #[test]
-fn requests_that_come_before_their_client_says_that_there_are_no_more_are_all_served() {
+fn serves_all_requests_that_precede_a_half_close() {
     let (backend, most) = counting(Duration::from_millis(5));
     let balancer = parked(&backend, &[]);
     let mut client = balancer.client();

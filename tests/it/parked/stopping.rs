@@ -1,4 +1,4 @@
-//! Stopping: whoever waits for nothing is let go at once, and whoever has asked is answered.
+//! Stopping: idle connections are closed at once, and requests that have arrived are served.
 
 use super::{CHUNKED, GET, SECOND, parked, pattern, post, sized};
 use crate::backend::Recorder;
@@ -8,16 +8,16 @@ use crossbeam_channel::{Sender, bounded};
 use std::time::Instant;
 
 fn is_stopping(balancer: &Balancer) {
-    eventually("it has heard the signal", || balancer.stderr().contains("stopping"));
+    eventually("it has received the signal", || balancer.stderr().contains("stopping"));
 }
 
-/// A backend that does not reply to `/slow` before the test lets go.
+/// A backend that does not reply to `/slow` until the test drops its end.
 fn held_back() -> (Recorder, Sender<()>) {
     let (let_go, held) = bounded::<()>(0);
     let backend = Recorder::new(move |conversation| {
         while let Some(request) = conversation.read_request() {
             if request.target() == "/slow" {
-                let _ = held.recv_timeout(DEADLINE); // an error is what it waits for
+                let _ = held.recv_timeout(DEADLINE); // an error means that the test has dropped it
             }
             conversation.send(request.echo());
         }
@@ -33,24 +33,24 @@ fn assert_last(client: &mut Client, text: &str) {
 }
 
 #[test]
-fn idle_connections_end_at_once_while_a_slow_request_is_finished() {
+fn closes_idle_connections_at_once_while_a_slow_request_is_served() {
     let (backend, let_go) = held_back();
     let mut balancer = parked(&backend, &["--grace=60s"]);
     let mut slow = balancer.client();
     slow.send("GET /slow HTTP/1.1\r\nHost: test\r\n\r\n");
-    eventually("the slow one is under way", || backend.requests().len() == 1);
+    eventually("the slow request is in progress", || backend.requests().len() == 1);
     let mut used: Vec<_> = (0..5).map(|_| balancer.client()).collect();
     for client in &mut used {
         assert_eq!(client.request(GET).status, 200);
     }
     let unused: Vec<_> = (0..5).map(|_| balancer.client()).collect();
-    // Those were accepted before this one, which has been answered.
+    // This one was accepted after the idle ones and has been served, so those are open.
     assert_eq!(balancer.get("/").status, 200);
     let began = Instant::now();
     balancer.signal(libc::SIGTERM);
     for mut client in used.into_iter().chain(unused) {
         assert_eq!(client.read_to_end_of_connection(), (Vec::new(), Ending::Finished));
-        assert!(began.elapsed() < SECOND, "only after {:?}", began.elapsed());
+        assert!(began.elapsed() < SECOND, "it took {:?}", began.elapsed());
     }
     drop(let_go);
     assert_last(&mut slow, "/slow");
@@ -58,14 +58,14 @@ fn idle_connections_end_at_once_while_a_slow_request_is_finished() {
 }
 
 #[test]
-fn a_request_that_has_come_before_the_signal_is_served() {
+fn serves_a_request_that_arrived_before_the_signal() {
     let backend = Recorder::echoing();
     let mut balancer = parked(&backend, &[]);
     let mut clients: Vec<_> = (0..50).map(|_| balancer.client()).collect();
     for client in &mut clients {
         assert_eq!(client.request(GET).status, 200);
     }
-    // All lies in the sockets when it learns that it is to stop.
+    // All requests are in the sockets' buffers when the signal arrives.
     balancer.signal(libc::SIGSTOP);
     is_stopped(balancer.pid());
     for (number, client) in clients.iter_mut().enumerate() {
@@ -74,7 +74,7 @@ fn a_request_that_has_come_before_the_signal_is_served() {
     balancer.signal(libc::SIGTERM);
     balancer.signal(libc::SIGCONT);
     for (number, client) in clients.iter_mut().enumerate() {
-        // It may have been answered before the signal was heard, and then it was not known for the last.
+        // A request that was served before the signal does not announce the end.
         assert_eq!(client.read_reply().text(), format!("/{number}"));
         assert_eq!(client.read_to_end_of_connection(), (Vec::new(), Ending::Finished));
     }
@@ -82,12 +82,12 @@ fn a_request_that_has_come_before_the_signal_is_served() {
 }
 
 #[test]
-fn what_is_pipelined_behind_the_last_reply_is_not_carried_out_unseen() {
+fn does_not_forward_what_is_pipelined_behind_the_last_request() {
     let (backend, let_go) = held_back();
     let mut balancer = parked(&backend, &[]);
     let mut client = balancer.client();
     client.send(format!("GET /slow HTTP/1.1\r\nHost: test\r\n\r\n{GET}"));
-    eventually("the first is under way", || backend.requests().len() == 1);
+    eventually("the first request is in progress", || backend.requests().len() == 1);
     balancer.signal(libc::SIGTERM);
     is_stopping(&balancer);
     drop(let_go);
@@ -97,7 +97,7 @@ fn what_is_pipelined_behind_the_last_reply_is_not_carried_out_unseen() {
 }
 
 #[test]
-fn uploads_that_have_begun_are_finished() {
+fn finishes_small_uploads_that_have_begun() {
     let backend = Recorder::echoing();
     let mut balancer = parked(&backend, &["--grace=60s"]);
     let halves = [("12345", "67890", sized(10)), ("5\r\nhello\r\n", "0\r\n\r\n", CHUNKED.into())];
@@ -118,13 +118,13 @@ fn uploads_that_have_begun_are_finished() {
 }
 
 #[test]
-fn a_large_upload_that_has_begun_is_finished() {
+fn finishes_a_large_upload_that_has_begun() {
     let backend = Recorder::echoing();
     let mut balancer = parked(&backend, &["--grace=60s"]);
     let mut client = balancer.client();
     client.send(post(&sized(1 << 20)));
     client.send(pattern(1 << 19));
-    eventually("it is on its way", || backend.requests().len() == 1);
+    eventually("the upload has begun at the backend", || backend.requests().len() == 1);
     balancer.signal(libc::SIGTERM);
     is_stopping(&balancer);
     client.send(pattern(1 << 19));
@@ -133,7 +133,7 @@ fn a_large_upload_that_has_begun_is_finished() {
 }
 
 #[test]
-fn connections_that_ask_for_nothing_do_not_hold_up_the_end() {
+fn does_not_wait_for_connections_without_a_request() {
     let backend = Recorder::hello("hello");
     let mut balancer = parked(&backend, &["--grace=60s", "--client-head-timeout=60s", "--idle-timeout=60s"]);
     let mut clients: Vec<_> = (0..15).map(|_| balancer.client()).collect();
@@ -147,15 +147,15 @@ fn connections_that_ask_for_nothing_do_not_hold_up_the_end() {
     let began = Instant::now();
     balancer.signal(libc::SIGTERM);
     assert_eq!(balancer.wait_exit(DEADLINE), 0);
-    assert!(began.elapsed() < 2 * SECOND, "only after {:?}", began.elapsed());
+    assert!(began.elapsed() < 2 * SECOND, "it took {:?}", began.elapsed());
     for mut client in clients {
-        assert_eq!(client.read_to_end_of_connection().0, b"", "no byte of a reply that nobody asked for");
+        assert_eq!(client.read_to_end_of_connection().0, b"", "no byte of a reply without a request");
     }
     assert!(!balancer.stderr().contains("left behind"), "{}", balancer.stderr());
 }
 
 #[test]
-fn a_client_that_does_not_finish_its_upload_is_waited_for_no_longer_than_grace() {
+fn waits_for_an_unfinished_upload_for_the_grace_period_only() {
     let backend = Recorder::hello("taken for whole");
     for framing in [sized(1000), sized(1 << 20)] {
         let mut balancer = parked(&backend, &["--grace=500ms"]);
@@ -166,7 +166,7 @@ fn a_client_that_does_not_finish_its_upload_is_waited_for_no_longer_than_grace()
         let began = Instant::now();
         balancer.signal(libc::SIGTERM);
         assert_eq!(balancer.wait_exit(DEADLINE), 0);
-        assert!(began.elapsed() < 3 * SECOND, "{framing}: only after {:?}", began.elapsed());
+        assert!(began.elapsed() < 3 * SECOND, "{framing}: it took {:?}", began.elapsed());
         let (rest, _) = client.read_to_end_of_connection();
         assert!(!rest.starts_with(b"HTTP/1.1 2"), "{}", rest.escape_ascii());
     }

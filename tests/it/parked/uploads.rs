@@ -1,4 +1,4 @@
-//! Request bodies: gathered where they are small, and whole or not at all.
+//! Request bodies: small ones are buffered, and a cut one is never forwarded as complete.
 
 use super::{CHUNKED, GET, LARGE, SECOND, in_chunks, parked, pattern, post, sized};
 use crate::backend::Recorder;
@@ -8,16 +8,16 @@ use proptest::test_runner::{RngAlgorithm, TestRng, TestRunner};
 use std::net::Shutdown;
 use std::time::Instant;
 
-/// The most that is gathered before a worker is asked.
-const GATHERED: usize = 64 << 10;
+/// The largest body that is buffered before a worker gets the request.
+const MAX_BUFFERED_BODY: usize = 64 << 10;
 
-/// Framing and bytes of an upload of this, sized and in chunks.
+/// Returns the framing header and the bytes of an upload of this body, sized and in chunks.
 fn both_ways(body: &[u8], chunk: usize) -> [(String, Vec<u8>); 2] {
     [(sized(body.len()), body.to_vec()), (CHUNKED.into(), in_chunks(body, chunk))]
 }
 
 #[test]
-fn a_body_that_comes_byte_by_byte_arrives_whole() {
+fn forwards_a_body_that_arrives_byte_by_byte() {
     let backend = Recorder::hello("hello");
     let balancer = parked(&backend, &[]);
     let body = pattern(2000);
@@ -32,16 +32,16 @@ fn a_body_that_comes_byte_by_byte_arrives_whole() {
 }
 
 #[test]
-fn a_body_of_any_size_in_any_pieces_arrives_whole() {
+fn forwards_a_body_of_any_size_in_any_pieces() {
     let backend = Recorder::hello("hello");
     let balancer = parked(&backend, &["--workers=2"]);
-    let around = [GATHERED - 1, GATHERED, GATHERED + 1].map(Just);
+    let around = [MAX_BUFFERED_BODY - 1, MAX_BUFFERED_BODY, MAX_BUFFERED_BODY + 1].map(Just);
     let [less, just, more] = around;
-    let size = prop_oneof![4 => 1..GATHERED, 1 => less, 1 => just, 1 => more, 1 => GATHERED..2 * GATHERED];
+    let size = prop_oneof![4 => 1..MAX_BUFFERED_BODY, 1 => less, 1 => just, 1 => more, 1 => MAX_BUFFERED_BODY..2 * MAX_BUFFERED_BODY];
     let cuts = prop::collection::vec(any::<prop::sample::Index>(), 0..12);
     let config = ProptestConfig { cases: 100, failure_persistence: None, ..ProptestConfig::default() };
     let mut runner = TestRunner::new_with_rng(config, TestRng::deterministic_rng(RngAlgorithm::ChaCha));
-    let pieces = (size, 1..GATHERED, cuts);
+    let pieces = (size, 1..MAX_BUFFERED_BODY, cuts);
     let outcome = runner.run(&pieces, |(size, chunk, cuts)| {
         let body = pattern(size);
         for (framing, bytes) in both_ways(&body, chunk) {
@@ -67,7 +67,7 @@ fn send_in_pieces(client: &mut Client, bytes: &[u8], cuts: &[prop::sample::Index
 }
 
 #[test]
-fn halves_of_small_bodies_hold_no_worker() {
+fn holds_no_worker_for_incomplete_small_bodies() {
     let backend = Recorder::hello("hello");
     let balancer = parked(&backend, &["--workers=1"]);
     let body = pattern(1000);
@@ -90,7 +90,7 @@ fn halves_of_small_bodies_hold_no_worker() {
 }
 
 #[test]
-fn extensions_and_trailers_of_chunks_are_dropped() {
+fn drops_chunk_extensions_and_trailers() {
     for size in [5, LARGE] {
         let backend = Recorder::hello("hello");
         let balancer = parked(&backend, &[]);
@@ -101,7 +101,7 @@ fn extensions_and_trailers_of_chunks_are_dropped() {
         client.send(&body);
         client.send("\r\n000;extended\r\nX-Trailer: extended\r\nX-Empty:\r\n\r\n");
         assert_eq!(client.read_reply().text(), "hello");
-        assert_eq!(client.request(GET).text(), "hello", "what follows the trailers is a request");
+        assert_eq!(client.request(GET).text(), "hello", "a request follows the trailers");
         let request = &backend.requests()[0];
         assert!(request.whole && request.body == body, "{size}");
         let bytes = String::from_utf8_lossy(&backend.bytes()).to_lowercase();
@@ -109,7 +109,7 @@ fn extensions_and_trailers_of_chunks_are_dropped() {
     }
 }
 
-/// Where an upload in chunks may be cut.
+/// Chunked uploads, cut at different places.
 const CUT_CHUNKS: [&str; 12] = [
     "",
     "5",
@@ -125,8 +125,8 @@ const CUT_CHUNKS: [&str; 12] = [
     "5\r\nhello\r\n0\r\nX-Tra",
 ];
 
-/// Cuts an upload behind so many bytes in each way, by saying that there is no more to come. Each time the
-/// client is told so.
+/// Sends each cut upload after `before` bytes of data and then shuts the writing side. Asserts that the client
+/// gets 400 each time.
 fn cut_uploads(backend: &Recorder, before: usize) {
     let balancer = parked(backend, &[]);
     let whole_chunk = in_chunks(&pattern(before), LARGE);
@@ -139,28 +139,28 @@ fn cut_uploads(backend: &Recorder, before: usize) {
         assert_eq!((reply.status, reply.header("Connection")), (400, Some("close")), "{cut:?}");
         assert_eq!(client.read_to_end_of_connection(), (Vec::new(), Ending::Finished), "{cut:?}");
     }
-    eventually("the balancer is done with the backend", || backend.open_connections() == 0);
+    eventually("the balancer has closed its connections to the backend", || backend.open_connections() == 0);
 }
 
 #[test]
-fn a_small_upload_in_chunks_that_is_cut_reaches_no_backend() {
+fn forwards_nothing_of_a_small_chunked_upload_that_is_cut() {
     let backend = Recorder::hello("taken for whole");
     cut_uploads(&backend, 0);
     assert_eq!(backend.connections(), 0);
 }
 
 #[test]
-fn a_large_upload_in_chunks_that_is_cut_is_never_forwarded_as_complete() {
+fn never_forwards_a_large_chunked_upload_that_is_cut_as_complete() {
     let backend = Recorder::hello("taken for whole");
     cut_uploads(&backend, LARGE);
-    // The client may have its answer before the backend has looked at the last of them.
-    eventually("all of them had begun", || backend.requests().len() == CUT_CHUNKS.len());
+    // The client may get its reply before the backend has read the last upload.
+    eventually("all uploads have begun", || backend.requests().len() == CUT_CHUNKS.len());
     let requests = backend.requests();
     assert!(requests.iter().all(|request| !request.whole));
 }
 
 #[test]
-fn a_small_sized_upload_that_is_cut_reaches_no_backend() {
+fn forwards_nothing_of_a_small_sized_upload_that_is_cut() {
     let backend = Recorder::hello("taken for whole");
     let balancer = parked(&backend, &[]);
     for sent in [0, 1, 999] {
@@ -175,12 +175,12 @@ fn a_small_sized_upload_that_is_cut_reaches_no_backend() {
 }
 
 #[test]
-fn a_chunk_size_without_end_is_400() {
+fn replies_400_to_an_endless_chunk_size() {
     let backend = Recorder::hello("reached");
     let balancer = parked(&backend, &[]);
     let mut client = balancer.client();
     client.send(post(CHUNKED));
-    client.send("0".repeat(1 << 20)); // nothing is added to the body by this, however long it lasts
+    client.send("0".repeat(1 << 20)); // leading zeros add nothing to the body
     let reply = client.read_reply();
     assert_eq!(reply.status, 400, "{}", reply.raw_head);
 }

@@ -1,4 +1,4 @@
-//! The parked edge's own behaviour: what it promises beyond the tiny-http edge.
+//! Behaviour that the parked edge has and the tiny-http edge does not.
 
 mod deadlines;
 mod ending;
@@ -20,18 +20,18 @@ use std::time::Duration;
 const GET: &str = "GET / HTTP/1.1\r\nHost: test\r\n\r\n";
 const CHUNKED: &str = "Transfer-Encoding: chunked";
 
-/// More than the edge gathers before it asks a worker.
+/// A body that is larger than the edge buffers before a worker gets the request.
 const LARGE: usize = 100_000;
 
-/// Long, for a client on the same machine.
+/// A long time for a client on the same machine.
 const SECOND: Duration = Duration::from_secs(1);
 
-/// The balancer with this edge, whatever the other tests are run with.
+/// Starts the balancer with this edge, whichever edge the other tests run with.
 pub fn parked(backend: &Recorder, flags: &[&str]) -> Balancer {
     Balancer::serve(&[backend.addr], &[&["--edge=parked"], flags].concat())
 }
 
-/// A connection from this address of this machine.
+/// Connects from this address of this machine.
 pub fn connect_from(source: [u8; 4], addr: SocketAddr) -> Client {
     let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
     socket.bind(&SocketAddr::from((source, 0)).into()).unwrap();
@@ -43,12 +43,12 @@ fn sized(length: usize) -> String {
     format!("Content-Length: {length}")
 }
 
-/// The head of an upload.
+/// Returns the head of an upload.
 fn post(framing: &str) -> String {
     format!("POST / HTTP/1.1\r\nHost: test\r\n{framing}\r\n\r\n")
 }
 
-/// A body in chunks of this size, with its end.
+/// Returns a body in chunks of this size, with the last chunk.
 fn in_chunks(body: &[u8], size: usize) -> Vec<u8> {
     let chunk = |data: &[u8]| [format!("{:x}\r\n", data.len()).as_bytes(), data, b"\r\n"].concat();
     let mut bytes: Vec<u8> = body.chunks(size).flat_map(chunk).collect();
@@ -56,12 +56,12 @@ fn in_chunks(body: &[u8], size: usize) -> Vec<u8> {
     bytes
 }
 
-/// Bytes among which a lost, doubled or moved one shows.
+/// Returns bytes among which a lost, doubled or moved one is detected.
 fn pattern(length: usize) -> Vec<u8> {
     (0..251u8).cycle().take(length).collect()
 }
 
-/// Sends bytes beside the test, so many at a time with a pause after them, for as long as they are taken.
+/// Sends bytes in a thread of its own, `at_a_time` bytes and then a pause, until the connection fails.
 fn trickle(client: &Client, bytes: Vec<u8>, at_a_time: usize, pause: Duration) {
     let mut stream = client.stream.try_clone().unwrap();
     thread::spawn(move || {

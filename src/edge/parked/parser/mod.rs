@@ -1,0 +1,11 @@
+//! Where a request head ends and what it says: pure functions over bytes.
+//!
+//! [`head_scanner`] looks for the blank line, at each byte once, however slowly they arrive; only then does
+//! [`head`] parse the whole head, with httparse. httparse accepts a bare LF as the end of a line, as
+//! RFC 9112 §2.2 allows. Other servers do not, and a request that two servers divide differently can
+//! smuggle another one: so the scanner refuses a LF without its CR before httparse sees it.
+
+pub mod head;
+pub mod head_scanner;
+#[cfg(test)]
+mod tests;
