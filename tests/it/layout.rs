@@ -85,7 +85,7 @@ struct Rule {
 const PATH: &[&str] = &["edge", "queue", "worker", "balance", "forward", "backend", "cluster"];
 
 /// The items of `observe` that the path of a request may import: those that record a request.
-const RECORDING: &[&str] = &["Recorder", "Outcome", "Ended", "Progress", "Sent"];
+const RECORDING: &[&str] = &["Recorder", "Outcome", "Ended", "Progress", "Sent", "ActiveRequest"];
 
 const RULES: [Rule; 5] = [
     Rule { from: PATH, not: &["admin", "cli", "demo", "balancer"], but: &[] },
