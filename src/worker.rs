@@ -1,14 +1,15 @@
 //! Step 3: one request at a time. Choose, forward, relay, record.
 
-use crate::backend::{Backend, InFlight};
-use crate::balance::strategies::ClientKey;
+use crate::backend::instance::{Backend, InFlight};
+use crate::balance::strategy::ClientKey;
 use crate::cluster::snapshot::RoutingSnapshot;
 use crate::cluster::swap::CachedReader;
 use crate::edge::Exchange;
 use crate::edge::response::{RelayError, Scratch};
 use crate::error::Refusal;
-use crate::forward::retry::{self, Next};
-use crate::forward::{Failed, Forwarder, Reply};
+use crate::forward::forwarder::Forwarder;
+use crate::forward::outcome::{BackendReply, FailedAttempt};
+use crate::forward::retry::{self, RetryDecision};
 use crate::observe::{Ended, Progress, Recorder, Sent};
 use crate::queue::JobReceiver;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -58,7 +59,7 @@ impl Worker {
 
     fn serve(&mut self, exchange: &mut Exchange) {
         let (shared, snapshot) = (Arc::clone(&self.shared), Arc::clone(self.snapshot.get()));
-        self.forwarder.adopt(&snapshot.forward);
+        self.forwarder.set_options(&snapshot.forward);
         let mut progress = shared.recorder.begin(self.number, exchange);
         let outcome = if progress.queued > shared.queue_timeout {
             Err(Refusal::QueuedTooLong)
@@ -86,15 +87,15 @@ impl Worker {
         snapshot: &'a RoutingSnapshot,
         exchange: &mut Exchange,
         progress: &mut Progress<'a>,
-    ) -> Result<(Reply, InFlight<'a>), Refusal> {
-        snapshot.budget.note_request(Instant::now());
+    ) -> Result<(BackendReply, InFlight<'a>), Refusal> {
+        snapshot.budget.count_request(Instant::now());
         let client = ClientKey { address: exchange.peer.ip() };
         let mut attempts =
             snapshot.selector.attempts(client, &exchange.head.headers, self.shared.queue_timeout);
-        let mut last: Option<Failed> = None;
+        let mut last: Option<FailedAttempt> = None;
         for _ in 0..=snapshot.forward.retries {
             // The budget is asked where there is a retry to be made, and not for one that nobody makes.
-            if last.as_ref().is_some_and(|failed| !attempts.goes_on() || !snapshot.may_retry(failed.failure))
+            if last.as_ref().is_some_and(|failed| !attempts.has_next() || !snapshot.may_retry(failed.failure))
             {
                 break;
             }
@@ -103,10 +104,10 @@ impl Worker {
             progress.tries(backend);
             match self.try_backend(snapshot, backend, exchange, progress) {
                 Ok(mut reply) => {
-                    attempts.settle(backend, &mut reply.head.headers);
+                    attempts.set_cookie(backend, &mut reply.head.headers);
                     return Ok((reply, in_flight));
                 }
-                Err((failed, Next::Another)) => last = Some(failed),
+                Err((failed, RetryDecision::TryAnother)) => last = Some(failed),
                 Err((failed, _)) => return Err(failed.refusal),
             }
         }
@@ -120,35 +121,35 @@ impl Worker {
         backend: &Backend,
         exchange: &mut Exchange,
         progress: &mut Progress<'_>,
-    ) -> Result<Reply, (Failed, Next)> {
+    ) -> Result<BackendReply, (FailedAttempt, RetryDecision)> {
         loop {
             let began = Instant::now();
             let outcome = self.forwarder.send(backend, &snapshot.trusted_proxies, exchange);
             progress.upstream = began.elapsed();
             let failed = match outcome {
                 Ok(reply) => {
-                    snapshot.replied(backend, began, reply.head.status);
+                    snapshot.record_reply(backend, began, reply.head.status);
                     return Ok(reply);
                 }
                 Err(failed) => failed,
             };
-            let request = retry::Request {
+            let request = retry::Repeatability {
                 idempotent: retry::is_idempotent(&exchange.head.method),
                 body_untouched: exchange.body_untouched(),
             };
-            let next = retry::next(failed.failure, request);
+            let next = retry::decide(failed.failure, request);
             // A stale connection leaves the pool by failing, so this comes to an end.
-            if next != Next::Redial {
+            if next != RetryDecision::Redial {
                 if !failed.failure.client {
-                    snapshot.failed(backend, failed.failure, began, &failed.cause);
+                    snapshot.record_failure(backend, failed.failure, began, &failed.cause);
                 }
                 return Err((failed, next));
             }
         }
     }
 
-    fn relay(&mut self, exchange: &mut Exchange, reply: Reply, backend: &Backend) -> Sent {
-        let Reply { mut head, length, mut body } = reply;
+    fn relay(&mut self, exchange: &mut Exchange, reply: BackendReply, backend: &Backend) -> Sent {
+        let BackendReply { mut head, length, mut body } = reply;
         self.shared.recorder.echo_id(&exchange.head.headers, &mut head.headers);
         let (bytes, outcome) = exchange.reply(&head, length, &mut body, &mut self.scratch);
         if let Err(error @ RelayError::Backend(_)) = &outcome {

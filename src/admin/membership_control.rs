@@ -60,7 +60,7 @@ fn bad(error: impl std::fmt::Display) -> ChangeError {
 pub(crate) fn shown(backend: &Arc<Backend>) -> Value {
     let report = backend.health_state().report();
     let (tries, failures) = backend.tries();
-    let (state, since, why) = match report.turned {
+    let (state, since, why) = match report.drain_changed {
         Some(since) if backend.is_draining() => ("draining".to_owned(), since, "asked to drain".to_owned()),
         _ => (report.state.to_string(), report.since, report.why),
     };
@@ -69,7 +69,7 @@ pub(crate) fn shown(backend: &Arc<Backend>) -> Value {
     let ago = Instant::now().saturating_duration_since(since);
     json!({
         "name": backend.authority().as_str(),
-        "addresses": backend.place().addresses,
+        "addresses": backend.address().addresses,
         "state": state,
         "since": at(ago),
         "for_seconds": (ago.as_secs_f64() * 1000.0).round() / 1000.0,
@@ -77,7 +77,7 @@ pub(crate) fn shown(backend: &Arc<Backend>) -> Value {
         "weight": backend.weight(),
         "backup": backend.is_backup(),
         "in_flight": in_flight,
-        "max_in_flight": backend.slots().most(),
+        "max_in_flight": backend.limit().limit(),
         "idle": in_flight == 0,
         "tries": tries,
         "failures": failures,

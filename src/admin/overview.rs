@@ -3,7 +3,7 @@
 use super::control::Insight;
 use super::membership_control::shown;
 use crate::backend::Backend;
-use crate::balance::candidates::candidates;
+use crate::balance::candidates::eligible;
 use crate::cluster::membership::Membership;
 use crate::cluster::snapshot::RoutingSnapshot;
 use crate::edge::{EdgeKind, lifecycle::Counter};
@@ -103,7 +103,7 @@ impl Overview {
 /// Whose turn it is, where that is settled.
 fn next(snapshot: &RoutingSnapshot) -> Option<&str> {
     let selector = &snapshot.selector;
-    let usable = candidates(&selector.backends, &[], selector.options.fail_open, Instant::now());
+    let usable = eligible(&selector.backends, &[], selector.options.fail_open, Instant::now());
     let next = selector.strategy.next(usable.len())?;
     Some(selector.backends[usable.get(next)?.index].authority().as_str())
 }

@@ -150,7 +150,7 @@ struct Serving {
     admin: Option<(RunningAdmin, Sender<()>)>,
     members: Arc<Membership>,
     demo_controls: Option<Arc<dyn DemoControls>>,
-    agents: Vec<forward::Handle>,
+    agents: Vec<forward::AgentHandle>,
     threads: ThreadGroup,
     checks: Arc<ThreadGroup>,
 }
@@ -206,7 +206,7 @@ impl Serving {
         let drained = self.wait_until_quiet(deadline);
         if !drained {
             tracing::warn!("grace is over: requests still under way are cut off");
-            self.agents.iter().for_each(forward::Handle::shutdown);
+            self.agents.iter().for_each(forward::AgentHandle::shutdown);
         }
         let deadline = Instant::now() + CUT_OFF;
         self.members.close();

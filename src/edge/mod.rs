@@ -2,7 +2,7 @@
 //! request on as an [`Exchange`]: one request that waits for its one reply.
 
 mod client_stream;
-mod exchange;
+pub mod exchange;
 mod kind;
 pub mod lifecycle;
 mod options;

@@ -1,4 +1,4 @@
-//! Which headers a gateway passes on, and which it adds: pure functions.
+//! The headers that a gateway passes on, and those that it adds. Pure.
 
 use crate::edge::request_head::Body;
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
@@ -58,22 +58,22 @@ pub fn end_to_end(headers: &HeaderMap) -> impl Iterator<Item = (&HeaderName, &He
     })
 }
 
-/// Where a request came from, as far as its headers are concerned.
+/// The origin of a request.
 #[derive(Clone, Copy, Debug)]
 pub struct Origin<'a> {
-    /// The address at the other end of the connection.
+    /// The peer address of the client's connection.
     pub peer: IpAddr,
-    /// The HTTP version that the client spoke.
+    /// The HTTP version of the request.
     pub version: Version,
-    /// Proxies whose own word on the client is believed.
+    /// Proxies whose forwarding headers are kept.
     pub trusted: &'a [IpNet],
 }
 
-/// The headers of the request to the backend: the client's own end-to-end headers, without its
-/// claims about where it comes from, plus `X-Forwarded-For`, `-Proto`, `-Host` and `Via`.
+/// Returns the headers of the request to the backend: the client's end-to-end headers, without its own forwarding
+/// headers unless it is trusted, plus `X-Forwarded-For`, `-Proto`, `-Host` and `Via`.
 ///
-/// Content-Length and Host stay as they came; Expect is answered by the balancer and not passed on
-/// (RFC 9110 §10.1.1 lets a gateway do so).
+/// Content-Length and Host stay as they came. Expect is answered by the balancer and not passed on, as RFC 9110 §10.1.1
+/// allows.
 pub fn to_backend(method: &Method, headers: &HeaderMap, body: Body, origin: Origin<'_>) -> HeaderMap {
     let trusted = origin.trusted.iter().any(|net| net.contains(&origin.peer));
     let mut out = HeaderMap::with_capacity(headers.len() + 4);
@@ -96,8 +96,8 @@ pub fn to_backend(method: &Method, headers: &HeaderMap, body: Body, origin: Orig
     }
     let via = if origin.version == Version::HTTP_10 { "1.0 turnwheel" } else { "1.1 turnwheel" };
     out.append(header::VIA, HeaderValue::from_static(via));
-    // The length decides where the body ends, so no `Connection: content-length` may remove it. A
-    // request without a body that could have one says so (RFC 9110 §8.6).
+    // The length delimits the body, so no `Connection: content-length` may remove it. Without a body, methods that
+    // usually have one get a length of 0 (RFC 9110 §8.6).
     match body {
         Body::Sized(length) => drop(out.insert(header::CONTENT_LENGTH, length.into())),
         Body::None if matches!(*method, Method::POST | Method::PUT | Method::PATCH) => {
@@ -108,7 +108,7 @@ pub fn to_backend(method: &Method, headers: &HeaderMap, body: Body, origin: Orig
     out
 }
 
-/// Is this a header in which a client could pretend to come from elsewhere?
+/// Returns whether this header can claim another origin.
 fn claims_origin(name: &HeaderName) -> bool {
     name.as_str().starts_with("x-forwarded-") || *name == header::FORWARDED || *name == X_REAL_IP
 }
@@ -140,7 +140,7 @@ mod tests {
     }
 
     #[test]
-    fn hop_by_hop_headers_and_those_that_connection_lists_stay_here() {
+    fn hop_by_hop_headers_are_removed() {
         let headers = map(&[
             ("connection", "close, X-Private"),
             ("connection", "x-other"),
@@ -162,13 +162,13 @@ mod tests {
     }
 
     #[test]
-    fn connection_cannot_take_the_host_away() {
+    fn connection_cannot_remove_the_host() {
         let headers = map(&[("connection", "host"), ("host", "a")]);
         assert_eq!(end_to_end(&headers).count(), 1);
     }
 
     #[test]
-    fn a_strangers_word_on_where_it_comes_from_is_dropped() {
+    fn forwarding_headers_of_an_untrusted_client_are_dropped() {
         let sent = [
             ("host", "example"),
             ("x-forwarded-for", "10.0.0.1"),
@@ -192,7 +192,7 @@ mod tests {
     }
 
     #[test]
-    fn a_trusted_proxys_word_is_kept_and_added_to() {
+    fn forwarding_headers_of_a_trusted_proxy_are_extended() {
         let trusted = ["192.0.2.0/24".parse().unwrap()];
         let sent = [
             ("host", "h"),
@@ -209,14 +209,14 @@ mod tests {
     }
 
     #[test]
-    fn a_post_without_a_body_says_so() {
+    fn a_post_without_a_body_has_a_length_of_zero() {
         assert!(has(&forwarded(&Method::POST, &[], &[]), "content-length", "0"));
         assert!(!has(&forwarded(&Method::GET, &[], &[]), "content-length", "0"));
     }
 
     proptest! {
         #[test]
-        fn what_is_not_hop_by_hop_arrives_in_order(names in proptest::collection::vec("x-[a-e]", 0..12)) {
+        fn end_to_end_headers_keep_their_order(names in proptest::collection::vec("x-[a-e]", 0..12)) {
             let sent: Vec<(String, String)> =
                 names.iter().enumerate().map(|(i, n)| (n.clone(), i.to_string())).collect();
             let mut headers = HeaderMap::new();
@@ -233,7 +233,7 @@ mod tests {
         }
 
         #[test]
-        fn no_header_that_connection_lists_gets_through(names in proptest::collection::vec("[a-z]{1,9}", 1..6)) {
+        fn no_header_listed_in_connection_is_passed_on(names in proptest::collection::vec("[a-z]{1,9}", 1..6)) {
             let mut headers = HeaderMap::new();
             headers.insert(header::CONNECTION, HeaderValue::try_from(names.join(" , ")).unwrap());
             for name in &names {

@@ -15,8 +15,8 @@ use turnwheel::backend::BackendAddress;
 use turnwheel::edge;
 use turnwheel::edge::request_head::{self, Body, RawHead};
 use turnwheel::error::Refusal;
-use turnwheel::forward::retry::{self, Failure, Next};
-use turnwheel::forward::{Failed, ForwardOptions};
+use turnwheel::forward::retry::{self, AttemptFailure, RetryDecision};
+use turnwheel::forward::{FailedAttempt, ForwardOptions};
 use turnwheel::forward::headers::{self, Origin};
 use turnwheel::balance::rotation::{Rotation, SecondChoice};
 
@@ -58,14 +58,14 @@ struct Exchange {
 
 /// A try that failed.
 struct Lost {
-    failed: Failed,
+    failed: FailedAttempt,
     /// Not a byte of it has been sent, and it is whole again.
     unsent: bool,
 }
 
 impl Lost {
-    fn new(failure: Failure, refusal: Refusal, cause: String) -> Self {
-        Lost { failed: Failed { failure, refusal, cause }, unsent: false }
+    fn new(failure: AttemptFailure, refusal: Refusal, cause: String) -> Self {
+        Lost { failed: FailedAttempt { failure, refusal, cause }, unsent: false }
     }
 }
 
@@ -120,7 +120,7 @@ impl Proxy {
                 Ok(reply) => return Ok(reply),
                 Err((failed, next)) => {
                     refusal = failed.refusal;
-                    if next != Next::Another {
+                    if next != RetryDecision::TryAnother {
                         break;
                     }
                 }
@@ -134,7 +134,7 @@ impl Proxy {
         &self,
         upstream: &Arc<Upstream>,
         exchange: &mut Exchange,
-    ) -> Result<Response<Reply>, (Failed, Next)> {
+    ) -> Result<Response<Reply>, (FailedAttempt, RetryDecision)> {
         loop {
             let lost = match self.send(upstream, exchange).await {
                 Ok(reply) => {
@@ -143,14 +143,14 @@ impl Proxy {
                 }
                 Err(lost) => lost,
             };
-            let request = retry::Request {
+            let request = retry::Repeatability {
                 // What has not been sent can be sent, whatever it is.
                 idempotent: lost.unsent || retry::is_idempotent(&exchange.head.method),
                 body_untouched: exchange.body.is_empty() || exchange.incoming.is_some(),
             };
-            let next = retry::next(lost.failed.failure, request);
+            let next = retry::decide(lost.failed.failure, request);
             // A stale connection leaves the pool by failing, so this comes to an end.
-            if next != Next::Redial {
+            if next != RetryDecision::Redial {
                 if !lost.failed.failure.client {
                     upstream.report(Some(&lost.failed.cause));
                 }
@@ -163,11 +163,11 @@ impl Proxy {
     async fn send(&self, upstream: &Arc<Upstream>, exchange: &mut Exchange) -> Result<Response<Reply>, Lost> {
         let pooled = upstream.take();
         let fresh = pooled.is_none();
-        let failure = Failure { connected: true, fresh, received: false, timed_out: false, client: false };
+        let failure = AttemptFailure { connected: true, fresh, received: false, timed_out: false, client: false };
         let mut link = match pooled {
             Some(link) => link,
             None => upstream.connect().await.map_err(|error| {
-                let failure = Failure { connected: false, ..failure };
+                let failure = AttemptFailure { connected: false, ..failure };
                 Lost::new(failure, Refusal::BadGateway, error.to_string())
             })?,
         };
@@ -175,13 +175,13 @@ impl Proxy {
         match link.call(request, self.forward.reply_head_timeout).await {
             Some(Ok(reply)) => {
                 reply::relay(reply, link, upstream, self.forward.upstream_timeout).map_err(|cause| {
-                    let failure = Failure { received: true, ..failure };
+                    let failure = AttemptFailure { received: true, ..failure };
                     Lost::new(failure, Refusal::BadGateway, cause.into())
                 })
             }
             Some(Err(error)) => Err(lost(error, failure, exchange)),
             None => {
-                let failure = Failure { timed_out: true, ..failure };
+                let failure = AttemptFailure { timed_out: true, ..failure };
                 Err(Lost::new(failure, Refusal::BackendTooSlow, "it took too long to reply".into()))
             }
         }
@@ -216,14 +216,14 @@ impl Proxy {
 }
 
 /// Why hyper has given up on a request, in turnwheel's terms. What has not been sent goes back to the exchange.
-fn lost(mut error: TrySendError<Request<Upload>>, failure: Failure, exchange: &mut Exchange) -> Lost {
+fn lost(mut error: TrySendError<Request<Upload>>, failure: AttemptFailure, exchange: &mut Exchange) -> Lost {
     let unsent = error.take_message();
     let error = error.into_error();
     // The error of an upload's own is what the client did wrong.
     let client = error.source().and_then(|cause| cause.downcast_ref().copied());
     // hyper does not say whether a head that broke off had begun: that much is tried again here, and not by
     // turnwheel. Only what may be done twice is.
-    let failure = Failure { client: client.is_some(), received: error.is_parse(), ..failure };
+    let failure = AttemptFailure { client: client.is_some(), received: error.is_parse(), ..failure };
     let mut lost = Lost::new(failure, client.unwrap_or(Refusal::BadGateway), error.to_string());
     if let Some(request) = unsent {
         exchange.incoming = request.into_body().into_incoming();
