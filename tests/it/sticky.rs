@@ -39,7 +39,9 @@ fn a_client_is_told_once_and_stays() {
         let balancer = Balancer::serve(&addrs, &[WHEEL, &format!("--strategy={strategy}")]);
         let first = ask(&balancer, "");
         let cookie = cookie(&first);
-        for cookies in [cookie.clone(), format!("theme=dark; {cookie}; a=b")] {
+        let quoted = format!("wheel = \"{}\" ", &cookie["wheel=".len()..]);
+        let stale = format!("wheel=00000000000000000000000000000000; {cookie}");
+        for cookies in [cookie.clone(), format!("theme=dark; {cookie}; a=b"), quoted, stale] {
             for _ in 0..6 {
                 let reply = ask(&balancer, &cookies);
                 assert_eq!((reply.text(), reply.header("Set-Cookie")), (first.text(), None), "{strategy}");

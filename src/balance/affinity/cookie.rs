@@ -62,7 +62,7 @@ fn is_token_char(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte)
 }
 
-/// Returns the values of all cookies with this name, in order.
+/// Returns the values of all cookies with this name, in order, without the quotes that RFC 6265 §4.1.1 allows.
 ///
 /// Pairs are separated by semicolons, inside quotes too (RFC 6265 §5.4), and are spread over several lines if HTTP/2
 /// split them on the way (RFC 9113 §8.2.3). Names are case-sensitive. Other cookies may hold any bytes.
@@ -74,7 +74,12 @@ pub fn values<'a>(headers: &'a HeaderMap, name: &'a CookieName) -> impl Iterator
 fn value_of<'a>(pair: &'a [u8], name: &CookieName) -> Option<&'a [u8]> {
     let equals = pair.iter().position(|&byte| byte == b'=')?;
     let (found, value) = (pair[..equals].trim_ascii(), pair[equals + 1..].trim_ascii());
-    (found == name.0.as_bytes()).then_some(value)
+    (found == name.0.as_bytes()).then(|| unquoted(value))
+}
+
+/// Removes one pair of enclosing quotes. A lone quote stays and belongs to the value.
+fn unquoted(value: &[u8]) -> &[u8] {
+    value.strip_prefix(b"\"").and_then(|rest| rest.strip_suffix(b"\"")).unwrap_or(value)
 }
 
 #[cfg(test)]
@@ -93,6 +98,25 @@ mod tests {
     }
 
     #[test]
+    fn enclosing_quotes_are_not_part_of_the_value() {
+        for (line, value) in [
+            ("wheel=\"abc\"", "abc"),
+            ("wheel = \"abc\" ", "abc"),
+            ("a=\"1\";\twheel\t=\t\"abc\"\t; b=\"2\"", "abc"),
+            ("$Version=\"1\"; wheel=\"abc\"; $Path=\"/\"", "abc"),
+            ("wheel=\"\"", ""),
+            ("wheel=\"\"abc\"\"", "\\\"abc\\\""),
+            ("wheel=\" abc \"", " abc "),
+            ("wheel=\"", "\\\""),
+            ("wheel=\"abc", "\\\"abc"),
+            ("wheel=abc\"", "abc\\\""),
+            ("wheel=a\"b", "a\\\"b"),
+        ] {
+            assert_eq!(values_in(&[line.as_bytes()]), [value], "{line}");
+        }
+    }
+
+    #[test]
     fn a_semicolon_separates_pairs_inside_quotes_too() {
         assert_eq!(values_in(&[b"a=\"x; wheel=abc; y\""]), ["abc"]);
         assert_eq!(values_in(&[b"wheel=\"ab;c\""]), ["\\\"ab"]);
@@ -100,7 +124,7 @@ mod tests {
 
     #[test]
     fn values_come_from_all_lines_in_order() {
-        assert_eq!(values_in(&[b"wheel=1; a=2; wheel=3", b"", b"wheel=4"]), ["1", "3", "4"]);
+        assert_eq!(values_in(&[b"wheel=1; a=2; wheel=\"3\"", b"", b"wheel=4"]), ["1", "3", "4"]);
     }
 
     #[test]

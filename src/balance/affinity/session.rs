@@ -77,9 +77,11 @@ impl Affinity {
 
     /// Returns the index of the backend that a request's cookie names, or `None` if it names none: it may be forged, or
     /// its backend has been removed.
+    ///
+    /// A browser that has several cookies of this name, for different paths, sends them all: the first that names a
+    /// backend counts.
     pub fn backend_of(&self, headers: &HeaderMap) -> Option<usize> {
-        let named = self.cookie.tokens(headers).next()?;
-        self.tokens.iter().position(|token| *token == named)
+        self.cookie.tokens(headers).find_map(|named| self.tokens.iter().position(|token| *token == named))
     }
 
     /// Sets the cookie in a reply of this backend, unless the request named this backend already.
@@ -172,6 +174,8 @@ mod tests {
             vec![format!("{ours}; wheel={}", "f".repeat(32))],
             vec![ours.clone(), format!("wheel={}", "f".repeat(32))],
             vec![format!("a=\u{e9}; {ours}")],
+            vec![format!("wheel=\"{HEX}\"")],
+            vec![format!("a=\"1\"; wheel = \"{HEX}\" ; b=\"2\"")],
             vec![format!("a=\"; {ours}; b=\"")],
         ] {
             let bytes: Vec<&[u8]> = lines.iter().map(String::as_bytes).collect();
@@ -192,13 +196,14 @@ mod tests {
     }
 
     #[test]
-    fn the_first_token_counts() {
+    fn the_first_token_that_names_a_backend_counts() {
         let backends: Vec<Arc<Backend>> = backends(3).into_iter().map(Arc::new).collect();
         let affinity = Affinity::new(affinity_cookie(), &backends);
         let token = |index: usize| affinity.tokens[index];
         for (line, named) in [
             (format!("wheel={HEX}"), None),
             (format!("wheel={}", token(1)), Some(1)),
+            (format!("wheel={HEX}; wheel={}", token(2)), Some(2)),
             (format!("wheel={}; wheel={}", token(0), token(2)), Some(0)),
         ] {
             assert_eq!(affinity.backend_of(&request(&[line.as_bytes()])), named, "{line}");
@@ -222,9 +227,10 @@ mod tests {
             number in any::<u128>(),
             before in proptest::collection::vec("[a-v]{0,4} ?=?[ -:<-~]{0,8}", 0..5),
             after in "[ -~]{0,20}",
+            quote in "\"?",
         ) {
             let text = format!("{number:032x}");
-            let line = format!("{};wheel={text};{after}", before.join(";"));
+            let line = format!("{};wheel={quote}{text}{quote};{after}", before.join(";"));
             prop_assert_eq!(first_token(&[line.as_bytes()]), AffinityToken::parse(text.as_bytes()));
         }
 
