@@ -3,6 +3,7 @@
 use super::checks::{CheckState, Checks, Thresholds};
 use super::ejection::options::EjectionOptions;
 use super::ejection::tracker::{EjectionTracker, FailureCause};
+use super::health_report::{HealthChange, HealthReport};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::sync::{LazyLock, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -49,30 +50,6 @@ struct HealthFacts {
     /// Whether it is checked: then a check brings it back, and not the passing of time.
     checked: bool,
     drain_changed: Option<Instant>,
-}
-
-/// A change of health brought about by a check.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum HealthChange {
-    /// It went down.
-    Down,
-    /// It came up.
-    Up,
-    /// Its ejection ended.
-    Readmitted,
-}
-
-/// The health of a backend, for people.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct HealthReport {
-    /// `checking`, `up` or `down`.
-    pub state: CheckState,
-    /// The time of the last change.
-    pub since: Instant,
-    /// The last error or status, or what was observed.
-    pub why: String,
-    /// When it was last drained or resumed, or `None`.
-    pub drain_changed: Option<Instant>,
 }
 
 fn nanos_since_epoch(at: Instant) -> u64 {

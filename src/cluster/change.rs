@@ -1,6 +1,6 @@
 //! The result of a change of the backends.
 
-use crate::backend::Backend;
+use crate::backend::instance::Backend;
 use std::sync::Arc;
 
 /// The difference that a change made.

@@ -8,7 +8,7 @@ use super::probe::{self, ProbeKind};
 use super::probe_handle::ProbeHandle;
 use super::schedule::next_pause;
 use crate::backend::ejection::tracker::FailureCause;
-use crate::backend::health_state::HealthChange;
+use crate::backend::health_report::HealthChange;
 use crate::backend::instance::Backend;
 use crate::cluster::membership::Membership;
 use crate::cluster::snapshot::RoutingSnapshot;
