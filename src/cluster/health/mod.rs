@@ -10,12 +10,9 @@
 //! [`probe`] makes one check over a connection of its own; [`prober`] makes one for each backend whenever it is due by
 //! the [`schedule`]. [`snapshot`](crate::cluster::snapshot) decides about ejecting the last usable backend.
 
-pub mod http_probe;
 pub mod options;
 pub mod probe;
-pub mod probe_handle;
 pub mod prober;
-mod reason;
 pub mod schedule;
 pub mod statuses;
 

@@ -4,8 +4,8 @@
 //! delay the checks of the others, and only one thread is permanent.
 
 use super::options::HealthOptions;
-use super::probe::{self, ProbeKind};
-use super::probe_handle::ProbeHandle;
+use super::probe::handle::ProbeHandle;
+use super::probe::run::{self, ProbeKind};
 use super::schedule::next_pause;
 use crate::backend::ejection::tracker::FailureCause;
 use crate::backend::health_report::HealthChange;
@@ -150,7 +150,7 @@ fn run_check(snapshot: &RoutingSnapshot, backend: &Backend, handle: &ProbeHandle
     let (health, name) = (&snapshot.health, backend.authority());
     let proof = backend.health_state().required_proof();
     let kind = probe_kind(health, proof);
-    let result = probe::probe(&backend.address().addresses, name.as_str(), &kind, health.timeout, handle);
+    let result = run::probe(&backend.address().addresses, name.as_str(), &kind, health.timeout, handle);
     if handle.has_ended() {
         return;
     }

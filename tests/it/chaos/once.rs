@@ -34,13 +34,13 @@ fn slow_backend(port: &DeadPort, arrivals: &Arrivals) -> Recorder {
 
 /// The outcomes of POSTs, each with a name of its own.
 #[derive(Debug, Default)]
-struct Outcome {
+struct PostResults {
     done: Vec<String>,
     failed: Vec<String>,
 }
 
-fn send_posts(addr: SocketAddr, client: usize, over: &AtomicBool, count: &AtomicUsize) -> Outcome {
-    let (mut connection, mut outcome) = (Client::connect(addr), Outcome::default());
+fn send_posts(addr: SocketAddr, client: usize, over: &AtomicBool, count: &AtomicUsize) -> PostResults {
+    let (mut connection, mut outcome) = (Client::connect(addr), PostResults::default());
     for number in 0.. {
         if over.load(SeqCst) {
             break;
@@ -67,7 +67,7 @@ pub fn assert_no_post_arrives_twice(deaths: usize, flags: &[&str]) {
     let balancer = Balancer::serve(&[steady.addr, port.addr], flags);
     let addr = balancer.addr;
     let (over, count) = (AtomicBool::new(false), AtomicUsize::new(0));
-    let outcomes: Vec<Outcome> = thread::scope(|scope| {
+    let outcomes: Vec<PostResults> = thread::scope(|scope| {
         let (over, count) = (&over, &count);
         let clients: Vec<_> =
             (0..64).map(|client| scope.spawn(move || send_posts(addr, client, over, count))).collect();

@@ -1,9 +1,9 @@
 //! One probe of one backend, over a connection of its own, with its result in a sentence.
 
-use super::http_probe::{self, ONE_DAY};
-use super::probe_handle::ProbeHandle;
+use super::handle::ProbeHandle;
+use super::http_call::{self, ONE_DAY};
 use super::reason;
-use super::statuses::Statuses;
+use crate::cluster::health::statuses::Statuses;
 use http::Method;
 use std::net::{SocketAddr, TcpStream};
 use std::time::{Duration, Instant};
@@ -48,8 +48,8 @@ pub fn probe(
         return Err(ENDED.to_owned());
     }
     let status = |method, path| {
-        let outcome = http_probe::request(method, host, path)
-            .and_then(|request| http_probe::send(addresses, request, timeout, handle));
+        let outcome = http_call::request(method, host, path)
+            .and_then(|request| http_call::send(addresses, request, timeout, handle));
         outcome.map_err(|why| if handle.has_ended() { ENDED.to_owned() } else { why })
     };
     match kind {
@@ -83,7 +83,7 @@ fn connect(addresses: &[SocketAddr], timeout: Duration) -> Result<TcpStream, Str
 mod tests {
     use super::super::reason::LONGEST_REASON;
     use super::*;
-    use crate::cluster::health::http_probe::{self, MAX_HEAD};
+    use crate::cluster::health::probe::http_call::{self, MAX_HEAD};
     use std::io::{ErrorKind, Read, Write};
     use std::net::{TcpListener, TcpStream};
     use std::sync::mpsc::{self, Receiver};
@@ -378,8 +378,8 @@ mod tests {
             assert_eq!(probe(&[address], "a:1", &kind, AMPLE, &handle), failure(ENDED));
         }
         // Nor does one that is ended between the first check and the call.
-        let request = http_probe::request(Method::GET, "a:1", "/").unwrap();
-        assert!(http_probe::send(&[address], request, AMPLE, &handle).is_err());
+        let request = http_call::request(Method::GET, "a:1", "/").unwrap();
+        assert!(http_call::send(&[address], request, AMPLE, &handle).is_err());
         assert_eq!(listener.accept().unwrap_err().kind(), ErrorKind::WouldBlock);
     }
 }

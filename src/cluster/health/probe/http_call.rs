@@ -1,6 +1,6 @@
 //! The HTTP request of a probe, sent through an agent of its own.
 
-use super::probe_handle::ProbeHandle;
+use super::handle::ProbeHandle;
 use super::reason;
 use http::header::CONNECTION;
 use http::{Method, Request, Response, Uri};
