@@ -189,6 +189,9 @@ pub enum StartError {
     /// What is counted cannot be set up.
     #[error("cannot set up metrics: {0}")]
     Metrics(#[from] prometheus::Error),
+    /// The operating system provided no random bytes.
+    #[error("cannot get random bytes from the operating system: {0}")]
+    Random(getrandom::Error),
     /// The operating system gave no thread.
     #[error("cannot start thread {name}: {cause}; fewer workers may help")]
     Thread {

@@ -1,14 +1,15 @@
 //! Step 3: one request at a time. Choose, forward, relay, record.
 
-use crate::backend::{Backend, InFlight};
-use crate::balance::strategies::ClientKey;
+use crate::backend::instance::{Backend, InFlight};
+use crate::balance::strategy::ClientKey;
 use crate::cluster::snapshot::RoutingSnapshot;
 use crate::cluster::swap::CachedReader;
 use crate::edge::exchange::Exchange;
 use crate::edge::relay::{RelayError, ReplyBuffers};
 use crate::error::Refusal;
-use crate::forward::retry::{self, Next};
-use crate::forward::{Failed, Forwarder, Reply};
+use crate::forward::forwarder::Forwarder;
+use crate::forward::outcome::{BackendReply, FailedAttempt};
+use crate::forward::retry::{self, RetryDecision};
 use crate::observe::ended::Ended;
 use crate::observe::progress::{ActiveRequest, Progress, Sent};
 use crate::observe::recorder::Recorder;
@@ -67,7 +68,7 @@ impl Worker {
     fn serve_from(&mut self, mut snapshot: Arc<RoutingSnapshot>, exchange: &mut Exchange) {
         let context = Arc::clone(&self.context);
         let active = context.recorder.begin(self.number, exchange);
-        snapshot.budget.note_request(Instant::now());
+        snapshot.budget.count_request(Instant::now());
         while !self.serve_by(&snapshot, exchange, &active) {
             snapshot = Arc::clone(self.snapshot.get());
         }
@@ -81,7 +82,7 @@ impl Worker {
         exchange: &mut Exchange,
         active: &ActiveRequest<'_>,
     ) -> bool {
-        self.forwarder.adopt(&snapshot.forward);
+        self.forwarder.set_options(&snapshot.forward);
         let mut progress = active.progress();
         let outcome = if active.queued() > self.context.queue_timeout {
             Err(Refusal::QueuedTooLong)
@@ -106,14 +107,14 @@ impl Worker {
         snapshot: &'a RoutingSnapshot,
         exchange: &mut Exchange,
         progress: &mut Progress<'a>,
-    ) -> Result<(Reply, InFlight<'a>), Refusal> {
+    ) -> Result<(BackendReply, InFlight<'a>), Refusal> {
         let client = ClientKey { address: exchange.peer.ip() };
         let deadline = exchange.arrived + self.context.queue_timeout;
         let mut attempts = snapshot.selector.attempts(client, &exchange.head.headers, deadline);
-        let mut last: Option<Failed> = None;
+        let mut last: Option<FailedAttempt> = None;
         for _ in 0..=snapshot.forward.retries {
             // The budget counts only retries that are made.
-            if last.as_ref().is_some_and(|failed| !attempts.goes_on() || !snapshot.may_retry(failed.failure))
+            if last.as_ref().is_some_and(|failed| !attempts.has_next() || !snapshot.may_retry(failed.failure))
             {
                 break;
             }
@@ -122,10 +123,10 @@ impl Worker {
             progress.try_backend(backend);
             match self.try_backend(snapshot, backend, exchange, progress) {
                 Ok(mut reply) => {
-                    attempts.settle(backend, &mut reply.head.headers);
+                    attempts.set_cookie(backend, &mut reply.head.headers);
                     return Ok((reply, in_flight));
                 }
-                Err((failed, Next::Another)) => last = Some(failed),
+                Err((failed, RetryDecision::TryAnother)) => last = Some(failed),
                 Err((failed, _)) => return Err(failed.refusal),
             }
         }
@@ -139,35 +140,35 @@ impl Worker {
         backend: &Backend,
         exchange: &mut Exchange,
         progress: &mut Progress<'_>,
-    ) -> Result<Reply, (Failed, Next)> {
+    ) -> Result<BackendReply, (FailedAttempt, RetryDecision)> {
         loop {
             let began = Instant::now();
             let outcome = self.forwarder.send(backend, &snapshot.trusted_proxies, exchange);
             progress.upstream = began.elapsed();
             let failed = match outcome {
                 Ok(reply) => {
-                    snapshot.replied(backend, began, reply.head.status);
+                    snapshot.record_reply(backend, began, reply.head.status);
                     return Ok(reply);
                 }
                 Err(failed) => failed,
             };
-            let request = retry::Request {
+            let request = retry::Repeatability {
                 idempotent: retry::is_idempotent(&exchange.head.method),
                 body_untouched: exchange.body_untouched(),
             };
-            let next = retry::next(failed.failure, request);
+            let next = retry::decide(failed.failure, request);
             // A stale connection leaves the pool when it fails, so this loop ends.
-            if next != Next::Redial {
+            if next != RetryDecision::Redial {
                 if !failed.failure.client {
-                    snapshot.failed(backend, failed.failure, began, &failed.cause);
+                    snapshot.record_failure(backend, failed.failure, began, &failed.cause);
                 }
                 return Err((failed, next));
             }
         }
     }
 
-    fn relay(&mut self, exchange: &mut Exchange, reply: Reply, backend: &Backend) -> Sent {
-        let Reply { mut head, length, mut body } = reply;
+    fn relay(&mut self, exchange: &mut Exchange, reply: BackendReply, backend: &Backend) -> Sent {
+        let BackendReply { mut head, length, mut body } = reply;
         self.context.recorder.echo_id(&exchange.head.headers, &mut head.headers);
         let (bytes, outcome) = exchange.reply(&head, length, &mut body, &mut self.buffers);
         if let Err(error @ RelayError::Backend(_)) = &outcome {
@@ -304,7 +305,7 @@ mod tests {
         const SELECTION: Duration = Duration::from_millis(100);
         let bed = Bed::new("127.0.0.1:1".parse().unwrap(), LONG);
         let first = bed.members.snapshot().get();
-        let _full = first.selector.backends[0].enter(usize::MAX).unwrap();
+        let _full = first.selector.backends[0].try_acquire(usize::MAX).unwrap();
         let mut worker = bed.worker();
         let serving = thread::spawn(move || worker.serve(&mut exchange(Instant::now())));
         while bed.context.recorder.busy() == 0 {
@@ -315,7 +316,7 @@ mod tests {
         bed.members.drain("127.0.0.1:1").unwrap();
         serving.join().unwrap();
         let now = Instant::now();
-        let retries = [first.budget.may_retry(now), first.budget.may_retry(now)];
+        let retries = [first.budget.try_grant(now), first.budget.try_grant(now)];
         assert_eq!(retries, [true, false], "one request, one retry");
         let line = bed.line();
         assert_eq!((&line["status"], &line["tries"]), (&200.into(), &1.into()));
@@ -328,7 +329,7 @@ mod tests {
         const TIMEOUT: Duration = Duration::from_secs(4);
         let bed = Bed::new("127.0.0.1:1".parse().unwrap(), TIMEOUT);
         let snapshot = bed.members.snapshot().get();
-        let _full = snapshot.selector.backends[0].enter(usize::MAX).unwrap();
+        let _full = snapshot.selector.backends[0].try_acquire(usize::MAX).unwrap();
         let arrived = Instant::now().checked_sub(TIMEOUT - TIMEOUT / 8).unwrap();
         let mut worker = bed.worker();
         worker.serve(&mut exchange(arrived));

@@ -1,91 +1,92 @@
-//! The limit of requests in flight, and the line of those who wait.
+//! Models of the in-flight limit and its same_queue queue.
 
-use crate::current::Swap;
-use crate::limit::{Slots, Waited, WaitingRoom};
+use crate::backend::limit::{InFlightLimit, wait};
+use crate::backend::waiting_queue::{WaitOutcome, WaitingQueue};
+use crate::cluster::swap::Swap;
 use crate::sys::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 use crate::sys::sync::{Arc, PATIENCE, SOUND_SLEEP};
 use shuttle::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
-// What is left of a deadline decides what may happen to who waits for it. An hour more than it takes,
-// because real time goes on.
+// The time left until a deadline decides what may happen to its waiter. An hour more than needed, because real time
+// passes.
 const HOUR: Duration = Duration::from_secs(3600);
 
-/// Is late at any moment, or never.
-fn hurriedly() -> Instant {
+/// A deadline that may pass at any moment, or never.
+fn may_time_out() -> Instant {
     Instant::now() + HOUR
 }
 
-/// Is never late, and wakes now and then for no reason.
-fn patiently() -> Instant {
+/// A deadline that never passes, with spurious wake-ups.
+fn never_times_out() -> Instant {
     Instant::now() + PATIENCE + HOUR
 }
 
-/// Wakes when called, and not before.
-fn soundly() -> Instant {
+/// A deadline that never passes, without spurious wake-ups.
+fn sleeps_soundly() -> Instant {
     Instant::now() + SOUND_SLEEP + HOUR
 }
 
-/// A backend, and how many are in it by another count than its own.
+/// A backend with an independent count of the requests in it.
 struct Backend {
-    slots: Slots,
-    most: usize,
+    limit: InFlightLimit,
+    slots: usize,
     inside: AtomicUsize,
 }
 
 impl Backend {
-    fn new(room: &Arc<WaitingRoom>, most: usize) -> Arc<Self> {
-        let slots = Slots::new(Arc::clone(room), most);
-        Arc::new(Backend { slots, most, inside: AtomicUsize::new(0) })
+    fn new(queue: &Arc<WaitingQueue>, slots: usize) -> Arc<Self> {
+        let limit = InFlightLimit::new(Arc::clone(queue), slots);
+        Arc::new(Backend { limit, slots, inside: AtomicUsize::new(0) })
     }
 
-    /// What a worker does with a slot that it has.
+    /// Uses and releases a slot.
     fn serve(&self) {
         let inside = self.inside.fetch_add(1, SeqCst) + 1;
-        assert!(inside <= self.most, "{inside} are in, {} may be", self.most);
-        assert!(self.slots.taken() <= self.most);
+        assert!(inside <= self.slots, "{inside} requests, limit {}", self.slots);
+        assert!(self.limit.in_flight() <= self.slots);
         self.inside.fetch_sub(1, SeqCst);
-        self.slots.leave();
+        self.limit.release();
     }
 
-    /// Nobody is in, nobody is expected, and the slots are all there still.
+    /// Asserts that all slots are free and none is lost.
     fn assert_idle(&self) {
-        assert_eq!(self.slots.taken(), 0);
-        assert!((0..self.most).all(|_| self.slots.try_enter()), "a slot is gone");
-        assert!(!self.slots.try_enter(), "there is one more than there were");
+        assert_eq!(self.limit.in_flight(), 0);
+        assert!((0..self.slots).all(|_| self.limit.try_acquire()), "a slot is lost");
+        assert!(!self.limit.try_acquire(), "there is a slot too many");
     }
 }
 
-/// What a worker does: it tries each, and waits if all are full. False if it was too late.
-fn enter_and_leave(room: &WaitingRoom, wanted: &[&Backend], deadline: Instant) -> bool {
-    let mut place = room.place();
-    if let Some(backend) = wanted.iter().find(|backend| backend.slots.try_enter()) {
+/// Tries each backend, waits if all are at their limit, and serves. Returns `false` after a timeout.
+fn serve_one(queue: &WaitingQueue, accepted: &[&Backend], deadline: Instant) -> bool {
+    let mut position = queue.position();
+    if let Some(backend) = accepted.iter().find(|backend| backend.limit.try_acquire()) {
         backend.serve();
         return true;
     }
-    let slots: Vec<&Slots> = wanted.iter().map(|backend| &backend.slots).collect();
-    match room.wait(&mut place, &slots, deadline) {
-        Waited::Entered(index) => wanted[index].serve(),
-        Waited::TooLate => return false,
-        Waited::LookAgain => panic!("nobody has said so"),
+    let limits: Vec<&InFlightLimit> = accepted.iter().map(|backend| &backend.limit).collect();
+    match wait(queue, &mut position, &limits, deadline) {
+        WaitOutcome::Acquired(index) => accepted[index].serve(),
+        WaitOutcome::TimedOut => return false,
+        WaitOutcome::Changed => panic!("no change was announced"),
     }
     true
 }
 
-/// A worker that does so `rounds` times.
+/// Starts a worker that does so `rounds` times.
 fn worker(
-    room: &Arc<WaitingRoom>,
-    wanted: &[&Arc<Backend>],
+    queue: &Arc<WaitingQueue>,
+    accepted: &[&Arc<Backend>],
     rounds: usize,
     deadline: fn() -> Instant,
 ) -> JoinHandle<()> {
-    let (room, wanted) = (Arc::clone(room), wanted.iter().map(|b| Arc::clone(b)).collect::<Vec<_>>());
+    let (queue, accepted) = (Arc::clone(queue), accepted.iter().map(|b| Arc::clone(b)).collect::<Vec<_>>());
     thread::spawn(move || {
-        let wanted: Vec<&Backend> = wanted.iter().map(AsRef::as_ref).collect();
+        let accepted: Vec<&Backend> = accepted.iter().map(AsRef::as_ref).collect();
         for _ in 0..rounds {
             let deadline = deadline();
-            let served = enter_and_leave(&room, &wanted, deadline);
-            assert!(served || deadline < Instant::now() + PATIENCE, "late, and yet patient");
+            let served = serve_one(&queue, &accepted, deadline);
+            assert!(served || deadline < Instant::now() + PATIENCE, "timed out without a deadline");
         }
     })
 }
@@ -94,213 +95,215 @@ fn join(threads: impl IntoIterator<Item = JoinHandle<()>>) {
     threads.into_iter().for_each(|thread| thread.join().expect("a worker has panicked"));
 }
 
-/// Waits for something that others are about to do.
+/// Waits until other threads have made this true.
 fn until(what: impl Fn() -> bool) {
     while !what() {
         thread::yield_now();
     }
 }
 
-/// Two threads and one slot: it is never taken twice.
-pub fn two_try_to_enter() {
-    let room = Arc::new(WaitingRoom::default());
-    let backend = Backend::new(&room, 1);
+/// Two threads and one slot: it is never acquired twice.
+pub fn two_try_to_acquire() {
+    let queue = Arc::new(WaitingQueue::default());
+    let backend = Backend::new(&queue, 1);
     let other = Arc::clone(&backend);
     let thread = thread::spawn(move || {
-        if other.slots.try_enter() {
+        if other.limit.try_acquire() {
             other.serve();
         }
     });
-    if backend.slots.try_enter() {
+    if backend.limit.try_acquire() {
         backend.serve();
     }
     join([thread]);
     backend.assert_idle();
 }
 
-/// One leaves while the other sits down to wait: a wake-up that is lost leaves it there, which is a deadlock.
-pub fn one_leaves_one_waits() {
-    let room = Arc::new(WaitingRoom::default());
-    let backend = Backend::new(&room, 1);
-    assert!(backend.slots.try_enter());
-    let (waiting, other) = (Arc::clone(&room), Arc::clone(&backend));
+/// A slot is released while another thread begins to wait: a lost wake-up would be a deadlock.
+pub fn release_and_wait() {
+    let queue = Arc::new(WaitingQueue::default());
+    let backend = Backend::new(&queue, 1);
+    assert!(backend.limit.try_acquire());
+    let (same_queue, other) = (Arc::clone(&queue), Arc::clone(&backend));
     let thread = thread::spawn(move || {
-        let waited = waiting.wait(&mut waiting.place(), &[&other.slots], soundly());
-        assert_eq!(waited, Waited::Entered(0));
+        let outcome = wait(&same_queue, &mut same_queue.position(), &[&other.limit], sleeps_soundly());
+        assert_eq!(outcome, WaitOutcome::Acquired(0));
     });
-    backend.slots.leave();
+    backend.limit.release();
     join([thread]);
-    assert_eq!(backend.slots.taken(), 1);
-    assert!(room.is_empty());
+    assert_eq!(backend.limit.in_flight(), 1);
+    assert!(queue.is_empty());
 }
 
-/// The same with a third who comes by, and takes the slot in between if it can. All 16,274,601 schedules
-/// held too; they take three minutes.
-pub fn one_comes_by() {
-    let room = Arc::new(WaitingRoom::default());
-    let backend = Backend::new(&room, 1);
-    assert!(backend.slots.try_enter());
-    let (waiting, other) = (Arc::clone(&room), Arc::clone(&backend));
+/// Like [`release_and_wait`], with a third thread that takes the slot in between if it can. All 16,274,601 schedules held
+/// too, in three minutes.
+pub fn release_wait_and_try() {
+    let queue = Arc::new(WaitingQueue::default());
+    let backend = Backend::new(&queue, 1);
+    assert!(backend.limit.try_acquire());
+    let (same_queue, other) = (Arc::clone(&queue), Arc::clone(&backend));
     let waits = thread::spawn(move || {
-        let waited = waiting.wait(&mut waiting.place(), &[&other.slots], soundly());
-        assert_eq!(waited, Waited::Entered(0));
+        let outcome = wait(&same_queue, &mut same_queue.position(), &[&other.limit], sleeps_soundly());
+        assert_eq!(outcome, WaitOutcome::Acquired(0));
     });
     let other = Arc::clone(&backend);
-    let comes_by = thread::spawn(move || {
-        if other.slots.try_enter() {
-            other.slots.leave();
+    let tries = thread::spawn(move || {
+        if other.limit.try_acquire() {
+            other.limit.release();
         }
     });
-    backend.slots.leave();
-    join([waits, comes_by]);
-    assert_eq!(backend.slots.taken(), 1);
+    backend.limit.release();
+    join([waits, tries]);
+    assert_eq!(backend.limit.in_flight(), 1);
 }
 
-/// One enters while the other closes: who is not in when it is closed does not get in.
-pub fn close_and_enter() {
-    let room = Arc::new(WaitingRoom::default());
-    let backend = Backend::new(&room, 1);
+/// A thread acquires while another closes: no slot is acquired after the close.
+pub fn close_and_acquire() {
+    let queue = Arc::new(WaitingQueue::default());
+    let backend = Backend::new(&queue, 1);
     let other = Arc::clone(&backend);
     let thread = thread::spawn(move || {
-        if other.slots.try_enter() {
-            other.slots.leave();
+        if other.limit.try_acquire() {
+            other.limit.release();
         }
     });
-    backend.slots.close();
-    if backend.slots.taken() == 0 {
-        assert_eq!(backend.slots.taken(), 0, "somebody has slipped in");
+    backend.limit.close();
+    if backend.limit.in_flight() == 0 {
+        assert_eq!(backend.limit.in_flight(), 0, "a slot was acquired after the close");
     }
     join([thread]);
-    backend.slots.open();
+    backend.limit.open();
     backend.assert_idle();
 }
 
-/// Three workers, two backends with a slot each: no slot is ever taken twice, none is lost.
+/// Three workers, two backends with one slot each: no slot is acquired twice, none is lost.
 pub fn the_limit_is_exact() {
-    let room = Arc::new(WaitingRoom::default());
-    let [one, other] = [1, 1].map(|most| Backend::new(&room, most));
+    let queue = Arc::new(WaitingQueue::default());
+    let [one, other] = [1, 1].map(|slots| Backend::new(&queue, slots));
     let threads = [[&one, &other], [&other, &one], [&one, &other]];
-    join(threads.map(|wanted| worker(&room, &wanted, 2, patiently)));
+    join(threads.map(|accepted| worker(&queue, &accepted, 2, never_times_out)));
     one.assert_idle();
     other.assert_idle();
 }
 
-/// More workers than slots, and not all want the same: nobody waits for ever.
-pub fn everybody_is_served() {
-    let room = Arc::new(WaitingRoom::default());
-    let [one, other] = [1, 2].map(|most| Backend::new(&room, most));
-    let wanted: [&[&Arc<Backend>]; 5] = [&[&one], &[&other], &[&one, &other], &[&other, &one], &[&other]];
-    join(wanted.map(|wanted| worker(&room, wanted, 2, patiently)));
-    assert!(room.is_empty());
+/// More workers than slots, with different demands: no worker waits without end.
+pub fn every_waiter_is_served() {
+    let queue = Arc::new(WaitingQueue::default());
+    let [one, other] = [1, 2].map(|slots| Backend::new(&queue, slots));
+    let accepted: [&[&Arc<Backend>]; 5] = [&[&one], &[&other], &[&one, &other], &[&other, &one], &[&other]];
+    join(accepted.map(|accepted| worker(&queue, accepted, 2, never_times_out)));
+    assert!(queue.is_empty());
     one.assert_idle();
     other.assert_idle();
 }
 
-/// Workers that may be late at any moment, also at that in which they are let in: no slot goes with them,
-/// and whoever is patient is served.
-pub fn nothing_leaks() {
-    let room = Arc::new(WaitingRoom::default());
-    let [one, other] = [1, 1].map(|most| Backend::new(&room, most));
+/// Workers that may time out at any moment, also as they get a slot: no slot is lost, and the others are served.
+pub fn no_slot_is_lost_to_a_timeout() {
+    let queue = Arc::new(WaitingQueue::default());
+    let [one, other] = [1, 1].map(|slots| Backend::new(&queue, slots));
     let threads = [
-        worker(&room, &[&one, &other], 2, hurriedly),
-        worker(&room, &[&one], 2, hurriedly),
-        worker(&room, &[&one], 2, patiently),
-        worker(&room, &[&other, &one], 1, patiently),
+        worker(&queue, &[&one, &other], 2, may_time_out),
+        worker(&queue, &[&one], 2, may_time_out),
+        worker(&queue, &[&one], 2, never_times_out),
+        worker(&queue, &[&other, &one], 1, never_times_out),
     ];
     join(threads);
-    assert!(room.is_empty());
+    assert!(queue.is_empty());
     one.assert_idle();
     other.assert_idle();
 }
 
-/// Three wait in a known order, and one comes later and tries its luck: they are served in that order.
+/// Three wait in a known order, and a fourth tries later: they are served in that order.
 pub fn first_come() {
-    let room = Arc::new(WaitingRoom::default());
-    let backend = Backend::new(&room, 1);
+    let queue = Arc::new(WaitingQueue::default());
+    let backend = Backend::new(&queue, 1);
     let served = Arc::new(AtomicUsize::new(0));
-    assert!(backend.slots.try_enter());
+    assert!(backend.limit.try_acquire());
     let mut threads = Vec::new();
-    for who in 0..4 {
-        let (room, backend, served) = (Arc::clone(&room), Arc::clone(&backend), Arc::clone(&served));
-        let waiting = Arc::clone(&room);
+    for number in 0..4 {
+        let (queue, backend, served) = (Arc::clone(&queue), Arc::clone(&backend), Arc::clone(&served));
+        let same_queue = Arc::clone(&queue);
         threads.push(thread::spawn(move || {
-            let mut place = room.place();
-            if who < 3 || !backend.slots.try_enter() {
-                let waited = room.wait(&mut place, &[&backend.slots], patiently());
-                assert_eq!(waited, Waited::Entered(0));
+            let mut position = queue.position();
+            if number < 3 || !backend.limit.try_acquire() {
+                let outcome = wait(&queue, &mut position, &[&backend.limit], never_times_out());
+                assert_eq!(outcome, WaitOutcome::Acquired(0));
             }
-            assert_eq!(served.fetch_add(1, SeqCst), who, "out of turn");
-            backend.slots.leave();
+            assert_eq!(served.fetch_add(1, SeqCst), number, "out of order");
+            backend.limit.release();
         }));
-        if who < 3 {
-            until(|| waiting.len() == who + 1);
+        if number < 3 {
+            until(|| same_queue.len() == number + 1);
         }
     }
-    backend.slots.leave();
+    backend.limit.release();
     join(threads);
     backend.assert_idle();
 }
 
-/// A backend is drained while workers come and go: once it is closed and empty it stays so, until it is
-/// opened, and then those who wait are served.
+/// A backend is drained under load: once closed and empty, it stays empty until it is opened, and then the waiters are
+/// served.
 pub fn closed_is_closed() {
-    let room = Arc::new(WaitingRoom::default());
-    let backend = Backend::new(&room, 2);
-    let threads = [(); 3].map(|()| worker(&room, &[&backend], 2, patiently));
-    backend.slots.close();
-    until(|| backend.slots.taken() == 0);
+    let queue = Arc::new(WaitingQueue::default());
+    let backend = Backend::new(&queue, 2);
+    let threads = [(); 3].map(|()| worker(&queue, &[&backend], 2, never_times_out));
+    backend.limit.close();
+    until(|| backend.limit.in_flight() == 0);
     for _ in 0..3 {
-        assert_eq!((backend.inside.load(SeqCst), backend.slots.taken()), (0, 0), "somebody has slipped in");
+        assert_eq!(
+            (backend.inside.load(SeqCst), backend.limit.in_flight()),
+            (0, 0),
+            "a slot was acquired after the close"
+        );
         thread::yield_now();
     }
-    backend.slots.open();
+    backend.limit.open();
     join(threads);
     backend.assert_idle();
 }
 
-/// A limit is lowered while workers come and go: once no more are in than it allows, no more ever are;
-/// and when it is raised, those who wait are served.
+/// A limit is lowered under load: once it is met, it is never exceeded; when it is raised, the waiters are served.
 pub fn a_lowered_limit_holds() {
-    let room = Arc::new(WaitingRoom::default());
-    let backend = Backend::new(&room, 2);
-    let threads = [(); 3].map(|()| worker(&room, &[&backend], 2, patiently));
-    backend.slots.set_most(0);
-    until(|| backend.slots.taken() == 0);
+    let queue = Arc::new(WaitingQueue::default());
+    let backend = Backend::new(&queue, 2);
+    let threads = [(); 3].map(|()| worker(&queue, &[&backend], 2, never_times_out));
+    backend.limit.set_limit(0);
+    until(|| backend.limit.in_flight() == 0);
     for _ in 0..3 {
-        assert_eq!(backend.slots.taken(), 0, "somebody has slipped in");
+        assert_eq!(backend.limit.in_flight(), 0, "a slot was acquired after the close");
         thread::yield_now();
     }
-    backend.slots.set_most(2);
+    backend.limit.set_limit(2);
     join(threads);
     backend.assert_idle();
 }
 
-/// All backends are replaced while workers look at them, try them and wait for them: every worker comes
-/// to the new one. The old one is full, and stays so.
-pub fn through_a_swap() {
-    come_through_a_swap::<2>(patiently);
+/// All backends are replaced while workers read the list, try and wait: every worker reaches the new one. The old one
+/// stays at its limit.
+pub fn waiting_through_a_swap() {
+    reach_the_new_backend::<2>(never_times_out);
 }
 
-/// The same with one worker, who never wakes for no reason.
+/// Like [`waiting_through_a_swap`], with one worker and without spurious wake-ups.
 pub fn one_through_a_swap() {
-    come_through_a_swap::<1>(soundly);
+    reach_the_new_backend::<1>(sleeps_soundly);
 }
 
-fn come_through_a_swap<const WORKERS: usize>(deadline: fn() -> Instant) {
-    let room = Arc::new(WaitingRoom::default());
-    let [old, new] = [1, 1].map(|most| Backend::new(&room, most));
-    assert!(old.slots.try_enter());
-    let current = Arc::new(Swap::new(Arc::clone(&old)));
+fn reach_the_new_backend<const WORKERS: usize>(deadline: fn() -> Instant) {
+    let queue = Arc::new(WaitingQueue::default());
+    let [old, new] = [1, 1].map(|slots| Backend::new(&queue, slots));
+    assert!(old.limit.try_acquire());
+    let swap = Arc::new(Swap::new(Arc::clone(&old)));
     let workers = [(); WORKERS].map(|()| {
-        let (room, mut view) = (Arc::clone(&room), current.reader());
+        let (queue, mut reader) = (Arc::clone(&queue), swap.reader());
         thread::spawn(move || {
-            let mut place = room.place();
+            let mut position = queue.position();
             loop {
-                let backend = Arc::clone(view.get());
-                let entered = backend.slots.try_enter() || {
-                    let waited = room.wait(&mut place, &[&backend.slots], deadline());
-                    assert_ne!(waited, Waited::TooLate);
-                    waited == Waited::Entered(0)
+                let backend = Arc::clone(reader.get());
+                let entered = backend.limit.try_acquire() || {
+                    let outcome = wait(&queue, &mut position, &[&backend.limit], deadline());
+                    assert_ne!(outcome, WaitOutcome::TimedOut);
+                    outcome == WaitOutcome::Acquired(0)
                 };
                 if entered {
                     backend.serve();
@@ -309,30 +312,30 @@ fn come_through_a_swap<const WORKERS: usize>(deadline: fn() -> Instant) {
             }
         })
     });
-    current.replace(Arc::clone(&new));
-    old.slots.close();
-    room.look_again();
+    swap.replace(Arc::clone(&new));
+    old.limit.close();
+    queue.announce_change();
     join(workers);
-    assert_eq!((old.slots.taken(), room.len()), (1, 0));
+    assert_eq!((old.limit.in_flight(), queue.len()), (1, 0));
     new.assert_idle();
 }
 
-/// A worker is let in, fails there, and tries again with the same list and the same place, as it does until
-/// it is told to look again. A swap that comes just as it is let in must still be told.
+/// A worker gets a slot, fails there and waits again with the same list and position until it learns of a change. A swap
+/// just as it gets the slot must still be announced to it.
 pub fn retry_through_a_swap() {
-    let room = Arc::new(WaitingRoom::default());
-    let [old, new] = [1, 1].map(|most| Backend::new(&room, most));
-    assert!(old.slots.try_enter());
-    let current = Arc::new(Swap::new(Arc::clone(&old)));
-    let (line, mut view, replacement) = (Arc::clone(&room), current.reader(), Arc::clone(&new));
+    let queue = Arc::new(WaitingQueue::default());
+    let [old, new] = [1, 1].map(|slots| Backend::new(&queue, slots));
+    assert!(old.limit.try_acquire());
+    let swap = Arc::new(Swap::new(Arc::clone(&old)));
+    let (own_queue, mut reader, replacement) = (Arc::clone(&queue), swap.reader(), Arc::clone(&new));
     let worker = thread::spawn(move || {
-        let mut place = line.place();
-        let mut backend = Arc::clone(view.get());
+        let mut position = own_queue.position();
+        let mut backend = Arc::clone(reader.get());
         loop {
-            match line.wait(&mut place, &[&backend.slots], patiently()) {
-                Waited::Entered(_) => backend.serve(),
-                Waited::LookAgain => backend = Arc::clone(view.get()),
-                Waited::TooLate => panic!("late, and yet patient"),
+            match wait(&own_queue, &mut position, &[&backend.limit], never_times_out()) {
+                WaitOutcome::Acquired(_) => backend.serve(),
+                WaitOutcome::Changed => backend = Arc::clone(reader.get()),
+                WaitOutcome::TimedOut => panic!("timed out without a deadline"),
             }
             if Arc::ptr_eq(&*backend, &replacement) {
                 return;
@@ -340,11 +343,11 @@ pub fn retry_through_a_swap() {
             thread::yield_now();
         }
     });
-    old.slots.leave();
-    current.replace(Arc::clone(&new));
-    old.slots.close();
-    room.look_again();
+    old.limit.release();
+    swap.replace(Arc::clone(&new));
+    old.limit.close();
+    queue.announce_change();
     join([worker]);
-    old.slots.open();
+    old.limit.open();
     old.assert_idle();
 }

@@ -61,7 +61,7 @@ fn invalid(error: impl std::fmt::Display) -> ChangeError {
 pub fn backend_state(backend: &Arc<Backend>) -> BackendState {
     let report = backend.health_state().report();
     let (tries, failures) = backend.tries();
-    let (state, since, why) = match report.turned {
+    let (state, since, why) = match report.drain_changed {
         Some(since) if backend.is_draining() => ("draining".to_owned(), since, "asked to drain".to_owned()),
         _ => (report.state.to_string(), report.since, report.why),
     };
@@ -70,7 +70,7 @@ pub fn backend_state(backend: &Arc<Backend>) -> BackendState {
     let ago = Instant::now().saturating_duration_since(since);
     BackendState {
         name: backend.authority().to_string(),
-        addresses: backend.place().addresses.clone(),
+        addresses: backend.address().addresses.clone(),
         state,
         why,
         since: time_of_day(ago),
@@ -78,7 +78,7 @@ pub fn backend_state(backend: &Arc<Backend>) -> BackendState {
         weight: backend.weight(),
         backup: backend.is_backup(),
         in_flight,
-        max_in_flight: backend.slots().most(),
+        max_in_flight: backend.limit().limit(),
         idle: in_flight == 0,
         tries,
         failures,

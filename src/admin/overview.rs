@@ -5,7 +5,7 @@ use super::answers::state::{BackendRates, BackendState, BusyWorker, EndedRequest
 use super::control::Insight;
 use super::membership_control::backend_state;
 use crate::backend::Backend;
-use crate::balance::candidates::candidates;
+use crate::balance::candidates::eligible;
 use crate::cluster::membership::Membership;
 use crate::cluster::snapshot::RoutingSnapshot;
 use crate::edge::{EdgeKind, lifecycle::Counter};
@@ -103,7 +103,7 @@ impl Overview {
 /// usable.
 fn next(snapshot: &RoutingSnapshot) -> Option<String> {
     let selector = &snapshot.selector;
-    let usable = candidates(&selector.backends, &[], selector.options.fail_open, Instant::now());
+    let usable = eligible(&selector.backends, &[], selector.options.fail_open, Instant::now());
     let next = selector.strategy.next(usable.len())?;
     Some(selector.backends[usable.get(next)?.index].authority().to_string())
 }

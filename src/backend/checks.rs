@@ -1,43 +1,43 @@
-//! Active checks of one backend: what their results come to. Pure.
+//! The state of one backend as its active health checks show it. Pure.
 
 use std::fmt;
 use std::time::Instant;
 
-/// Whether a backend may be chosen, as far as its checks go.
+/// The state of a backend by its checks alone.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum State {
-    /// Too few results to say. It may be chosen: a balancer that has just started would have nobody else.
+pub enum CheckState {
+    /// Too few results so far. Selectable, or a balancer that has just started could serve no request.
     Checking,
-    /// It may be chosen.
+    /// Selectable.
     Up,
-    /// It may not.
+    /// Not selectable.
     Down,
 }
 
-impl State {
-    /// May it be chosen?
+impl CheckState {
+    /// Returns whether a backend in this state may be selected.
     pub fn is_usable(self) -> bool {
-        self != State::Down
+        self != CheckState::Down
     }
 }
 
-impl fmt::Display for State {
+impl fmt::Display for CheckState {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            State::Checking => "checking",
-            State::Up => "up",
-            State::Down => "down",
+            CheckState::Checking => "checking",
+            CheckState::Up => "up",
+            CheckState::Down => "down",
         })
     }
 }
 
-/// How many results in a row change the state. Zero is taken for one: no state changes without a result.
+/// The numbers of consecutive results that change the state. Zero counts as one: no state changes without a result.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Thresholds {
-    /// Checks that went well, until it is up. 2.
+    /// Consecutive successes until it is up. Default: 2.
     pub rise: u32,
-    /// Checks that failed, until it is down. 3: more than for the way up, because a backend that is taken for dead
-    /// while it is alive costs more than one that is tried once in vain.
+    /// Consecutive failures until it is down. Default: 3, more than for the way up, because a live backend taken for
+    /// dead costs more than one try in vain.
     pub fall: u32,
 }
 
@@ -47,22 +47,22 @@ impl Default for Thresholds {
     }
 }
 
-/// What the checks of one backend have come to.
+/// The results of the checks of one backend.
 #[derive(Clone, Debug)]
 pub struct Checks {
-    state: State,
+    state: CheckState,
     since: Instant,
     why: String,
-    /// How many results have been like the last one, in a row, and whether those were good.
+    /// The number of consecutive results equal to the last one, and whether those were successes.
     streak: u32,
     good: bool,
 }
 
 impl Checks {
-    /// Nothing is known of the backend yet.
+    /// Creates the state of a backend that has not been checked.
     pub fn new(now: Instant) -> Self {
         Checks {
-            state: State::Checking,
+            state: CheckState::Checking,
             since: now,
             why: "not checked yet".to_owned(),
             streak: 0,
@@ -70,41 +70,42 @@ impl Checks {
         }
     }
 
-    /// Takes down one more result: what was seen, or why it failed. Some if it changed the state.
-    pub fn note(
+    /// Records a result, an observation or the reason of a failure, and returns the new state if it changed.
+    pub fn record(
         &mut self,
         result: Result<String, String>,
         thresholds: Thresholds,
         now: Instant,
-    ) -> Option<State> {
+    ) -> Option<CheckState> {
         let good = result.is_ok();
         let (Ok(why) | Err(why)) = result;
         self.streak = if good == self.good { self.streak.saturating_add(1) } else { 1 };
         self.good = good;
-        let (speaks_for, needed) =
-            if good { (State::Up, thresholds.rise) } else { (State::Down, thresholds.fall) };
-        let changes = self.state != speaks_for && self.streak >= needed;
+        let (implied, needed) =
+            if good { (CheckState::Up, thresholds.rise) } else { (CheckState::Down, thresholds.fall) };
+        let changes = self.state != implied && self.streak >= needed;
         if changes {
-            (self.state, self.since) = (speaks_for, now);
+            (self.state, self.since) = (implied, now);
         }
-        // A result that speaks against the state is not why it holds.
-        if self.state == speaks_for || self.state == State::Checking {
+        // A result that contradicts the state is not its reason.
+        if self.state == implied || self.state == CheckState::Checking {
             self.why = why;
         }
         changes.then_some(self.state)
     }
 
-    /// What is known now.
-    pub fn state(&self) -> State {
+    /// Returns the state.
+    pub fn state(&self) -> CheckState {
         self.state
     }
 
-    /// Since when that is so.
+    /// Returns the time of the last change.
     pub fn since(&self) -> Instant {
         self.since
     }
 
-    /// Why: the last result that speaks for this state. While there are too few to say, the last one.
+    /// Returns the reason: the last result that supports the state, or just the last one while it is
+    /// [`Checking`](CheckState::Checking).
     pub fn why(&self) -> &str {
         &self.why
     }
@@ -116,17 +117,17 @@ mod tests {
     use proptest::{collection::vec, prelude::*};
     use std::time::Duration;
 
-    /// A check that went well, and one that failed: each has its number to tell it by.
+    /// A success or a failure whose text carries a number.
     fn result(good: bool, number: usize) -> Result<String, String> {
         if good { Ok(format!("status {number}")) } else { Err(format!("error {number}")) }
     }
 
-    /// What a sequence comes to, one letter a result (`+` or `-`): one letter a state, a capital where it changed.
+    /// Returns the state after each result (`+` or `-`) as one letter, in upper case where it changed.
     fn states(results: &str, thresholds: Thresholds) -> String {
         let now = Instant::now();
         let mut checks = Checks::new(now);
         let letters = results.chars().enumerate().map(|(number, sign)| {
-            let change = checks.note(result(sign == '+', number), thresholds, now);
+            let change = checks.record(result(sign == '+', number), thresholds, now);
             assert!(change.is_none_or(|state| state == checks.state()));
             let letter = checks.state().to_string().chars().next().unwrap();
             if change.is_some() { letter.to_ascii_uppercase() } else { letter }
@@ -135,7 +136,7 @@ mod tests {
     }
 
     #[test]
-    fn the_table() {
+    fn consecutive_results_change_the_state() {
         for (rise, fall, results, expected) in [
             (2, 3, "++", "cU"),
             (2, 3, "---", "ccD"),
@@ -149,19 +150,19 @@ mod tests {
             (3, 1, "-+++-", "DddUD"),
             (1, 3, "--+--", "ccUuu"),
         ] {
-            let comes_to = states(results, Thresholds { rise, fall });
-            assert_eq!(comes_to, expected, "{results} with {rise} and {fall}");
+            let outcome = states(results, Thresholds { rise, fall });
+            assert_eq!(outcome, expected, "{results} with {rise} and {fall}");
         }
     }
 
     #[test]
-    fn only_who_is_down_is_not_usable() {
-        let usable = [State::Checking, State::Up, State::Down].map(State::is_usable);
+    fn only_a_backend_that_is_down_is_unusable() {
+        let usable = [CheckState::Checking, CheckState::Up, CheckState::Down].map(CheckState::is_usable);
         assert_eq!(usable, [true, true, false]);
     }
 
     #[test]
-    fn why_is_the_last_result_that_speaks_for_the_state() {
+    fn the_reason_is_the_last_result_that_supports_the_state() {
         let now = Instant::now();
         let mut checks = Checks::new(now);
         assert_eq!(checks.why(), "not checked yet");
@@ -178,23 +179,24 @@ mod tests {
             (true, 10, "error 9"),
             (false, 11, "error 11"),
         ] {
-            checks.note(result(good, number), Thresholds::default(), now);
+            checks.record(result(good, number), Thresholds::default(), now);
             assert_eq!(checks.why(), why, "after result {number}");
         }
     }
 
-    /// The same rules, told from the whole history instead of a count: a state begins where the last so many
-    /// results are alike.
-    fn model(history: &[bool], thresholds: Thresholds) -> (State, usize) {
-        let mut found = (State::Checking, 0);
+    /// The same rules, derived from the whole history instead of a counter: a state begins where the last `rise` or
+    /// `fall` results are equal.
+    fn model(history: &[bool], thresholds: Thresholds) -> (CheckState, usize) {
+        let mut found = (CheckState::Checking, 0);
         for end in 1..=history.len() {
             let all = |good, count: u32| {
                 let last = history[..end].iter().rev().take(count as usize);
                 last.clone().count() == count as usize && last.into_iter().all(|result| *result == good)
             };
-            for (state, is_so) in
-                [(State::Up, all(true, thresholds.rise)), (State::Down, all(false, thresholds.fall))]
-            {
+            for (state, is_so) in [
+                (CheckState::Up, all(true, thresholds.rise)),
+                (CheckState::Down, all(false, thresholds.fall)),
+            ] {
                 if is_so && found.0 != state {
                     found = (state, end);
                 }
@@ -205,7 +207,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn any_history_comes_to_what_the_model_says(
+        fn any_history_agrees_with_the_model(
             history in vec(any::<bool>(), 0..40), rise in 1..5_u32, fall in 1..5_u32,
         ) {
             let (start, thresholds) = (Instant::now(), Thresholds { rise, fall });
@@ -213,15 +215,15 @@ mod tests {
             let mut checks = Checks::new(start);
             for (index, good) in history.iter().enumerate() {
                 let (before, step) = (checks.state(), index + 1);
-                let change = checks.note(result(*good, step), thresholds, at(step));
+                let change = checks.record(result(*good, step), thresholds, at(step));
                 let (state, since) = model(&history[..step], thresholds);
                 prop_assert_eq!((checks.state(), checks.since()), (state, at(since)));
                 prop_assert_eq!(change, (state != before).then_some(state));
-                let speaks_for_it = |(_, good): &(usize, &bool)| match state {
-                    State::Checking => true,
-                    state => **good == (state == State::Up),
+                let supports_it = |(_, good): &(usize, &bool)| match state {
+                    CheckState::Checking => true,
+                    state => **good == (state == CheckState::Up),
                 };
-                let last = history[..step].iter().enumerate().rfind(speaks_for_it);
+                let last = history[..step].iter().enumerate().rfind(supports_it);
                 let why = last.map(|(index, good)| match result(*good, index + 1) { Ok(why) | Err(why) => why });
                 prop_assert_eq!(Some(checks.why()), why.as_deref());
             }

@@ -1,4 +1,4 @@
-//! What is counted of one backend.
+//! The counters of one backend.
 
 use super::latency::{Latency, Times};
 use http::StatusCode;
@@ -6,11 +6,11 @@ use prometheus::Histogram;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
-/// The lowest status there is. The highest is 999: `http` knows no other.
+/// The lowest status code that `http` accepts. The highest is 999.
 const LOWEST: u16 = 100;
 const STATUSES: usize = 900;
 
-/// How many requests have ended with each status: a status is an index, so there is nothing to look for.
+/// The number of requests that ended with each status. A status is an index, so counting needs no lookup.
 #[derive(Debug)]
 pub struct StatusCounts(Box<[AtomicU64]>);
 
@@ -21,31 +21,31 @@ impl Default for StatusCounts {
 }
 
 impl StatusCounts {
-    /// One more with this one.
+    /// Counts a request that ended with this status.
     pub fn count(&self, status: StatusCode) {
         let index = usize::from(status.as_u16().saturating_sub(LOWEST));
         self.0[index.min(STATUSES - 1)].fetch_add(1, Relaxed);
     }
 
-    /// All that have been counted, and 200 even if it has not: a series that begins at 0 shows its first step.
+    /// Returns every status that was counted, and always 200: a series that begins at 0 shows its first increase.
     pub fn counted(&self) -> impl Iterator<Item = (u16, u64)> {
         let counts = (LOWEST..).zip(self.0.iter().map(|count| count.load(Relaxed)));
         counts.filter(|(status, count)| *count > 0 || *status == 200)
     }
 }
 
-/// Requests that have ended since the beginning.
+/// The totals of the requests that have ended since the start.
 #[derive(Clone, Debug, Default)]
 pub struct Totals {
-    /// All of them.
+    /// All requests.
     pub requests: u64,
-    /// Those with 5xx.
+    /// Requests that ended with 5xx.
     pub errors: u64,
-    /// How long they took.
+    /// The durations of their last tries.
     pub times: Times,
 }
 
-/// What is counted of one backend. It has it with it, and takes it along when it leaves.
+/// The counters of one backend. They belong to it and go with it when it is removed.
 #[derive(Debug)]
 pub struct BackendCounters {
     statuses: StatusCounts,
@@ -55,7 +55,7 @@ pub struct BackendCounters {
 }
 
 impl BackendCounters {
-    /// Nothing has been counted, and times go into this histogram.
+    /// Creates counters at zero; durations are also observed by `upstream`.
     pub(crate) fn new(upstream: Histogram) -> Self {
         BackendCounters {
             statuses: StatusCounts::default(),
@@ -65,14 +65,14 @@ impl BackendCounters {
         }
     }
 
-    /// A request has ended here with this status, and its last try took so long.
+    /// Counts a request that ended here, and the duration of its last try.
     pub fn count(&self, status: StatusCode, upstream: Duration) {
         self.statuses.count(status);
         self.upstream.observe(upstream.as_secs_f64());
         self.latency.note(upstream);
     }
 
-    /// What requests have ended here.
+    /// Returns the totals so far.
     pub fn totals(&self) -> Totals {
         let (mut requests, mut errors) = (0, 0);
         for (status, count) in self.statuses.counted() {
@@ -82,22 +82,22 @@ impl BackendCounters {
         Totals { requests, errors, times: self.latency.times() }
     }
 
-    /// A try has failed here, and another backend is tried.
+    /// Counts a try that failed here and is repeated on another backend.
     pub fn count_retry(&self) {
         self.retries.fetch_add(1, Relaxed);
     }
 
-    /// How many requests have ended with each status.
+    /// Returns the number of requests by status.
     pub(crate) fn statuses(&self) -> &StatusCounts {
         &self.statuses
     }
 
-    /// How many tries have been made elsewhere because they failed here.
+    /// Returns the number of tries that were repeated elsewhere.
     pub fn retries(&self) -> u64 {
         self.retries.load(Relaxed)
     }
 
-    /// How long tries took.
+    /// Returns the histogram of the durations of tries.
     pub(crate) fn upstream(&self) -> &Histogram {
         &self.upstream
     }

@@ -1,42 +1,44 @@
-//! May a backend be chosen now? What checks and requests have shown, in one word that every worker reads.
+//! Whether a backend may be selected now: the results of checks and requests, published as one atomic word.
 
-use crate::backend::checks::{Checks, State, Thresholds};
-use crate::backend::ejection::{self, Cause, Ejection};
+use super::checks::{CheckState, Checks, Thresholds};
+use super::ejection::options::EjectionOptions;
+use super::ejection::tracker::{EjectionTracker, FailureCause};
+use super::health_report::{HealthChange, HealthReport};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::sync::{LazyLock, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-/// Moments are counted from here, in nanoseconds, so that a word can hold one.
-static BEGINNING: LazyLock<Instant> = LazyLock::new(Instant::now);
+/// Times are stored as nanoseconds since this one, so that an atomic word can hold them.
+static EPOCH: LazyLock<Instant> = LazyLock::new(Instant::now);
 
-/// It is in.
+/// The backend is in rotation.
 const IN: u64 = 0;
 
-/// It is out until a check shows that it is back.
-const UNTIL_SHOWN: u64 = u64::MAX;
+/// The backend is out until a check brings it back.
+const UNTIL_CHECKED: u64 = u64::MAX;
 
-/// The least share of its weight that a backend begins its slow start with.
+/// The share of its weight with which a backend begins its slow start.
 const FIRST_SHARE: f64 = 0.1;
 
-/// May it be chosen?
+/// Whether a backend may be selected.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Usable {
-    /// Like any other.
+    /// It may.
     Yes,
-    /// It was taken out, its time is over, and nothing but a request can show whether it is back.
+    /// Its ejection is over, and only a request can show whether it works again: one at a time.
     OnTrial,
-    /// Not while there is another.
+    /// It may not while another is usable.
     No,
 }
 
-/// How a backend does.
+/// The health of a backend.
 #[derive(Debug)]
 pub struct HealthState {
-    /// [`IN`], [`UNTIL_SHOWN`], or the moment from which it is on trial.
+    /// [`IN`], [`UNTIL_CHECKED`], or the time from which it is on trial.
     out_until: AtomicU64,
-    /// When it came back last; 0 if it never was away.
+    /// The time of its last return; 0 if it was never out.
     returned: AtomicU64,
-    /// The last try failed.
+    /// Whether the last try failed.
     failing: AtomicBool,
     facts: Mutex<HealthFacts>,
 }
@@ -44,51 +46,26 @@ pub struct HealthState {
 #[derive(Debug)]
 struct HealthFacts {
     checks: Checks,
-    ejection: Ejection,
-    /// Somebody checks it: then it is back when a check says so, not when a time is over.
-    watched: bool,
-    /// When it began, or ceased, to drain.
-    turned: Option<Instant>,
+    ejection: EjectionTracker,
+    /// Whether it is checked: then a check brings it back, and not the passing of time.
+    checked: bool,
+    drain_changed: Option<Instant>,
 }
 
-/// What a check can change.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Change {
-    /// It is down.
-    Down,
-    /// It is up.
-    Up,
-    /// It was taken out for requests that failed, and has shown that it is back.
-    Back,
-}
-
-/// What is known of it, for people.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Report {
-    /// `checking`, `up` or `down`.
-    pub state: State,
-    /// Since when.
-    pub since: Instant,
-    /// The last error or status, or what was seen.
-    pub why: String,
-    /// When it began to drain, or was resumed.
-    pub turned: Option<Instant>,
-}
-
-fn moment(at: Instant) -> u64 {
-    let nanos = at.saturating_duration_since(*BEGINNING).as_nanos();
-    u64::try_from(nanos).unwrap_or(UNTIL_SHOWN - 1).max(1)
+fn nanos_since_epoch(at: Instant) -> u64 {
+    let nanos = at.saturating_duration_since(*EPOCH).as_nanos();
+    u64::try_from(nanos).unwrap_or(UNTIL_CHECKED - 1).max(1)
 }
 
 impl HealthState {
-    /// Nothing is known of it: it counts as usable, so that the first request need not wait.
+    /// Creates the state of an unknown backend. It is usable, so that the first request need not wait for a check.
     pub fn new(now: Instant) -> Self {
-        LazyLock::force(&BEGINNING);
+        LazyLock::force(&EPOCH);
         let facts = HealthFacts {
             checks: Checks::new(now),
-            ejection: Ejection::default(),
-            watched: false,
-            turned: None,
+            ejection: EjectionTracker::default(),
+            checked: false,
+            drain_changed: None,
         };
         HealthState {
             out_until: AtomicU64::new(IN),
@@ -98,157 +75,152 @@ impl HealthState {
         }
     }
 
-    /// May it be chosen?
+    /// Returns whether it may be selected.
     pub fn usable(&self, now: Instant) -> Usable {
         match self.out_until.load(Relaxed) {
             IN => Usable::Yes,
-            until if until <= moment(now) => Usable::OnTrial,
+            until if until <= nanos_since_epoch(now) => Usable::OnTrial,
             _ => Usable::No,
         }
     }
 
-    /// The part of its weight that counts now: less than 1 for a while after it has returned.
+    /// Returns the fraction of its weight that counts now: less than 1 during a slow start.
     pub fn ramp(&self, now: Instant, slow_start: Duration) -> f64 {
         let returned = self.returned.load(Relaxed);
         if returned == 0 || slow_start.is_zero() {
             return 1.0;
         }
-        let back_for = Duration::from_nanos(moment(now).saturating_sub(returned));
+        let back_for = Duration::from_nanos(nanos_since_epoch(now).saturating_sub(returned));
         (back_for.as_secs_f64() / slow_start.as_secs_f64()).clamp(FIRST_SHARE, 1.0)
     }
 
-    /// Somebody checks it from now on, or nobody does any more: what checks have shown is forgotten.
-    pub fn watch(&self, watched: bool, now: Instant) {
+    /// Turns its checks on or off. A change forgets the results of earlier checks.
+    pub fn set_checked(&self, checked: bool, now: Instant) {
         let mut facts = self.lock();
-        if facts.watched != watched {
-            facts.watched = watched;
+        if facts.checked != checked {
+            facts.checked = checked;
             facts.checks = Checks::new(now);
             self.publish(&facts, now);
         }
     }
 
-    /// A check has ended that asked for this proof. What that changes, if anything.
-    pub fn checked(
+    /// Records a check that was to give this proof, and returns what it changed.
+    pub fn record_check(
         &self,
         result: Result<String, String>,
-        asked_for: Option<Cause>,
+        proof: Option<FailureCause>,
         thresholds: Thresholds,
-        options: &ejection::EjectionOptions,
+        options: &EjectionOptions,
         now: Instant,
-    ) -> Option<Change> {
+    ) -> Option<HealthChange> {
         let mut facts = self.lock();
         let good = result.is_ok();
-        let state = facts.checks.note(result, thresholds, now);
-        // A check that was begun before it was taken out has asked for less than is wanted now.
-        let is_proof = facts.ejection.out().map(|out| out.cause) == asked_for;
-        let back = is_proof && facts.ejection.probed(good, thresholds.rise, now, options);
+        let state = facts.checks.record(result, thresholds, now);
+        // A check that began before the ejection may have tested less than is required now.
+        let is_proof = facts.ejection.active().map(|active| active.cause) == proof;
+        let readmitted = is_proof && facts.ejection.record_probe(good, thresholds.rise, now, options);
         self.publish(&facts, now);
         match state {
-            Some(State::Down) => Some(Change::Down),
-            Some(State::Up) if facts.ejection.out().is_none() => Some(Change::Up),
-            _ => back.then_some(Change::Back),
+            Some(CheckState::Down) => Some(HealthChange::Down),
+            Some(CheckState::Up) if facts.ejection.active().is_none() => Some(HealthChange::Up),
+            _ => readmitted.then_some(HealthChange::Readmitted),
         }
     }
 
-    /// What checks have to show of it, if requests took it out.
-    pub fn wants_proof(&self) -> Option<Cause> {
-        self.lock().ejection.out().map(|out| out.cause)
+    /// Returns what a check must prove to work, or `None` unless it is ejected.
+    pub fn required_proof(&self) -> Option<FailureCause> {
+        self.lock().ejection.active().map(|active| active.cause)
     }
 
-    /// A request that was begun then has got its reply. True if that is news: the one before had failed, or it had been
-    /// taken out.
-    pub fn succeeded(&self, began: Instant, now: Instant) -> bool {
+    /// Records a successful request and returns whether that is news: the try before had failed, or it was ejected.
+    pub fn record_success(&self, began: Instant, now: Instant) -> bool {
         if !self.failing.load(Relaxed) {
-            return false; // nothing to take back: this is all that a good request costs
+            return false; // the common case costs one load
         }
         let mut facts = self.lock();
-        match facts.ejection.out() {
-            None => facts.ejection.succeeded(now),
-            Some(out) if began > out.since => facts.ejection.readmit(now),
-            Some(_) => return false, // it was under way already when the others failed
+        match facts.ejection.active() {
+            None => facts.ejection.record_success(now),
+            Some(active) if began > active.since => facts.ejection.readmit(now),
+            Some(_) => return false, // it was sent before the ejection
         }
         self.failing.store(false, Relaxed);
         self.publish(&facts, now);
         true
     }
 
-    /// A request that was begun then has failed. Is that news, and is the backend to be taken out for it?
-    pub fn failed(
+    /// Records a failed request. Returns whether that is news, and whether the backend should be ejected.
+    pub fn record_failure(
         &self,
-        cause: Cause,
+        cause: FailureCause,
         began: Instant,
         now: Instant,
-        options: &ejection::EjectionOptions,
+        options: &EjectionOptions,
     ) -> (bool, bool) {
         let mut facts = self.lock();
         let news = !self.failing.swap(true, Relaxed);
         let on_trial = self.usable(now) == Usable::OnTrial;
-        let due = match facts.ejection.out() {
-            None => facts.ejection.failed(cause, began, now, options),
-            Some(out) => on_trial && began > out.since,
+        let due = match facts.ejection.active() {
+            None => facts.ejection.record_failure(cause, began, now, options),
+            Some(active) => on_trial && began > active.since,
         };
         (news, due)
     }
 
-    /// Takes it out, for what a request has met that was begun then. Says for how long; nothing if that has happened
-    /// since it was begun, for the same as this one has met.
+    /// Ejects it for a request that began then. Returns for how long, or `None` if the backend was ejected in the
+    /// meantime for what this request met as well.
     pub fn eject(
         &self,
         why: &str,
         began: Instant,
         now: Instant,
-        options: &ejection::EjectionOptions,
+        options: &EjectionOptions,
     ) -> Option<Duration> {
         let mut facts = self.lock();
-        match facts.ejection.out() {
-            None if facts.ejection.is_past(began) => return None,
+        match facts.ejection.active() {
+            None if facts.ejection.precedes_readmission(began) => return None,
             None => {}
-            Some(out) if began <= out.since || self.usable(now) != Usable::OnTrial => return None,
-            Some(_) => facts.ejection.readmit(now), // for a moment: its trial is over, and it goes out for longer
+            Some(active) if began <= active.since || self.usable(now) != Usable::OnTrial => return None,
+            Some(_) => facts.ejection.readmit(now), // its trial failed: the next ejection is longer
         }
         facts.ejection.eject(why, now, options);
         self.publish(&facts, now);
-        facts.ejection.out().map(|out| out.until.saturating_duration_since(now))
+        facts.ejection.active().map(|active| active.until.saturating_duration_since(now))
     }
 
-    /// It begins to drain, or ceases to.
-    pub fn turned(&self, now: Instant) {
-        self.lock().turned = Some(now);
+    /// Records that it was drained or resumed.
+    pub fn drain_changed(&self, now: Instant) {
+        self.lock().drain_changed = Some(now);
     }
 
-    /// What is known of it.
-    pub fn report(&self) -> Report {
+    /// Returns its health for people.
+    pub fn report(&self) -> HealthReport {
         let facts = self.lock();
-        let (checks, turned) = (&facts.checks, facts.turned);
-        match facts.ejection.out() {
-            Some(out) if checks.state() != State::Down => Report {
-                state: State::Down,
-                since: out.since,
-                why: format!("taken out: {}", out.why),
-                turned,
-            },
-            _ => {
-                Report { state: checks.state(), since: checks.since(), why: checks.why().to_owned(), turned }
+        let (checks, drain_changed) = (&facts.checks, facts.drain_changed);
+        let (state, since, why) = match facts.ejection.active() {
+            Some(active) if checks.state() != CheckState::Down => {
+                (CheckState::Down, active.since, format!("taken out: {}", active.why))
             }
-        }
+            _ => (checks.state(), checks.since(), checks.why().to_owned()),
+        };
+        HealthReport { state, since, why, drain_changed }
     }
 
-    /// Writes what follows from the facts where workers look.
+    /// Writes the consequence of the facts to the word that workers read.
     fn publish(&self, facts: &HealthFacts, now: Instant) {
-        let until = match facts.ejection.out() {
-            _ if !facts.checks.state().is_usable() => UNTIL_SHOWN,
+        let until = match facts.ejection.active() {
+            _ if !facts.checks.state().is_usable() => UNTIL_CHECKED,
             None => IN,
-            Some(_) if facts.watched => UNTIL_SHOWN,
-            Some(out) => moment(out.until),
+            Some(_) if facts.checked => UNTIL_CHECKED,
+            Some(active) => nanos_since_epoch(active.until),
         };
         let before = self.out_until.swap(until, Relaxed);
         if before != IN && until == IN {
-            self.returned.store(moment(now), Relaxed);
+            self.returned.store(nanos_since_epoch(now), Relaxed);
         }
     }
 
     fn lock(&self) -> MutexGuard<'_, HealthFacts> {
-        // Each change is whole before anything could panic.
+        // Each change is complete before anything can panic.
         self.facts.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -257,142 +229,161 @@ impl HealthState {
 mod tests {
     use super::*;
 
-    const OPTIONS: ejection::EjectionOptions = ejection::EjectionOptions {
+    const OPTIONS: EjectionOptions = EjectionOptions {
         max_fails: 2,
         fail_timeout: Duration::from_secs(10),
         longest: Duration::from_secs(60),
     };
 
-    /// A backend's health_state, on a clock of its own.
-    struct Watch {
+    /// A health state with a clock in seconds since the start.
+    struct TimedHealth {
         health_state: HealthState,
         start: Instant,
     }
 
-    impl Watch {
-        fn new(watched: bool) -> Self {
+    impl TimedHealth {
+        fn new(checked: bool) -> Self {
             let start = Instant::now();
             let health_state = HealthState::new(start);
-            health_state.watch(watched, start);
-            Watch { health_state, start }
+            health_state.set_checked(checked, start);
+            TimedHealth { health_state, start }
         }
 
         fn at(&self, second: u64) -> Instant {
             self.start + Duration::from_secs(second)
         }
 
-        /// A request fails at once. Is the backend to be taken out?
-        fn fails(&self, cause: Cause, second: u64) -> bool {
-            self.health_state.failed(cause, self.at(second), self.at(second), &OPTIONS).1
+        /// Records a request that fails at once, and returns whether the backend should be ejected.
+        fn fails(&self, cause: FailureCause, second: u64) -> bool {
+            self.health_state.record_failure(cause, self.at(second), self.at(second), &OPTIONS).1
         }
 
-        fn eject(&self, cause: Cause, second: u64) {
+        fn eject(&self, cause: FailureCause, second: u64) {
             assert!(!self.fails(cause, second));
             assert!(self.fails(cause, second));
             self.health_state.eject("on purpose", self.at(second), self.at(second), &OPTIONS);
         }
 
-        fn check(&self, good: bool, second: u64) -> Option<Change> {
+        fn check(&self, good: bool, second: u64) -> Option<HealthChange> {
             let result = if good { Ok("connected".to_owned()) } else { Err("refused".to_owned()) };
-            let proof = self.health_state.wants_proof();
-            self.health_state.checked(result, proof, Thresholds::default(), &OPTIONS, self.at(second))
+            let proof = self.health_state.required_proof();
+            self.health_state.record_check(result, proof, Thresholds::default(), &OPTIONS, self.at(second))
         }
 
         fn usable(&self, second: u64) -> Usable {
             self.health_state.usable(self.at(second))
         }
 
-        fn state(&self) -> (State, String) {
+        fn state(&self) -> (CheckState, String) {
             let report = self.health_state.report();
             (report.state, report.why)
         }
     }
 
     #[test]
-    fn checks_take_it_down_and_bring_it_up() {
-        let watch = Watch::new(true);
-        assert_eq!((watch.usable(0), watch.state().0), (Usable::Yes, State::Checking));
-        let changes = [1, 2, 3].map(|second| watch.check(false, second));
-        assert_eq!(changes, [None, None, Some(Change::Down)]);
-        assert_eq!(watch.usable(1000), Usable::No);
-        assert_eq!(watch.state(), (State::Down, "refused".to_owned()));
-        assert_eq!([4, 5].map(|second| watch.check(true, second)), [None, Some(Change::Up)]);
-        assert_eq!((watch.usable(5), watch.state().0), (Usable::Yes, State::Up));
+    fn checks_change_the_state() {
+        let timed = TimedHealth::new(true);
+        assert_eq!((timed.usable(0), timed.state().0), (Usable::Yes, CheckState::Checking));
+        let changes = [1, 2, 3].map(|second| timed.check(false, second));
+        assert_eq!(changes, [None, None, Some(HealthChange::Down)]);
+        assert_eq!(timed.usable(1000), Usable::No);
+        assert_eq!(timed.state(), (CheckState::Down, "refused".to_owned()));
+        assert_eq!([4, 5].map(|second| timed.check(true, second)), [None, Some(HealthChange::Up)]);
+        assert_eq!((timed.usable(5), timed.state().0), (Usable::Yes, CheckState::Up));
     }
 
     #[test]
-    fn a_request_that_succeeds_between_two_failures_keeps_it_in() {
-        let watch = Watch::new(true);
+    fn a_success_between_failures_prevents_ejection() {
+        let timed = TimedHealth::new(true);
         for second in 0..10 {
-            assert!(!watch.fails(Cause::Reply, 2 * second));
-            assert!(watch.health_state.succeeded(watch.at(2 * second + 1), watch.at(2 * second + 1)), "news");
+            assert!(!timed.fails(FailureCause::Reply, 2 * second));
             assert!(
-                !watch.health_state.succeeded(watch.at(2 * second + 1), watch.at(2 * second + 1)),
+                timed.health_state.record_success(timed.at(2 * second + 1), timed.at(2 * second + 1)),
+                "news"
+            );
+            assert!(
+                !timed.health_state.record_success(timed.at(2 * second + 1), timed.at(2 * second + 1)),
                 "no news"
             );
         }
-        assert_eq!(watch.usable(20), Usable::Yes);
+        assert_eq!(timed.usable(20), Usable::Yes);
     }
 
     #[test]
-    fn who_was_taken_out_comes_back_when_checks_prove_it() {
-        let watch = Watch::new(true);
-        watch.eject(Cause::Reply, 0);
-        assert_eq!((watch.usable(1), watch.usable(1000)), (Usable::No, Usable::No), "time alone is no proof");
-        assert_eq!(watch.health_state.wants_proof(), Some(Cause::Reply));
-        assert_eq!(watch.state(), (State::Down, "taken out: on purpose".to_owned()));
-        assert_eq!([watch.check(true, 1), watch.check(false, 2), watch.check(true, 3)], [None; 3]);
-        assert_eq!(watch.check(true, 4), Some(Change::Up));
-        assert_eq!((watch.usable(4), watch.health_state.wants_proof()), (Usable::Yes, None));
-        watch.eject(Cause::Connect, 100);
-        assert_eq!([101, 102].map(|second| watch.check(true, second)), [None, Some(Change::Back)]);
+    fn an_ejected_backend_returns_when_checks_prove_it() {
+        let timed = TimedHealth::new(true);
+        timed.eject(FailureCause::Reply, 0);
+        assert_eq!(
+            (timed.usable(1), timed.usable(1000)),
+            (Usable::No, Usable::No),
+            "time alone does not readmit it"
+        );
+        assert_eq!(timed.health_state.required_proof(), Some(FailureCause::Reply));
+        assert_eq!(timed.state(), (CheckState::Down, "taken out: on purpose".to_owned()));
+        assert_eq!([timed.check(true, 1), timed.check(false, 2), timed.check(true, 3)], [None; 3]);
+        assert_eq!(timed.check(true, 4), Some(HealthChange::Up));
+        assert_eq!((timed.usable(4), timed.health_state.required_proof()), (Usable::Yes, None));
+        timed.eject(FailureCause::Connect, 100);
+        assert_eq!(
+            [101, 102].map(|second| timed.check(true, second)),
+            [None, Some(HealthChange::Readmitted)]
+        );
     }
 
     #[test]
-    fn where_nobody_checks_time_puts_it_on_trial() {
-        let watch = Watch::new(false);
-        watch.eject(Cause::Reply, 0);
-        assert_eq!([5, 9, 10].map(|second| watch.usable(second)), [Usable::No, Usable::No, Usable::OnTrial]);
-        // One request fails: out again, for twice as long.
-        assert!(watch.fails(Cause::Reply, 11));
-        watch.health_state.eject("again", watch.at(11), watch.at(11), &OPTIONS);
-        assert_eq!([30, 31].map(|second| watch.usable(second)), [Usable::No, Usable::OnTrial]);
-        // One succeeds: it is back.
-        assert!(watch.health_state.succeeded(watch.at(32), watch.at(32)));
-        assert_eq!(watch.usable(32), Usable::Yes);
+    fn without_checks_time_puts_it_on_trial() {
+        let timed = TimedHealth::new(false);
+        timed.eject(FailureCause::Reply, 0);
+        assert_eq!([5, 9, 10].map(|second| timed.usable(second)), [Usable::No, Usable::No, Usable::OnTrial]);
+        // A request fails: ejected again, for twice as long.
+        assert!(timed.fails(FailureCause::Reply, 11));
+        timed.health_state.eject("again", timed.at(11), timed.at(11), &OPTIONS);
+        assert_eq!([30, 31].map(|second| timed.usable(second)), [Usable::No, Usable::OnTrial]);
+        // A request succeeds: readmitted.
+        assert!(timed.health_state.record_success(timed.at(32), timed.at(32)));
+        assert_eq!(timed.usable(32), Usable::Yes);
     }
 
     #[test]
-    fn what_was_under_way_before_it_was_taken_out_changes_nothing() {
-        let watch = Watch::new(false);
-        watch.eject(Cause::Connect, 5);
-        assert!(!watch.health_state.succeeded(watch.at(4), watch.at(6)), "it had been begun before");
-        assert_eq!(watch.usable(6), Usable::No);
-        assert!(!watch.fails(Cause::Connect, 7), "it is out already");
-        assert!(watch.health_state.succeeded(watch.at(8), watch.at(8)), "all were sick, and it served");
-        assert_eq!(watch.usable(8), Usable::Yes);
+    fn requests_sent_before_the_ejection_change_nothing() {
+        let timed = TimedHealth::new(false);
+        timed.eject(FailureCause::Connect, 5);
+        assert!(
+            !timed.health_state.record_success(timed.at(4), timed.at(6)),
+            "it was sent before the ejection"
+        );
+        assert_eq!(timed.usable(6), Usable::No);
+        assert!(!timed.fails(FailureCause::Connect, 7), "it is already ejected");
+        assert!(
+            timed.health_state.record_success(timed.at(8), timed.at(8)),
+            "it was sent during the ejection"
+        );
+        assert_eq!(timed.usable(8), Usable::Yes);
     }
 
     #[test]
-    fn who_is_not_checked_any_more_is_believed_again() {
-        let watch = Watch::new(true);
-        (1..4).for_each(|second| _ = watch.check(false, second));
-        assert_eq!(watch.usable(5), Usable::No);
-        watch.health_state.watch(false, watch.at(5));
-        assert_eq!((watch.usable(5), watch.state().0), (Usable::Yes, State::Checking));
+    fn turning_checks_off_forgets_their_results() {
+        let timed = TimedHealth::new(true);
+        (1..4).for_each(|second| _ = timed.check(false, second));
+        assert_eq!(timed.usable(5), Usable::No);
+        timed.health_state.set_checked(false, timed.at(5));
+        assert_eq!((timed.usable(5), timed.state().0), (Usable::Yes, CheckState::Checking));
     }
 
     #[test]
-    fn a_backend_that_is_back_gets_its_share_bit_by_bit() {
-        let watch = Watch::new(true);
+    fn a_backend_that_returns_starts_slowly() {
+        let timed = TimedHealth::new(true);
         let slow_start = Duration::from_secs(20);
-        assert!((watch.health_state.ramp(watch.at(0), slow_start) - 1.0).abs() < 1e-9, "it never was away");
-        (1..4).for_each(|second| _ = watch.check(false, second));
-        (4..6).for_each(|second| _ = watch.check(true, second));
-        let ramp = |second| watch.health_state.ramp(watch.at(second), slow_start);
+        assert!((timed.health_state.ramp(timed.at(0), slow_start) - 1.0).abs() < 1e-9, "it was never out");
+        (1..4).for_each(|second| _ = timed.check(false, second));
+        (4..6).for_each(|second| _ = timed.check(true, second));
+        let ramp = |second| timed.health_state.ramp(timed.at(second), slow_start);
         for (second, share) in [(5, 0.1), (10, 0.25), (15, 0.5), (25, 1.0), (100, 1.0)] {
             assert!((ramp(second) - share).abs() < 1e-6, "{second}: {}", ramp(second));
         }
-        assert!((watch.health_state.ramp(watch.at(5), Duration::ZERO) - 1.0).abs() < 1e-9, "it is off");
+        assert!(
+            (timed.health_state.ramp(timed.at(5), Duration::ZERO) - 1.0).abs() < 1e-9,
+            "slow start is off"
+        );
     }
 }

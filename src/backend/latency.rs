@@ -1,24 +1,24 @@
-//! How long requests took, finely enough to say what half of them took, and what one in a hundred did.
+//! Latencies, counted finely enough for the median and the 99th percentile.
 //!
-//! Prometheus gets histograms with a few bounds, and asks about hours of many balancers. Who watches one balancer for some
-//! seconds wants to see 50 ms where there are 50 ms. So times are counted here in buckets that are an eighth of their value wide,
-//! and what is said of them is a sixteenth off at most.
+//! The histograms for Prometheus have a few fixed bounds. The live page shows the last seconds of one balancer, where
+//! 50 ms must read as 50 ms. The buckets here are an eighth of their value wide, so a quantile is off by at most a
+//! sixteenth.
 
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
-/// Buckets to each doubling, as a power of two.
+/// Buckets per doubling, as a power of two.
 const FINE: u32 = 3;
 
-/// Buckets to each doubling, and buckets of one microsecond at the beginning.
+/// Buckets per doubling, and the number of one-microsecond buckets at the start.
 const EACH: usize = 1 << FINE;
 
-/// Longer times count as two minutes or so.
+/// The highest value, in microseconds: longer times count as this, a little over two minutes.
 const LONGEST: u64 = (1 << 27) - 1;
 
 const BUCKETS: usize = bucket(LONGEST) + 1;
 
-/// Which bucket so many microseconds are in.
+/// Returns the bucket of a time in microseconds.
 const fn bucket(micros: u64) -> usize {
     if micros < EACH as u64 {
         return micros as usize;
@@ -27,7 +27,7 @@ const fn bucket(micros: u64) -> usize {
     (doublings as usize + 1) * EACH + (micros >> doublings) as usize % EACH
 }
 
-/// The middle of a bucket, in seconds.
+/// Returns the middle of a bucket, in seconds.
 fn middle(bucket: usize) -> f64 {
     if bucket < EACH {
         return (bucket as f64 + 0.5) / 1e6;
@@ -36,7 +36,7 @@ fn middle(bucket: usize) -> f64 {
     ((EACH + bucket % EACH) as f64 + 0.5) * width / 1e6
 }
 
-/// Counts times, from any number of threads.
+/// Counts times from any number of threads.
 #[derive(Debug)]
 pub struct Latency(Box<[AtomicU64]>);
 
@@ -47,19 +47,19 @@ impl Default for Latency {
 }
 
 impl Latency {
-    /// One more.
+    /// Counts a time.
     pub fn note(&self, time: Duration) {
         let micros = u64::try_from(time.as_micros()).unwrap_or(LONGEST).min(LONGEST);
         self.0[bucket(micros)].fetch_add(1, Relaxed);
     }
 
-    /// All since the beginning.
+    /// Returns a copy of the counts since the start.
     pub fn times(&self) -> Times {
         Times(self.0.iter().map(|count| count.load(Relaxed)).collect())
     }
 }
 
-/// Times that have been counted.
+/// Counted times.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Times(Box<[u64]>);
 
@@ -70,18 +70,18 @@ impl Default for Times {
 }
 
 impl Times {
-    /// Those that are not among the earlier ones: which bucket, and how many.
+    /// Returns what was counted since `earlier`: buckets, each with a number.
     pub fn since(&self, earlier: &Times) -> Vec<(usize, u64)> {
         let counts = self.0.iter().zip(&earlier.0).map(|(now, then)| now.saturating_sub(*then));
         counts.enumerate().filter(|(_, count)| *count > 0).collect()
     }
 
-    /// Some more.
+    /// Adds counts, as [`Times::since`] returns them.
     pub fn add(&mut self, more: &[(usize, u64)]) {
         more.iter().for_each(|(bucket, count)| self.0[*bucket] += count);
     }
 
-    /// What this share of them took at most, in seconds; nothing if there are none.
+    /// Returns the time that this share of them did not exceed, in seconds, or `None` without any times.
     pub fn quantile(&self, share: f64) -> Option<f64> {
         let all: u64 = self.0.iter().sum();
         let rank = ((all as f64 * share).ceil() as u64).max(1);
@@ -100,7 +100,7 @@ mod tests {
     use proptest::prelude::*;
 
     #[test]
-    fn nothing_has_no_quantile() {
+    fn no_times_have_no_quantile() {
         assert_eq!(Times::default().quantile(0.5), None);
     }
 
@@ -120,7 +120,7 @@ mod tests {
     }
 
     #[test]
-    fn what_came_since_is_counted_apart() {
+    fn later_times_are_counted_apart() {
         let latency = Latency::default();
         latency.note(Duration::from_secs(1));
         let before = latency.times();
@@ -133,7 +133,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn a_bucket_is_no_more_than_a_sixteenth_off(micros in 8..LONGEST) {
+        fn a_bucket_is_off_by_at_most_a_sixteenth(micros in 8..LONGEST) {
             let off = middle(bucket(micros)) * 1e6 / micros as f64;
             prop_assert!((off - 1.0).abs() <= 1.0 / 16.0, "{micros}: {off}");
         }

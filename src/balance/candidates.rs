@@ -1,19 +1,20 @@
-//! Which backends may be chosen now? Health, draining, backups, slow start and sickness all are behind this one question.
+//! The backends that may be selected now: health, draining, backups, slow start and ejection are all decided here.
 
-use crate::backend::{Backend, Usable};
-use crate::balance::strategies::Candidate;
+use crate::backend::health_state::Usable;
+use crate::backend::instance::Backend;
+use crate::balance::strategy::Candidate;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-/// Which backends may be chosen.
+/// The rules by which backends may be selected.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SelectionOptions {
-    /// Where no backend is usable: are all of them tried, or is the request refused? Tried.
+    /// Whether requests are sent to unusable backends while none is usable, instead of being refused. Default: yes.
     pub fail_open: bool,
-    /// In which time a backend that has returned gets its full share again. 0.
+    /// The time in which a backend that has returned regains its full weight. Default: 0.
     pub slow_start: Duration,
-    /// How many requests one backend may be serving at a time. Three quarters of the workers; all if it is
-    /// the only one.
+    /// The number of requests that one backend may serve at the same time. Default: three quarters of the workers, or
+    /// all of them for a single backend.
     pub max_in_flight: Option<usize>,
 }
 
@@ -24,77 +25,78 @@ impl Default for SelectionOptions {
 }
 
 impl SelectionOptions {
-    /// How many requests one of so many backends may be serving at a time: one that hangs must not have
-    /// all the workers.
-    pub fn most_in_flight(&self, workers: usize, backends: usize) -> usize {
+    /// Returns the number of requests that one of these backends may serve at the same time. By default one backend
+    /// that hangs cannot hold all workers.
+    pub fn limit_per_backend(&self, workers: usize, backends: usize) -> usize {
         let default = if backends > 1 { (workers * 3 / 4).max(1) } else { workers };
         self.max_in_flight.unwrap_or(default)
     }
 }
 
-/// A backend that may be chosen.
+/// A backend that may be selected, by its index.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Chance {
-    /// Which one it is, of all.
+pub struct Eligible {
+    /// Its index among all backends.
     pub index: usize,
-    /// It gets one request at a time until it has shown that it serves.
+    /// Whether it gets one request at a time until it has shown that it works.
     pub on_trial: bool,
 }
 
-impl Chance {
-    /// How many requests it may be serving, where its own limit is not lower.
-    pub fn most(&self) -> usize {
+impl Eligible {
+    /// Returns the number of requests that it may serve, its own limit aside.
+    pub fn limit(&self) -> usize {
         if self.on_trial { 1 } else { usize::MAX }
     }
 }
 
-/// The backends that may be chosen now, of those that have not been tried: first all that are usable, then the
-/// backups that are (beside those on trial, if there is nobody else), and then, rather than nobody, whoever is left.
-/// Nobody who drains is among them.
-pub fn candidates(backends: &[Arc<Backend>], tried: &[usize], fail_open: bool, now: Instant) -> Vec<Chance> {
+/// Returns the backends that may be selected now, without those in `tried` and those that are draining.
+///
+/// These are the usable ones; without any, or beside those on trial only, the usable backups; without those, and with
+/// `fail_open`, the unusable ones.
+pub fn eligible(backends: &[Arc<Backend>], tried: &[usize], fail_open: bool, now: Instant) -> Vec<Eligible> {
     let mut tiers = [const { Vec::new() }; 3];
     for (index, backend) in backends.iter().enumerate() {
         if backend.is_draining() || tried.contains(&index) {
             continue;
         }
-        let health_state = backend.health_state().usable(now);
-        let tier = match health_state {
+        let usable = backend.health_state().usable(now);
+        let tier = match usable {
             Usable::No if !fail_open => continue,
             Usable::No => 2,
             _ if backend.is_backup() => 1,
             _ => 0,
         };
-        tiers[tier].push(Chance { index, on_trial: health_state == Usable::OnTrial });
+        tiers[tier].push(Eligible { index, on_trial: usable == Usable::OnTrial });
     }
-    let [mut best, backups, others] = tiers;
-    if best.iter().all(|chance| chance.on_trial) {
-        best.extend(backups); // who is on trial gets one request at a time: somebody has to serve the others
+    let [mut best, backups, unusable] = tiers;
+    if best.iter().all(|one| one.on_trial) {
+        best.extend(backups); // those on trial serve one request at a time, and the others need a backend as well
     }
     if best.is_empty() {
-        best = others;
+        best = unusable;
     }
-    if best.iter().all(|chance| chance.on_trial) {
-        best.iter_mut().for_each(|chance| chance.on_trial = false); // there is nobody to take over
+    if best.iter().all(|one| one.on_trial) {
+        best.iter_mut().for_each(|one| one.on_trial = false); // no other backend could serve the rest
     }
     best
 }
 
-/// What a strategy sees of them.
-pub fn seen<'a>(
+/// Returns these backends as a strategy sees them, in the same order.
+pub fn to_candidates<'a>(
     backends: &'a [Arc<Backend>],
-    chances: &[Chance],
+    eligible: &[Eligible],
     slow_start: Duration,
     now: Instant,
 ) -> Vec<Candidate<'a>> {
-    let candidate = |chance: &Chance| {
-        let backend = backends[chance.index].as_ref();
+    let candidate = |one: &Eligible| {
+        let backend = backends[one.index].as_ref();
         let ramp = backend.health_state().ramp(now, slow_start);
         Candidate { backend, weight: f64::from(backend.weight()) * ramp }
     };
-    chances.iter().map(candidate).collect()
+    eligible.iter().map(candidate).collect()
 }
 
-/// Is any other than this one usable?
+/// Returns whether any backend other than this one is usable.
 pub fn has_another(backends: &[Arc<Backend>], than: &Backend, now: Instant) -> bool {
     let mut others = backends.iter().filter(|other| other.id() != than.id());
     others.any(|other| !other.is_draining() && other.health_state().usable(now) == Usable::Yes)
@@ -103,40 +105,37 @@ pub fn has_another(backends: &[Arc<Backend>], than: &Backend, now: Instant) -> b
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::backend::ejection::{self, Cause};
+    use crate::backend::ejection::options::EjectionOptions;
+    use crate::backend::ejection::tracker::FailureCause;
     use std::net::SocketAddr;
 
-    fn backends(parts: &[&str]) -> Vec<Arc<Backend>> {
+    fn backends(kinds: &[&str]) -> Vec<Arc<Backend>> {
         let now = Instant::now();
-        let make = |(port, part): (u16, &&str)| {
-            let place = SocketAddr::from(([127, 0, 0, 1], port)).into();
-            let backend = Backend::new(place, 1, part.contains("backup"), &Arc::default());
-            if part.contains("out") {
-                backend.health_state().failed(
-                    Cause::Connect,
-                    now,
-                    now,
-                    &ejection::EjectionOptions::default(),
-                );
-                backend.health_state().eject("on purpose", now, now, &ejection::EjectionOptions::default());
+        let make = |(port, kind): (u16, &&str)| {
+            let address = SocketAddr::from(([127, 0, 0, 1], port)).into();
+            let backend = Backend::new(address, 1, kind.contains("backup"), &Arc::default());
+            if kind.contains("out") {
+                let options = EjectionOptions::default();
+                backend.health_state().record_failure(FailureCause::Connect, now, now, &options);
+                backend.health_state().eject("on purpose", now, now, &options);
             }
-            if part.contains("draining") {
+            if kind.contains("draining") {
                 backend.drain();
             }
             Arc::new(backend)
         };
-        (1..).zip(parts).map(make).collect()
+        (1..).zip(kinds).map(make).collect()
     }
 
-    fn chosen(parts: &[&str], tried: &[usize], fail_open: bool) -> Vec<usize> {
-        let chances = candidates(&backends(parts), tried, fail_open, Instant::now());
-        assert!(chances.iter().all(|chance| !chance.on_trial));
-        chances.iter().map(|chance| chance.index).collect()
+    fn selected(kinds: &[&str], tried: &[usize], fail_open: bool) -> Vec<usize> {
+        let found = eligible(&backends(kinds), tried, fail_open, Instant::now());
+        assert!(found.iter().all(|one| !one.on_trial));
+        found.iter().map(|one| one.index).collect()
     }
 
     #[test]
-    fn the_table() {
-        for (parts, tried, open, shut) in [
+    fn the_best_tier_of_backends_is_eligible() {
+        for (kinds, tried, open, shut) in [
             (&["", "", ""][..], &[][..], &[0, 1, 2][..], &[0, 1, 2][..]),
             (&["", "", ""], &[1], &[0, 2], &[0, 2]),
             (&["", "out", "backup"], &[], &[0], &[0]),
@@ -150,42 +149,42 @@ mod tests {
             (&["draining", "backup"], &[], &[1], &[1]),
             (&["", "draining"], &[0], &[], &[]),
         ] {
-            assert_eq!(chosen(parts, tried, true), open, "{parts:?} without {tried:?}");
-            assert_eq!(chosen(parts, tried, false), shut, "{parts:?} without {tried:?}, refusing");
+            assert_eq!(selected(kinds, tried, true), open, "{kinds:?} without {tried:?}");
+            assert_eq!(selected(kinds, tried, false), shut, "{kinds:?} without {tried:?}, refusing");
         }
     }
 
     #[test]
-    fn whose_time_is_over_is_on_trial_unless_there_is_nobody_else() {
+    fn an_ejected_backend_is_on_trial_after_its_time_unless_it_is_alone() {
         let later = Instant::now() + Duration::from_secs(60);
-        let on_trial = |parts| {
-            let chances = candidates(&backends(parts), &[], true, later);
-            chances.iter().map(|chance| chance.on_trial).collect::<Vec<_>>()
+        let on_trial = |kinds| {
+            let found = eligible(&backends(kinds), &[], true, later);
+            found.iter().map(|one| one.on_trial).collect::<Vec<_>>()
         };
         assert_eq!(on_trial(&["", "out"]), [false, true]);
         assert_eq!(on_trial(&["out", "out"]), [false, false]);
     }
 
     #[test]
-    fn one_of_several_may_have_three_quarters_of_the_workers() {
+    fn one_of_several_backends_may_hold_three_quarters_of_the_workers() {
         let options = SelectionOptions::default();
-        let most = |workers, backends| options.most_in_flight(workers, backends);
-        assert_eq!([most(64, 2), most(64, 1), most(8, 3), most(1, 2)], [48, 64, 6, 1]);
-        assert_eq!(SelectionOptions { max_in_flight: Some(5), ..options }.most_in_flight(64, 2), 5);
+        let limit = |workers, backends| options.limit_per_backend(workers, backends);
+        assert_eq!([limit(64, 2), limit(64, 1), limit(8, 3), limit(1, 2)], [48, 64, 6, 1]);
+        assert_eq!(SelectionOptions { max_in_flight: Some(5), ..options }.limit_per_backend(64, 2), 5);
     }
 
     #[test]
-    fn another_is_one_that_is_usable() {
+    fn another_backend_must_be_usable() {
         let now = Instant::now();
-        for (parts, has) in [
+        for (kinds, has) in [
             (&["", ""][..], true),
             (&[""], false),
             (&["", "out"], false),
             (&["", "draining"], false),
             (&["", "backup"], true),
         ] {
-            let backends = backends(parts);
-            assert_eq!(has_another(&backends, &backends[0], now), has, "{parts:?}");
+            let backends = backends(kinds);
+            assert_eq!(has_another(&backends, &backends[0], now), has, "{kinds:?}");
         }
     }
 }

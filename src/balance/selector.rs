@@ -1,94 +1,103 @@
-//! Step 4: which backend? The strategy chooses the first; where a try fails, the others get their
-//! turn. Who may be chosen at all is [`candidates`]' business.
+//! Step 4: the strategy selects the first backend of a request; after a failed try, the others take turns.
+//! [`candidates`](super::candidates) decides which may be selected at all.
 
-use crate::backend::limit::{self, Slots, Waited, WaitingRoom};
-use crate::backend::{Backend, InFlight};
-use crate::balance::affinity::Affinity;
-use crate::balance::candidates::{Chance, SelectionOptions, candidates, seen};
+use crate::backend::instance::{Backend, InFlight};
+use crate::backend::limit::{self, InFlightLimit};
+use crate::backend::waiting_queue::{QueuePosition, WaitOutcome, WaitingQueue};
+use crate::balance::affinity::session::Affinity;
+use crate::balance::candidates::{Eligible, SelectionOptions, eligible, to_candidates};
 use crate::balance::rotation::SecondChoice;
-use crate::balance::strategies::{ClientKey, Strategy};
+use crate::balance::strategy::{ClientKey, Strategy};
 use crate::error::Refusal;
 use http::HeaderMap;
 use std::sync::Arc;
 use std::time::Instant;
 
-/// The backends, and who decides between them.
+/// The backends, and what decides between them.
 pub struct Selector {
-    /// All of them.
+    /// All backends.
     pub backends: Vec<Arc<Backend>>,
-    /// Who makes the first choice.
+    /// Makes the first choice of each request.
     pub strategy: Arc<dyn Strategy>,
-    /// How clients are made to stay, if they are.
+    /// Keeps clients on their backend; `None` if that is off.
     pub affinity: Option<Affinity>,
-    /// Which of the backends may be chosen.
+    /// The rules by which backends may be selected.
     pub options: SelectionOptions,
-    /// Where requests wait while all that could serve them are full.
-    pub room: Arc<WaitingRoom>,
-    /// Whose turn it is where a try has failed.
+    /// Where requests wait while all eligible backends are at their limit.
+    pub queue: Arc<WaitingQueue>,
+    /// Makes the choices after a failed try.
     pub second: SecondChoice,
 }
 
 impl Selector {
-    /// The order in which one request tries backends, each once at the most. It waits until
-    /// the deadline for one that is below its limit.
+    /// Begins the selection for one request, which tries each backend at most once. All selections together wait until
+    /// the deadline at most for a backend below its limit.
     pub fn attempts(&self, client: ClientKey, headers: &HeaderMap, deadline: Instant) -> Attempts<'_> {
-        let home = self.affinity.as_ref().and_then(|affinity| affinity.home(headers));
-        Attempts { selector: self, client, home, deadline, tried: Vec::new() }
+        let named = self.affinity.as_ref().and_then(|affinity| affinity.backend_of(headers));
+        Attempts { selector: self, client, named, deadline, tried: Vec::new() }
     }
 }
 
-/// One request's way through the backends.
+/// The backends that one request tries.
 pub struct Attempts<'a> {
     selector: &'a Selector,
     client: ClientKey,
-    home: Option<usize>,
+    /// The index of the backend that the request's cookie names.
+    named: Option<usize>,
     deadline: Instant,
     tried: Vec<usize>,
 }
 
 impl<'a> Attempts<'a> {
-    /// The next backend to try, with a slot in it; nothing if none is left.
+    /// Returns the backend to try next, with a slot acquired, or `None` once all have been tried.
     ///
     /// # Errors
-    /// When all were full for too long.
+    /// When all stayed at their limit for too long.
     pub fn next_backend(&mut self) -> Result<Option<InFlight<'a>>, Refusal> {
-        let Selector { backends, options, room, .. } = self.selector;
-        let mut place = room.place();
+        let Selector { backends, options, queue, .. } = self.selector;
+        let mut position = queue.position();
         loop {
             let now = Instant::now();
-            let chances = candidates(backends, &self.tried, options.fail_open, now);
-            if chances.is_empty() {
+            let eligible = eligible(backends, &self.tried, options.fail_open, now);
+            if eligible.is_empty() {
                 return Ok(None);
             }
-            if let Some(entered) = self.enter(&chances, now) {
-                return Ok(Some(entered));
+            if let Some(in_flight) = self.try_acquire(&eligible, now) {
+                return Ok(Some(in_flight));
             }
-            match self.wait(&chances, &mut place, self.deadline) {
-                Waited::Entered(index) => {
+            match self.wait(&eligible, &mut position, self.deadline) {
+                WaitOutcome::Acquired(index) => {
                     self.tried.push(index);
-                    return Ok(Some(backends[index].entered()));
+                    return Ok(Some(backends[index].in_flight_guard()));
                 }
-                Waited::LookAgain => {}
-                Waited::TooLate => return Err(Refusal::AllFull),
+                WaitOutcome::Changed => {}
+                WaitOutcome::TimedOut => return Err(Refusal::AllFull),
             }
         }
     }
 
-    /// Is there a backend left to try?
-    pub fn goes_on(&self) -> bool {
+    /// Returns whether there is a backend left to try.
+    pub fn has_next(&self) -> bool {
         let Selector { backends, options, .. } = self.selector;
-        !candidates(backends, &self.tried, options.fail_open, Instant::now()).is_empty()
+        !eligible(backends, &self.tried, options.fail_open, Instant::now()).is_empty()
     }
 
-    /// Takes a slot of the one that is chosen, or of the others in turn if it has none.
-    fn enter(&mut self, chances: &[Chance], now: Instant) -> Option<InFlight<'a>> {
-        let mut left = chances.to_vec();
+    /// Sets the affinity cookie in a reply of this backend, where affinity is on and the request did not name it.
+    pub fn set_cookie(&self, backend: &Backend, reply: &mut HeaderMap) {
+        if let Some(affinity) = &self.selector.affinity {
+            affinity.set_cookie(self.named, backend, reply);
+        }
+    }
+
+    /// Acquires a slot of the selected backend, or of the others in turn if it is at its limit.
+    fn try_acquire(&mut self, eligible: &[Eligible], now: Instant) -> Option<InFlight<'a>> {
+        let mut left = eligible.to_vec();
         let first = if self.tried.is_empty() { self.first(&left, now) } else { self.turn(&left) };
         let mut choice = left.remove(first);
         loop {
-            if let Some(entered) = self.selector.backends[choice.index].enter(choice.most()) {
+            if let Some(in_flight) = self.selector.backends[choice.index].try_acquire(choice.limit()) {
                 self.tried.push(choice.index);
-                return Some(entered);
+                return Some(in_flight);
             }
             if left.is_empty() {
                 return None;
@@ -97,34 +106,30 @@ impl<'a> Attempts<'a> {
         }
     }
 
-    /// All are full: waits for a slot. Returns whose it is.
-    fn wait(&self, chances: &[Chance], place: &mut limit::Place, deadline: Instant) -> Waited {
-        // One on trial has a limit of its own, and is not waited for.
-        let wanted: Vec<usize> = chances.iter().filter(|one| !one.on_trial).map(|one| one.index).collect();
-        let slots: Vec<&Slots> = wanted.iter().map(|&index| self.selector.backends[index].slots()).collect();
-        let waited = self.selector.room.wait(place, &slots, deadline);
-        if let Waited::Entered(at) = waited { Waited::Entered(wanted[at]) } else { waited }
+    /// Waits for a slot while all are at their limit. The index in the outcome is that of the backend.
+    fn wait(&self, eligible: &[Eligible], position: &mut QueuePosition, deadline: Instant) -> WaitOutcome {
+        // A backend on trial has a lower limit, which waiting would ignore.
+        let accepted: Vec<usize> = eligible.iter().filter(|one| !one.on_trial).map(|one| one.index).collect();
+        let limits: Vec<&InFlightLimit> =
+            accepted.iter().map(|&index| self.selector.backends[index].limit()).collect();
+        match limit::wait(&self.selector.queue, position, &limits, deadline) {
+            WaitOutcome::Acquired(at) => WaitOutcome::Acquired(accepted[at]),
+            outcome => outcome,
+        }
     }
 
-    /// The first choice: the backend that the client is to stay with, or else the strategy's.
-    fn first(&self, chances: &[Chance], now: Instant) -> usize {
-        if let Some(home) = chances.iter().position(|chance| Some(chance.index) == self.home) {
-            return home;
+    /// Returns the first choice, as an index in `eligible`: the backend that the cookie names, or else the strategy's.
+    fn first(&self, eligible: &[Eligible], now: Instant) -> usize {
+        if let Some(named) = eligible.iter().position(|one| Some(one.index) == self.named) {
+            return named;
         }
-        let usable = seen(&self.selector.backends, chances, self.selector.options.slow_start, now);
+        let usable = to_candidates(&self.selector.backends, eligible, self.selector.options.slow_start, now);
         self.selector.strategy.pick(&usable, &self.client).min(usable.len() - 1)
     }
 
-    /// Second choices have turns of their own.
-    fn turn(&self, left: &[Chance]) -> usize {
-        let indices: Vec<usize> = left.iter().map(|chance| chance.index).collect();
+    /// Returns a later choice, as an index in `left`.
+    fn turn(&self, left: &[Eligible]) -> usize {
+        let indices: Vec<usize> = left.iter().map(|one| one.index).collect();
         self.selector.second.turn(&indices)
-    }
-
-    /// Has the client come back to this backend, if it is to, and has not been told so yet.
-    pub fn settle(&self, backend: &Backend, reply: &mut HeaderMap) {
-        if let Some(affinity) = &self.selector.affinity {
-            affinity.settle(self.home, backend, reply);
-        }
     }
 }

@@ -7,7 +7,8 @@ use crate::cluster::membership::Membership;
 use crate::edge::lifecycle::Edge;
 use crate::edge::server::Server;
 use crate::error::StartError;
-use crate::forward::{Forwarder, Handle};
+use crate::forward::agent::AgentHandle;
+use crate::forward::forwarder::Forwarder;
 use crate::observe::access_log::AccessLog;
 use crate::observe::metrics::{History, Metrics};
 use crate::observe::recorder::Recorder;
@@ -49,7 +50,7 @@ pub struct RunningBalancer {
     admin: Option<(RunningAdmin, Sender<()>)>,
     members: Arc<Membership>,
     demo_controls: Option<Arc<dyn DemoControls>>,
-    forwarders: Vec<Handle>,
+    forwarders: Vec<AgentHandle>,
     threads: ThreadGroup,
     checks: Arc<ThreadGroup>,
 }
@@ -121,7 +122,7 @@ impl RunningBalancer {
         self.server.stop_accepting();
         if !self.server.wait_until_idle(SETTLED, deadline) {
             tracing::warn!("the grace period is over: requests still under way are cut off");
-            self.forwarders.iter().for_each(Handle::shutdown);
+            self.forwarders.iter().for_each(AgentHandle::shutdown);
         }
         let deadline = Instant::now() + CUT_OFF;
         self.members.close();
@@ -142,7 +143,7 @@ fn workers(
     config: &Config,
     members: &Membership,
     recorder: &Arc<Recorder>,
-) -> (Vec<impl FnOnce(JobReceiver) + Send + 'static>, Vec<Handle>) {
+) -> (Vec<impl FnOnce(JobReceiver) + Send + 'static>, Vec<AgentHandle>) {
     let (recorder, queue_timeout) = (Arc::clone(recorder), config.queue.timeout);
     let context = Arc::new(WorkerContext { recorder, queue_timeout });
     let worker = |number| {

@@ -1,32 +1,32 @@
-//! What a change of the backends brings, and why one is not made.
+//! The result of a change of the backends.
 
-use crate::backend::Backend;
+use crate::backend::instance::Backend;
 use std::sync::Arc;
 
-/// What a change has brought.
+/// The difference that a change made.
 #[derive(Debug, Default)]
 pub struct Changes {
-    /// Backends that are new.
+    /// New backends.
     pub added: Vec<Arc<Backend>>,
-    /// Names of the backends that are gone.
+    /// Names of removed backends.
     pub removed: Vec<String>,
-    /// Names of the backends that stay.
+    /// Names of backends that stay.
     pub kept: Vec<String>,
 }
 
-/// Why a change was not made: one sentence for the operator.
+/// The reason why a change was refused: one sentence for the operator.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ChangeError {
     /// There is no such backend.
     #[error("{0}")]
     Unknown(String),
-    /// There is such a backend already.
+    /// The backend exists already.
     #[error("{0}")]
     Duplicate(String),
-    /// It was understood, and makes no sense.
+    /// The request is understood, but invalid.
     #[error("{0}")]
     Invalid(String),
-    /// It makes sense, and cannot be done as things are.
+    /// The request is valid, but not possible in the current state.
     #[error("{0}")]
     NotNow(String),
 }

@@ -1,19 +1,20 @@
-//! Who belongs to it: the backends, and how they come and go while requests are served.
+//! The backends of a balancer, and how they are added and removed while requests are served.
 //!
-//! Every change, whoever asks for it, goes the same way: a list of who is wanted, and `apply`, which keeps those that are
-//! there, with all that is known of them, and puts a new [`RoutingSnapshot`] in place of the old one.
+//! Every change takes the same path: a list of members goes to `apply`, which keeps the backends that stay, with their
+//! state, and replaces the [`RoutingSnapshot`].
 
+use super::change::{ChangeError, Changes};
 use super::names::{self, Lookup};
-use crate::backend::{Backend, BackendAddress, MOST_WEIGHT, Member};
-use crate::balance::affinity::{Affinity, Key, Sticky};
-use crate::balance::rotation::SecondChoice;
-use crate::balance::selector::Selector;
-use crate::cluster::change::{ChangeError, Changes};
-use crate::cluster::options::{Reread, Upstream};
-use crate::cluster::snapshot::{NewCounters, RoutingSnapshot, SharedRouting};
-use crate::cluster::swap::Swap;
+use super::options::{Reread, Upstream};
+use super::registry::{Registry, ResolvedMember, resolve_members};
+use super::snapshot::{NewCounters, RoutingSnapshot, SharedRouting};
+use super::swap::Swap;
+use crate::backend::address::BackendAddress;
+use crate::backend::health_state::Usable;
+use crate::backend::instance::Backend;
+use crate::backend::member::{MOST_WEIGHT, Member};
+use crate::balance::affinity::token::AffinityKey;
 use crate::error::StartError;
-use crate::forward::retry_budget::RetryBudget;
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
 use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -22,44 +23,26 @@ use std::time::{Duration, Instant};
 /// The backends of a balancer.
 pub struct Membership {
     snapshot: Arc<Swap<RoutingSnapshot>>,
+    /// Locked while a snapshot is built and published.
     registry: Mutex<Registry>,
-    common: Arc<SharedRouting>,
+    shared: Arc<SharedRouting>,
     workers: usize,
     lookup: Arc<dyn Lookup>,
-    /// Held while the configuration is read again: of two who ask, the one who reads last must apply last.
+    /// Locked from reading the configuration to applying it: of two concurrent calls, the later read is applied last.
     reread: Mutex<Option<Box<Reread>>>,
-    /// For cookies, where no secret is given.
-    key: Key,
+    /// The key of cookies where no secret is configured.
+    random_key: AffinityKey,
     serving: AtomicBool,
-    /// Rings when there is another snapshot. Without it, this is the end.
-    bell: Mutex<Option<Sender<()>>>,
-    rung: Receiver<()>,
+    /// Signals each new snapshot. `None` once the membership is closed.
+    change_sender: Mutex<Option<Sender<()>>>,
+    change_receiver: Receiver<()>,
 }
-
-/// What the snapshot is made from. Whoever holds the lock makes the next one.
-struct Registry {
-    /// All but its list of backends, which `entries` has.
-    upstream: Upstream,
-    budget: Arc<RetryBudget>,
-    entries: Vec<Entry>,
-}
-
-/// A member, where it is, and the backends that it stands for.
-struct Entry {
-    member: Member,
-    /// Another member may lead to some of them as well, and have the backends.
-    places: Vec<BackendAddress>,
-    backends: Vec<Arc<Backend>>,
-}
-
-/// A member, and where it is.
-type Wanted = (Member, Vec<BackendAddress>);
 
 impl Membership {
-    /// Looks up where the backends are. For so many workers.
+    /// Resolves the backends and builds the first snapshot, for this number of workers.
     ///
     /// # Errors
-    /// When a name has no address.
+    /// When a name has no address, or the operating system provides no random bytes.
     pub fn new(
         mut upstream: Upstream,
         workers: usize,
@@ -67,47 +50,55 @@ impl Membership {
         reread: Option<Box<Reread>>,
         new_counters: Box<NewCounters>,
     ) -> Result<Self, StartError> {
-        let wanted = find(std::mem::take(&mut upstream.backends), lookup.as_ref(), &[])
+        let members = resolve_members(std::mem::take(&mut upstream.backends), lookup.as_ref(), &[])
             .map_err(|(member, cause)| StartError::Resolve { backend: member.url.to_string(), cause })?;
-        let (common, key) = (Arc::new(SharedRouting::new(new_counters)), Key::random());
-        let budget = Arc::new(RetryBudget::new(upstream.budget, Instant::now()));
-        let mut registry = Registry { upstream, budget, entries: Vec::new() };
-        register(&mut registry, wanted, &common, true);
-        let snapshot = Arc::new(Swap::new(make_snapshot(&registry, &common, workers, &key)));
-        let (bell, rung) = bounded(1);
-        let (registry, bell, reread) = (Mutex::new(registry), Mutex::new(Some(bell)), Mutex::new(reread));
-        let serving = AtomicBool::new(false);
-        Ok(Membership { snapshot, registry, common, workers, lookup, reread, key, serving, bell, rung })
+        let random_key = AffinityKey::random().map_err(StartError::Random)?;
+        let shared = Arc::new(SharedRouting::new(new_counters));
+        let mut registry = Registry::new(upstream);
+        registry.apply(members, &shared, true);
+        let snapshot = Arc::new(Swap::new(registry.snapshot(&shared, workers, &random_key)));
+        let (change_sender, change_receiver) = bounded(1);
+        Ok(Membership {
+            snapshot,
+            registry: Mutex::new(registry),
+            shared,
+            workers,
+            lookup,
+            reread: Mutex::new(reread),
+            random_key,
+            serving: AtomicBool::new(false),
+            change_sender: Mutex::new(Some(change_sender)),
+            change_receiver,
+        })
     }
 
-    /// What workers go by.
+    /// Returns the snapshot that workers read.
     pub fn snapshot(&self) -> &Arc<Swap<RoutingSnapshot>> {
         &self.snapshot
     }
 
-    /// Waits until there is another snapshot, so long at most. False when there will be no other.
-    pub fn wait_for_change(&self, patience: Duration) -> bool {
-        self.rung.recv_timeout(patience) != Err(RecvTimeoutError::Disconnected)
+    /// Waits at most this long for a new snapshot. Returns `false` once the membership is closed.
+    pub fn wait_for_change(&self, timeout: Duration) -> bool {
+        self.change_receiver.recv_timeout(timeout) != Err(RecvTimeoutError::Disconnected)
     }
 
-    /// This is the end: whoever watches backends may go.
+    /// Ends all waits for a change, for good.
     pub fn close(&self) {
-        self.bell.lock().unwrap_or_else(PoisonError::into_inner).take();
+        self.change_sender.lock().unwrap_or_else(PoisonError::into_inner).take();
     }
 
-    /// From now on, or no more, requests are taken.
+    /// Sets whether requests are accepted, which [`ready`](Self::ready) reports.
     pub fn set_serving(&self, serving: bool) {
         self.serving.store(serving, SeqCst);
     }
 
-    /// Puts a snapshot with these backends in place of the one before. Those that are there already are kept as they are; `anew`: with
-    /// the weight and the remove_named that the list gives them.
-    fn apply(&self, registry: &mut Registry, wanted: Vec<Wanted>, anew: bool) -> Changes {
-        let changes = register(registry, wanted, &self.common, anew);
-        self.snapshot.replace(make_snapshot(registry, &self.common, self.workers, &self.key));
-        self.common.room.look_again();
-        if let Some(bell) = &*self.bell.lock().unwrap_or_else(PoisonError::into_inner) {
-            let _ = bell.try_send(()); // full: it has not been heard yet, and will be
+    /// Replaces the members and publishes a new snapshot. See [`Registry::apply`].
+    fn apply(&self, registry: &mut Registry, members: Vec<ResolvedMember>, set_roles: bool) -> Changes {
+        let changes = registry.apply(members, &self.shared, set_roles);
+        self.snapshot.replace(registry.snapshot(&self.shared, self.workers, &self.random_key));
+        self.shared.queue.announce_change();
+        if let Some(sender) = &*self.change_sender.lock().unwrap_or_else(PoisonError::into_inner) {
+            let _ = sender.try_send(()); // full: an earlier signal has not been received yet
         }
         for backend in &changes.added {
             tracing::info!("backend {} joins", backend.authority());
@@ -118,40 +109,31 @@ impl Membership {
         changes
     }
 
-    /// Reads the configuration again and goes by it.
+    /// Reads the configuration again and applies it.
     ///
     /// # Errors
-    /// With every reason why not, a sentence each; then nothing has changed.
+    /// With all problems, a sentence each. Then nothing has changed.
     pub fn reload(&self) -> Result<Changes, Vec<String>> {
         let reread = self.reread.lock().unwrap_or_else(PoisonError::into_inner);
         let Some(read) = &*reread else {
             return Err(vec!["there is no configuration file to read again".to_owned()]);
         };
         let mut upstream = read()?;
-        let (members, known) = (std::mem::take(&mut upstream.backends), self.lock().wanted());
-        let wanted = find(members, self.lookup.as_ref(), &known).map_err(|(member, cause)| {
+        let (members, known) = (std::mem::take(&mut upstream.backends), self.lock().members());
+        let members = resolve_members(members, self.lookup.as_ref(), &known).map_err(|(member, cause)| {
             vec![format!("cannot find the address of backend {}: {cause}", member.url)]
         })?;
         let mut registry = self.lock();
-        if registry.upstream.budget != upstream.budget {
-            registry.budget = Arc::new(RetryBudget::new(upstream.budget, Instant::now()));
-        }
-        registry.upstream = upstream;
-        Ok(self.apply(&mut registry, wanted, true))
+        registry.set_upstream(upstream);
+        Ok(self.apply(&mut registry, members, true))
     }
 
-    /// Looks up again where the names among the backends lead. A lookup that fails changes nothing.
+    /// Resolves the backends with host names again. A failed lookup changes nothing.
     pub fn look_up_names(&self) {
-        let members: Vec<Member> = self
-            .lock()
-            .entries
-            .iter()
-            .map(|entry| entry.member.clone())
-            .filter(|member| names::is_name(&member.url))
-            .collect();
+        let members: Vec<Member> = self.lock().named_members().cloned().collect();
         for member in members {
-            match names::places(&member.url, self.lookup.as_ref()) {
-                Ok(places) => self.moved(&member, places),
+            match names::resolve(&member.url, self.lookup.as_ref()) {
+                Ok(addresses) => self.set_addresses(&member, addresses),
                 Err(error) => {
                     tracing::warn!("cannot look up {} again, its addresses stay: {error}", member.url)
                 }
@@ -159,92 +141,89 @@ impl Membership {
         }
     }
 
-    /// A name leads there now.
-    fn moved(&self, member: &Member, places: Vec<BackendAddress>) {
+    fn set_addresses(&self, member: &Member, addresses: Vec<BackendAddress>) {
         let mut registry = self.lock();
-        let mut wanted = registry.wanted();
-        // It may have been removed while it was looked up.
-        let Some((_, before)) = wanted.iter_mut().find(|(one, _)| one.url == member.url) else { return };
-        if *before != places {
-            *before = places;
-            self.apply(&mut registry, wanted, false);
+        let mut members = registry.members();
+        // It may have been removed during the lookup.
+        let Some((_, before)) = members.iter_mut().find(|(one, _)| one.url == member.url) else { return };
+        if *before != addresses {
+            *before = addresses;
+            self.apply(&mut registry, members, false);
         }
     }
 
-    /// How often names are looked up; nothing if there are none.
+    /// Returns the interval at which names are looked up, or `None` if no backend has a host name.
     pub fn resolve_interval(&self) -> Option<Duration> {
         let registry = self.lock();
-        let has_names = registry.entries.iter().any(|entry| names::is_name(&entry.member.url));
+        let has_names = registry.named_members().next().is_some();
         has_names.then_some(registry.upstream.resolve_interval)
     }
 
-    /// Adds a member, and the backends that it stands for.
+    /// Adds a member with its backends.
     ///
     /// # Errors
-    /// When its name has no address, it is there already, or it has a weight that the strategy does not use.
+    /// When its name has no address, it exists already, or it has a weight that the strategy does not use.
     pub fn add(&self, member: Member) -> Result<Changes, ChangeError> {
         if member.weight != 1 {
             self.check_weights()?;
         }
         let url = member.url.clone();
-        let places = names::places(&url, self.lookup.as_ref()).map_err(|error| {
+        let addresses = names::resolve(&url, self.lookup.as_ref()).map_err(|error| {
             ChangeError::Invalid(format!("cannot find the address of backend {url}: {error}"))
         })?;
         let mut registry = self.lock();
-        let there: Vec<_> = registry.backends().map(|backend| backend.place().clone()).collect();
-        if registry.entries.iter().any(|entry| entry.member.url == url)
-            || places.iter().all(|place| there.contains(place))
-        {
+        let mut members = registry.members();
+        let is_new = |address: &BackendAddress| !registry.backends().any(|one| one.address() == address);
+        if members.iter().any(|(one, _)| one.url == url) || !addresses.iter().any(is_new) {
             return Err(ChangeError::Duplicate(format!("backend {url} is there already")));
         }
-        let mut wanted = registry.wanted();
-        wanted.push((member, places));
-        Ok(self.apply(&mut registry, wanted, false))
+        members.push((member, addresses));
+        Ok(self.apply(&mut registry, members, false))
     }
 
     /// Removes the member with this name, and its backends.
     ///
     /// # Errors
-    /// When there is none of that name, or it is the only one.
+    /// When there is no such member, or it is the only one.
     pub fn remove(&self, name: &str) -> Result<Changes, ChangeError> {
         let mut registry = self.lock();
-        let url = registry.entry_of(name)?.member.url.clone();
-        let mut wanted = registry.wanted();
-        wanted.retain(|(member, _)| member.url != url);
-        if wanted.is_empty() {
+        let url = registry.member_named(name)?.url.clone();
+        let mut members = registry.members();
+        members.retain(|(member, _)| member.url != url);
+        if members.is_empty() {
             return Err(ChangeError::Invalid(format!(
                 "backend {name} is the only one; add another one first"
             )));
         }
-        Ok(self.apply(&mut registry, wanted, false))
+        Ok(self.apply(&mut registry, members, false))
     }
 
-    /// Sends a backend no further requests; it finishes those that it has.
+    /// Sends a backend no further requests. It finishes those that it has.
     ///
     /// # Errors
-    /// When there is none of that name.
+    /// When there is no such backend.
     pub fn drain(&self, name: &str) -> Result<Arc<Backend>, ChangeError> {
         let backend = self.backend(name)?;
         backend.drain();
-        self.common.room.look_again();
+        self.shared.queue.announce_change();
         Ok(backend)
     }
 
     /// Sends a backend requests again.
     ///
     /// # Errors
-    /// When there is none of that name.
+    /// When there is no such backend.
     pub fn resume(&self, name: &str) -> Result<Arc<Backend>, ChangeError> {
         let backend = self.backend(name)?;
         backend.resume();
-        self.common.room.look_again();
+        self.shared.queue.announce_change();
         Ok(backend)
     }
 
-    /// Changes a backend's weight.
+    /// Changes the weight of a backend.
     ///
     /// # Errors
-    /// When there is none of that name, the strategy does not use weights, or the weight is out of its range.
+    /// When there is no such backend, the strategy does not use weights, or the weight is out of range.
     pub fn set_weight(&self, name: &str, weight: u32) -> Result<Arc<Backend>, ChangeError> {
         let backend = self.backend(name)?;
         self.check_weights()?;
@@ -253,7 +232,7 @@ impl Membership {
                 "the weight is {weight}; it must be from 1 to {MOST_WEIGHT}"
             )));
         }
-        backend.set_part(weight, backend.is_backup());
+        backend.set_role(weight, backend.is_backup());
         Ok(backend)
     }
 
@@ -279,142 +258,19 @@ impl Membership {
 
     fn backend(&self, name: &str) -> Result<Arc<Backend>, ChangeError> {
         let registry = self.lock();
-        let new = registry.backends().find(|backend| backend.authority() == name).map(Arc::clone);
-        new.ok_or_else(|| ChangeError::Unknown(format!("there is no backend {name}")))
+        let backend = registry.backends().find(|backend| backend.authority() == name).map(Arc::clone);
+        backend.ok_or_else(|| ChangeError::Unknown(format!("there is no backend {name}")))
     }
 
-    /// Is there anybody to send a request to?
     fn has_usable(&self) -> bool {
         let (snapshot, now) = (self.snapshot.get(), Instant::now());
         let mut backends = snapshot.selector.backends.iter();
-        backends.any(|backend| {
-            !backend.is_draining() && backend.health_state().usable(now) != crate::backend::Usable::No
-        })
+        backends.any(|backend| !backend.is_draining() && backend.health_state().usable(now) != Usable::No)
     }
 
     fn lock(&self) -> MutexGuard<'_, Registry> {
-        // The registry are changed once all that can fail is done.
+        // The registry is changed only after all that can fail is done.
         self.registry.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-impl Registry {
-    fn backends(&self) -> impl Iterator<Item = &Arc<Backend>> {
-        self.entries.iter().flat_map(|entry| &entry.backends)
-    }
-
-    /// Those that are there.
-    fn wanted(&self) -> Vec<Wanted> {
-        self.entries.iter().map(|entry| (entry.member.clone(), entry.places.clone())).collect()
-    }
-
-    /// The member with this name, or with a backend of this name that is all it stands for.
-    fn entry_of(&self, name: &str) -> Result<&Entry, ChangeError> {
-        let is_it = |entry: &&Entry| {
-            entry.member.url.authority() == name
-                || entry.backends.iter().any(|backend| backend.authority() == name)
-        };
-        let entry = self.entries.iter().find(is_it);
-        let entry = entry.ok_or_else(|| ChangeError::Unknown(format!("there is no backend {name}")))?;
-        let url = &entry.member.url;
-        if url.authority() != name && names::is_name(url) {
-            let of = url.authority();
-            return Err(ChangeError::Invalid(format!(
-                "{name} is one of the addresses of {of}; drain it, or remove {of}"
-            )));
-        }
-        Ok(entry)
-    }
-}
-
-/// Where members are: where they were when they were last new, if they cannot be new now.
-fn find(
-    members: Vec<Member>,
-    lookup: &dyn Lookup,
-    known: &[Wanted],
-) -> Result<Vec<Wanted>, (Member, std::io::Error)> {
-    let place = |member: Member| match names::places(&member.url, lookup) {
-        Ok(places) => Ok((member, places)),
-        Err(error) => match known.iter().find(|(one, _)| one.url == member.url) {
-            Some((_, places)) => Ok((member, places.clone())),
-            None => Err((member, error)),
-        },
-    };
-    members.into_iter().map(place).collect()
-}
-
-/// Writes down who is wanted: whoever is there already stays.
-fn register(registry: &mut Registry, wanted: Vec<Wanted>, common: &SharedRouting, anew: bool) -> Changes {
-    let mut changes = Changes::default();
-    let mut before: Vec<Arc<Backend>> = registry.entries.drain(..).flat_map(|entry| entry.backends).collect();
-    let mut taken: Vec<BackendAddress> = Vec::new();
-    for (member, places) in wanted {
-        let mut backends = Vec::new();
-        for place in places.iter().cloned() {
-            if taken.contains(&place) {
-                tracing::warn!("backend {} leads to {}, which is there already", member.url, place.authority);
-                continue;
-            }
-            taken.push(place.clone());
-            let backend = match before.iter().position(|backend| *backend.place() == place) {
-                Some(at) => {
-                    let backend = before.swap_remove(at);
-                    changes.kept.push(backend.authority().to_string());
-                    if anew {
-                        backend.set_part(member.weight, member.backup);
-                    }
-                    backend
-                }
-                None => {
-                    let counters = (common.new_counters)(place.authority.as_str());
-                    let backend = Backend::new(place, member.weight, member.backup, &common.room);
-                    let backend = Arc::new(backend.counted(counters));
-                    changes.added.push(Arc::clone(&backend));
-                    backend
-                }
-            };
-            backends.push(backend);
-        }
-        registry.entries.push(Entry { member, places, backends });
-    }
-    changes.removed = before.iter().map(|backend| backend.authority().to_string()).collect();
-    changes
-}
-
-/// The snapshot that the registry make.
-fn make_snapshot(
-    registry: &Registry,
-    common: &Arc<SharedRouting>,
-    workers: usize,
-    key: &Key,
-) -> RoutingSnapshot {
-    let backends: Vec<_> = registry.backends().map(Arc::clone).collect();
-    let Upstream { strategy, choice, sticky, health, forward, trusted_proxies, .. } = &registry.upstream;
-    let most = choice.most_in_flight(workers, backends.len());
-    let now = Instant::now();
-    for backend in &backends {
-        backend.slots().set_most(most);
-        backend.health_state().watch(health.on, now);
-    }
-    let affinity = sticky.as_ref().map(|options| {
-        let key = options.secret.as_deref().map_or_else(|| key.clone(), Key::from_secret);
-        Affinity::new(Sticky::new(options.cookie.clone(), key), &backends)
-    });
-    let selector = Selector {
-        backends,
-        strategy: Arc::clone(strategy),
-        affinity,
-        options: *choice,
-        room: Arc::clone(&common.room),
-        second: SecondChoice::default(),
-    };
-    RoutingSnapshot {
-        selector,
-        forward: *forward,
-        trusted_proxies: trusted_proxies.as_slice().into(),
-        health: health.clone(),
-        budget: Arc::clone(&registry.budget),
-        common: Arc::clone(common),
     }
 }
 
@@ -438,19 +294,19 @@ mod tests {
         }
     }
 
-    /// Finds a name once, and then no more.
+    /// Resolves a name once, and then fails.
     #[derive(Default)]
     struct Once(AtomicBool);
 
     impl Lookup for Once {
         fn lookup(&self, host: &str, port: u16) -> std::io::Result<Vec<SocketAddr>> {
             let again = self.0.swap(true, SeqCst);
-            if again { Err(std::io::Error::other("nobody knows")) } else { Two.lookup(host, port) }
+            if again { Err(std::io::Error::other("unknown host")) } else { Two.lookup(host, port) }
         }
     }
 
     #[test]
-    fn a_name_that_cannot_be_found_at_a_reload_stays_where_it_was_and_a_new_one_is_refused() {
+    fn a_reload_keeps_the_addresses_of_a_failed_lookup_and_refuses_a_new_name() {
         let backends =
             |urls: &[&str]| -> Vec<Member> { urls.iter().map(|url| url.parse().unwrap()).collect() };
         let later = std::sync::Mutex::new(vec![
@@ -465,13 +321,13 @@ mod tests {
         assert_eq!((changes.kept.len(), changes.added.len()), (2, 1));
         assert_eq!(members.snapshot().get().selector.backends[0].weight(), 2);
         let problems = members.reload().unwrap_err();
-        assert_eq!(problems, ["cannot find the address of backend http://other:80: nobody knows"]);
+        assert_eq!(problems, ["cannot find the address of backend http://other:80: unknown host"]);
         assert_eq!(members.snapshot().get().selector.backends.len(), 3, "nothing has changed");
     }
 
     #[test]
-    fn names_that_lead_where_they_did_leave_the_plan_alone() {
-        // The second leads where the first does, and the third to what both have: they are still where they were.
+    fn names_with_unchanged_addresses_keep_the_snapshot() {
+        // The second member shares an address with the first, and the third shares all addresses with both.
         let urls = ["http://10.0.0.1:80", "http://app:80", "http://app.:80"];
         let members = urls.iter().map(|url| url.parse().unwrap()).collect();
         let members = Membership::new(Upstream::new(members), 4, Arc::new(Two), None, uncounted()).unwrap();

@@ -1,9 +1,10 @@
-//! The backends as a group: which there are, how that changes, and what workers read of it.
+//! The backends as a group: the members, their changes, and the snapshot that workers read.
 
 pub mod change;
 pub mod health;
 pub mod membership;
 pub mod names;
 pub mod options;
+mod registry;
 pub mod snapshot;
 pub mod swap;

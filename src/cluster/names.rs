@@ -1,19 +1,19 @@
-//! Where backends are: names and their addresses.
+//! Resolving the host names of backends.
 
-use crate::backend::{BackendAddress, BackendUrl};
+use crate::backend::address::{BackendAddress, BackendUrl};
 use std::io;
 use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
 
-/// Looks up names. The system's resolver does; a program that embeds the balancer may have its own.
+/// Looks up host names. An embedding program may replace [`System`] by its own.
 pub trait Lookup: Send + Sync {
-    /// The addresses of a host, with this port.
+    /// Returns the addresses of a host, with this port.
     ///
     /// # Errors
-    /// When the name is not known, or nobody is there to ask.
+    /// When the name is unknown, or no resolver can be reached.
     fn lookup(&self, host: &str, port: u16) -> io::Result<Vec<SocketAddr>>;
 }
 
-/// The system's resolver. It blocks for as long as it takes.
+/// The system's resolver. It blocks without a time limit of ours.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct System;
 
@@ -23,17 +23,17 @@ impl Lookup for System {
     }
 }
 
-/// Is it a name whose addresses may change?
+/// Returns whether the host is a name whose addresses may change.
 pub fn is_name(url: &BackendUrl) -> bool {
     url.host().parse::<IpAddr>().is_err() && url.host() != "localhost"
 }
 
-/// The backends that a URL stands for: each address of a name is one. Only `localhost` is a single one, with two addresses: the same
-/// machine, where most servers listen on one of them.
+/// Returns the backends of a URL: one for each address of a name. `localhost` is one backend with all its addresses,
+/// because most servers listen on only one of them.
 ///
 /// # Errors
 /// When a name cannot be looked up, or has no address.
-pub fn places(url: &BackendUrl, lookup: &dyn Lookup) -> io::Result<Vec<BackendAddress>> {
+pub fn resolve(url: &BackendUrl, lookup: &dyn Lookup) -> io::Result<Vec<BackendAddress>> {
     if let Ok(ip) = url.host().parse() {
         return Ok(vec![SocketAddr::new(ip, url.port()).into()]);
     }
@@ -45,7 +45,7 @@ pub fn places(url: &BackendUrl, lookup: &dyn Lookup) -> io::Result<Vec<BackendAd
         let authority = url.authority().parse().map_err(io::Error::other)?;
         return Ok(vec![BackendAddress { authority, addresses }]);
     }
-    // Resolvers turn the list, so that clients that take the first spread. Here it is not a list of firsts.
+    // Resolvers rotate the list to spread clients that take the first address. Here the order must not look like a change.
     addresses.sort();
     addresses.dedup();
     Ok(addresses.into_iter().map(BackendAddress::from).collect())
@@ -64,18 +64,18 @@ mod tests {
     }
 
     fn names(url: &str, addresses: &'static [&'static str]) -> Vec<String> {
-        let places = places(&url.parse().unwrap(), &Fixed(addresses)).unwrap();
-        places.iter().map(|place| place.authority.to_string()).collect()
+        let addresses = resolve(&url.parse().unwrap(), &Fixed(addresses)).unwrap();
+        addresses.iter().map(|address| address.authority.to_string()).collect()
     }
 
     #[test]
-    fn each_address_of_a_name_is_a_backend_whatever_their_order() {
+    fn each_address_of_a_name_is_a_backend_in_a_fixed_order() {
         let found = names("http://app:8080", &["10.0.0.2", "::1", "10.0.0.1", "10.0.0.2"]);
         assert_eq!(found, ["10.0.0.1:8080", "10.0.0.2:8080", "[::1]:8080"]);
     }
 
     #[test]
-    fn localhost_is_one_and_an_address_is_itself() {
+    fn localhost_and_an_address_are_one_backend_each() {
         assert_eq!(names("http://localhost:8081", &["::1", "127.0.0.1"]), ["localhost:8081"]);
         assert_eq!(names("http://127.0.0.1:8081", &["10.0.0.9"]), ["127.0.0.1:8081"]);
         assert_eq!(names("http://[::1]:8081", &[]), ["[::1]:8081"]);
@@ -84,6 +84,6 @@ mod tests {
     #[test]
     fn a_name_without_an_address_is_an_error() {
         let url = "http://nowhere:1".parse().unwrap();
-        assert!(places(&url, &Fixed(&[])).unwrap_err().to_string().contains("no address"));
+        assert!(resolve(&url, &Fixed(&[])).unwrap_err().to_string().contains("no address"));
     }
 }

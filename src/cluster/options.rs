@@ -1,41 +1,43 @@
-//! What concerns backends, as it is configured.
+//! The options of a cluster.
 
-use crate::backend::Member;
+use super::health::options::HealthOptions;
+use crate::backend::member::Member;
+use crate::balance::affinity::session::AffinityOptions;
+use crate::balance::candidates::SelectionOptions;
 use crate::balance::rotation::Rotation;
-use crate::balance::strategies::Strategy;
-use crate::balance::{affinity, candidates};
-use crate::cluster::health;
-use crate::forward::{self, retry_budget};
+use crate::balance::strategy::Strategy;
+use crate::forward::options::ForwardOptions;
+use crate::forward::retry_budget::RetryBudgetOptions;
 use ipnet::IpNet;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// Reads the configuration again; or says every reason why it is none.
+/// Reads the configuration again, or returns all its problems, a sentence each.
 pub type Reread = dyn Fn() -> Result<Upstream, Vec<String>> + Send + Sync;
 
-/// What concerns backends: all that can change while the balancer runs.
+/// The backends and their options: all that can change while the balancer runs.
 pub struct Upstream {
-    /// The backends, each once.
+    /// The backends, without duplicates.
     pub backends: Vec<Member>,
-    /// Who chooses among them. Round robin.
+    /// Selects among them. Default: round robin.
     pub strategy: Arc<dyn Strategy>,
-    /// Which of them may be chosen.
-    pub choice: candidates::SelectionOptions,
-    /// Does a client stay with the backend that it had? No.
-    pub sticky: Option<affinity::AffinityOptions>,
-    /// How backends are watched.
-    pub health: health::HealthOptions,
-    /// How long they are waited for, and how often another one is tried.
-    pub forward: forward::ForwardOptions,
-    /// How many retries are allowed in all.
-    pub budget: retry_budget::RetryBudgetOptions,
-    /// How often the addresses behind a name are looked up again. 30 s.
+    /// The rules by which backends may be selected.
+    pub choice: SelectionOptions,
+    /// How clients are kept on their backend. Default: they are not.
+    pub sticky: Option<AffinityOptions>,
+    /// How backends are checked and ejected.
+    pub health: HealthOptions,
+    /// The timeouts and the retry limit.
+    pub forward: ForwardOptions,
+    /// The retry budget.
+    pub budget: RetryBudgetOptions,
+    /// The interval at which host names are looked up again. Default: 30 s.
     pub resolve_interval: Duration,
-    /// Proxies whose word on the client's address is believed. None.
+    /// Proxies whose forwarding headers are kept. Default: none.
     pub trusted_proxies: Vec<IpNet>,
 }
 
-/// The defaults, and no backend yet.
+/// The defaults, without a backend.
 impl Default for Upstream {
     fn default() -> Self {
         Upstream::new(Vec::new())
@@ -43,16 +45,16 @@ impl Default for Upstream {
 }
 
 impl Upstream {
-    /// The defaults, for these backends.
+    /// Returns the default options for these backends.
     pub fn new(backends: Vec<Member>) -> Self {
         Upstream {
             backends,
             strategy: Arc::new(Rotation::default()),
-            choice: candidates::SelectionOptions::default(),
+            choice: SelectionOptions::default(),
             sticky: None,
-            health: health::HealthOptions::default(),
-            forward: forward::ForwardOptions::default(),
-            budget: retry_budget::RetryBudgetOptions::default(),
+            health: HealthOptions::default(),
+            forward: ForwardOptions::default(),
+            budget: RetryBudgetOptions::default(),
             resolve_interval: Duration::from_secs(30),
             trusted_proxies: Vec::new(),
         }

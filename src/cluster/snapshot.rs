@@ -1,91 +1,104 @@
-//! What workers go by. A change replaces the snapshot as a whole: whoever has begun a request by the old one ends it by that.
+//! The routing snapshot that workers read. A change replaces it as a whole; a request that has begun keeps its own.
 
-use crate::backend::Backend;
+use super::health::options::HealthOptions;
+use crate::backend::address::BackendAddress;
 use crate::backend::counters::BackendCounters;
-use crate::backend::ejection::Cause;
-use crate::backend::limit::WaitingRoom;
+use crate::backend::ejection::tracker::FailureCause;
+use crate::backend::instance::Backend;
+use crate::backend::member::Member;
+use crate::backend::waiting_queue::WaitingQueue;
 use crate::balance::candidates::has_another;
 use crate::balance::selector::Selector;
-use crate::cluster::health;
+use crate::forward::options::ForwardOptions;
+use crate::forward::retry::AttemptFailure;
 use crate::forward::retry_budget::RetryBudget;
-use crate::forward::{self, retry::Failure};
 use http::StatusCode;
 use ipnet::IpNet;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
-/// Everything about backends that a worker needs for a request.
+/// All that a worker needs to know about backends to serve a request.
 pub struct RoutingSnapshot {
-    /// Who is next.
+    /// Selects backends.
     pub selector: Selector,
-    /// How backends are waited for.
-    pub forward: forward::ForwardOptions,
-    /// Proxies whose word on the client's address is believed.
+    /// The timeouts and the retry limit.
+    pub forward: ForwardOptions,
+    /// Proxies whose forwarding headers are kept.
     pub trusted_proxies: Arc<[IpNet]>,
-    /// How backends are watched.
-    pub health: health::HealthOptions,
-    /// How many retries there may be.
+    /// How backends are checked and ejected.
+    pub health: HealthOptions,
+    /// The retry budget.
     pub budget: Arc<RetryBudget>,
-    /// What stays when the snapshot is replaced.
-    pub common: Arc<SharedRouting>,
+    /// The state that survives a replacement.
+    pub shared: Arc<SharedRouting>,
 }
 
-/// Makes the counters of a backend that is called so.
+/// Creates the counters of the backend with this name.
 pub type NewCounters = dyn Fn(&str) -> BackendCounters + Send + Sync;
 
-/// What one snapshot hands on to the next.
+/// The state that all snapshots of a balancer share.
 pub struct SharedRouting {
-    /// Where a new backend's counters come from.
-    pub new_counters: Box<NewCounters>,
-    /// Where requests wait while all backends are full.
-    pub room: Arc<WaitingRoom>,
-    /// Held while a backend is ejected: two that fail at the same moment must not both count on the other.
+    new_counters: Box<NewCounters>,
+    /// Where requests wait while all backends are at their limit.
+    pub queue: Arc<WaitingQueue>,
+    /// Locked during an ejection: two backends that fail at the same moment must not each be ejected because the other
+    /// one is still usable.
     ejecting: Mutex<()>,
 }
 
 impl SharedRouting {
-    /// Returns the state of a cluster in which no request waits.
+    /// Creates the state of a cluster in which no request waits.
     pub fn new(new_counters: Box<NewCounters>) -> Self {
-        SharedRouting { new_counters, room: Arc::default(), ejecting: Mutex::default() }
+        SharedRouting { new_counters, queue: Arc::default(), ejecting: Mutex::default() }
+    }
+
+    /// Creates a backend of this member.
+    pub fn new_backend(&self, address: &BackendAddress, member: &Member) -> Arc<Backend> {
+        let counters = (self.new_counters)(address.authority.as_str());
+        let backend = Backend::new(address.clone(), member.weight, member.backup, &self.queue);
+        Arc::new(backend.with_counters(counters))
     }
 }
 
 impl RoutingSnapshot {
-    /// This backend has replied to a request that was begun then. A gateway that says that nobody is behind it is as good as gone.
-    pub fn replied(&self, backend: &Backend, began: Instant, status: StatusCode) {
+    /// Records the reply of a backend to a request that began then. A 502 or 504 counts as a failure: a gateway whose own
+    /// backends are unreachable is of no use.
+    pub fn record_reply(&self, backend: &Backend, began: Instant, status: StatusCode) {
         if matches!(status, StatusCode::BAD_GATEWAY | StatusCode::GATEWAY_TIMEOUT) {
-            return self.blame(backend, Cause::Reply, began, &format!("it replied {status}"));
+            return self.count_failure(backend, FailureCause::Reply, began, &format!("it replied {status}"));
         }
-        if backend.health_state().succeeded(began, Instant::now()) {
+        if backend.health_state().record_success(began, Instant::now()) {
             tracing::info!("backend {} answers again", backend.authority());
-            self.common.room.look_again();
+            self.shared.queue.announce_change();
         }
     }
 
-    /// This backend has failed a request that was begun then.
-    pub fn failed(&self, backend: &Backend, failure: Failure, began: Instant, why: &str) {
-        self.blame(backend, if failure.connected { Cause::Reply } else { Cause::Connect }, began, why);
+    /// Records that a backend failed a request that began then.
+    pub fn record_failure(&self, backend: &Backend, failure: AttemptFailure, began: Instant, why: &str) {
+        let cause = if failure.connected { FailureCause::Reply } else { FailureCause::Connect };
+        self.count_failure(backend, cause, began, why);
     }
 
-    /// May one more backend be tried? Where nothing was sent it costs nobody anything. Otherwise retries have
-    /// a budget, or an outage would be answered with three times the load.
-    pub fn may_retry(&self, failure: Failure) -> bool {
-        !failure.connected || self.budget.may_retry(Instant::now())
+    /// Returns whether another backend may be tried. A retry after a failed connection costs no backend anything; all
+    /// others take from the retry budget, or an outage would be answered with a multiple of the load.
+    pub fn may_retry(&self, failure: AttemptFailure) -> bool {
+        !failure.connected || self.budget.try_grant(Instant::now())
     }
 
-    fn blame(&self, backend: &Backend, cause: Cause, began: Instant, why: &str) {
+    /// Counts a failure, and ejects the backend if that is due and another one is usable.
+    fn count_failure(&self, backend: &Backend, cause: FailureCause, began: Instant, why: &str) {
         let (now, name) = (Instant::now(), backend.authority());
         backend.count_failure();
-        let (news, due) = backend.health_state().failed(cause, began, now, &self.health.ejection);
+        let (news, due) = backend.health_state().record_failure(cause, began, now, &self.health.ejection);
         if news {
             tracing::warn!("backend {name} fails: {why}");
         }
         if !due {
             return;
         }
-        let _one_at_a_time = self.common.ejecting.lock().unwrap_or_else(PoisonError::into_inner);
+        let _one_at_a_time = self.shared.ejecting.lock().unwrap_or_else(PoisonError::into_inner);
         if has_another(&self.selector.backends, backend, now) {
-            // None if another worker, whose request failed at the same moment, was here first.
+            // `None` if another worker, whose request failed at the same moment, has ejected it already.
             let Some(time) = backend.health_state().eject(why, began, now, &self.health.ejection) else {
                 return;
             };
@@ -93,7 +106,7 @@ impl RoutingSnapshot {
             tracing::warn!(
                 "backend {name} is taken out for {time:.1} s: too many failures in a row, the last: {why}"
             );
-            self.common.room.look_again();
+            self.shared.queue.announce_change();
         }
     }
 }

@@ -1,7 +1,7 @@
-//! A worker's ureq agent: how it is set up, and how its idle connections are closed.
+//! The ureq agent of a worker: its configuration, and how its connections are closed.
 
-use super::ForwardOptions;
-use super::connector::{self, Trace, TracingConnector};
+use super::connector::{self, CallTrace, TracingConnector};
+use super::options::ForwardOptions;
 use http::Uri;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -10,24 +10,29 @@ use ureq::config::Config;
 use ureq::unversioned::resolver::{ResolvedSocketAddrs, Resolver};
 use ureq::unversioned::transport::NextTimeout;
 
-/// Makes agents, all alike.
-pub struct Recipe {
+/// Creates agents with equal configurations.
+pub struct AgentFactory {
     config: Config,
     connector: TracingConnector,
-    target: Arc<Target>,
+    target: Arc<CallTarget>,
 }
 
-impl Recipe {
-    /// `longest_line` is the longest request target that may come, in bytes.
-    pub fn new(options: &ForwardOptions, target: Arc<Target>, longest_line: u64, trace: Arc<Trace>) -> Self {
+impl AgentFactory {
+    /// Creates a factory. `longest_target` is the longest request target, in bytes.
+    pub fn new(
+        options: &ForwardOptions,
+        target: Arc<CallTarget>,
+        longest_target: u64,
+        trace: Arc<CallTrace>,
+    ) -> Self {
         let connector = TracingConnector {
             trace,
             connect_timeout: options.connect_timeout,
             write_timeout: options.upstream_timeout,
-            // ureq writes a line in one piece: the target with a method, a version and some air.
-            output_buffer: connector::BUFFER.max(usize::try_from(longest_line).unwrap_or(0)) + 1024,
+            // ureq writes a line in one piece: the target with its method and version.
+            output_buffer: connector::BUFFER.max(usize::try_from(longest_target).unwrap_or(0)) + 1024,
         };
-        // Everything that a client for people does of its own accord is turned off.
+        // A gateway adds nothing of its own: no redirects, no default headers.
         let config = Config::builder()
             .proxy(None)
             .http_status_as_error(false)
@@ -43,47 +48,47 @@ impl Recipe {
             .max_idle_connections(usize::MAX)
             .max_idle_connections_per_host(1) // a worker makes one call at a time
             .build();
-        Recipe { config, connector, target }
+        AgentFactory { config, connector, target }
     }
 
-    /// An agent without any connection.
+    /// Returns an agent without any connection.
     pub fn agent(&self) -> Agent {
-        Agent::with_parts(self.config.clone(), self.connector.clone(), Known(Arc::clone(&self.target)))
+        Agent::with_parts(self.config.clone(), self.connector.clone(), CallResolver(Arc::clone(&self.target)))
     }
 }
 
-/// A worker's agent as others see it, to end the call that is under way.
+/// A shared handle to a worker's agent, by which another thread can end its call.
 #[derive(Clone)]
-pub struct Handle(Arc<Mutex<Agent>>);
+pub struct AgentHandle(Arc<Mutex<Agent>>);
 
-impl Handle {
-    /// A handle on this agent.
+impl AgentHandle {
+    /// Creates a handle to this agent.
     pub fn new(agent: Agent) -> Self {
-        Handle(Arc::new(Mutex::new(agent)))
+        AgentHandle(Arc::new(Mutex::new(agent)))
     }
 
-    /// The agent of this moment.
+    /// Returns the current agent.
     pub fn get(&self) -> Agent {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// Another agent from now on. The connections of the one before are closed.
-    pub fn set(&self, agent: Agent) {
+    /// Replaces the agent. The idle connections of the previous one are closed.
+    pub fn replace(&self, agent: Agent) {
         *self.0.lock().unwrap_or_else(PoisonError::into_inner) = agent;
     }
 
-    /// Ends the call that is under way, if any, and all that would follow.
+    /// Ends the call under way, if any, and all later ones.
     pub fn shutdown(&self) {
         self.get().shutdown();
     }
 }
 
-/// Where the call that is under way goes. A worker makes one at a time.
+/// The addresses of the call under way. A worker makes one at a time.
 #[derive(Debug, Default)]
-pub struct Target(Mutex<Vec<SocketAddr>>);
+pub struct CallTarget(Mutex<Vec<SocketAddr>>);
 
-impl Target {
-    /// The next call goes to these addresses.
+impl CallTarget {
+    /// Sets the addresses of the next call.
     pub fn set(&self, addresses: &[SocketAddr]) {
         let mut target = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         target.clear();
@@ -91,14 +96,13 @@ impl Target {
     }
 }
 
-/// Gives ureq the addresses that are known already: it asks before each request, even for a pooled
-/// connection.
+/// Resolves every name to the current target: ureq resolves before each request, even for a pooled connection.
 #[derive(Debug)]
-struct Known(Arc<Target>);
+struct CallResolver(Arc<CallTarget>);
 
-impl Resolver for Known {
+impl Resolver for CallResolver {
     fn resolve(&self, _: &Uri, _: &Config, _: NextTimeout) -> Result<ResolvedSocketAddrs, ureq::Error> {
-        let mut addresses = self.empty(); // has room for 16
+        let mut addresses = self.empty(); // its capacity is 16
         for address in self.0.0.lock().unwrap_or_else(PoisonError::into_inner).iter().take(16) {
             addresses.push(*address);
         }

@@ -1,9 +1,9 @@
-//! The connector that ureq opens and uses backend connections through.
+//! The connector through which ureq opens and uses connections to backends.
 //!
-//! ureq's own connector would do, but for what a gateway must know: were any bytes sent, were any
-//! seen, was the connection a pooled one ([`Trace`])? Only that says whether a request may be tried
-//! again. While we are here: a pooled connection is probed with one system call, head and first body
-//! bytes leave together, and a reply that comes while the upload is still going on is not lost.
+//! It adds to ureq's own connector what decides whether a request may be sent again: whether there was a connection,
+//! whether it came from the pool, and whether any byte of a reply arrived ([`CallTrace`]). It also probes a pooled
+//! connection with one system call, sends the head together with the first bytes of the body, and keeps a reply that
+//! comes during the upload.
 
 use socket2::SockRef;
 use std::io::{self, ErrorKind, Read, Write};
@@ -17,71 +17,76 @@ use ureq::unversioned::transport::{
     Buffers, ConnectionDetails, Connector, LazyBuffers, NextTimeout, ShutdownHandle, Transport,
 };
 
-/// Input buffer of each connection, and the least output buffer. Larger ones do not make small
-/// replies faster, and there is one pair for each worker and backend.
+/// The input buffer of each connection, and the least output buffer, in bytes. Larger ones do not make small replies
+/// faster, and there is one pair for each worker and backend.
 pub const BUFFER: usize = 16 << 10;
 
-/// What the input buffer grows to for a reply whose head does not fit, or whose body fills it with one
-/// read: each further read then moves as much as the backend has sent.
-const GROWN: usize = 128 << 10;
+/// The input buffer for a reply whose head does not fit, or whose body fills the small one with one read, in bytes.
+const LARGE_BUFFER: usize = 128 << 10;
 
-/// How long a reply is waited for once sending has failed: a backend that stopped listening has said
-/// why by then, or never will.
-const LAST_WORDS: Duration = Duration::from_secs(1);
+/// How long a reply is awaited after sending has failed: a backend that stopped reading has given its reason by then.
+const REPLY_AFTER_FAILED_SEND: Duration = Duration::from_secs(1);
 
-/// What has happened in the call that is under way. A worker makes one call at a time, so one trace
-/// for each worker is enough; it is reset before each call.
+/// The progress of the call under way. A worker makes one call at a time, so it has one trace, reset before each call.
 #[derive(Debug, Default)]
-pub struct Trace {
-    /// There is a connection.
+pub struct CallTrace {
+    /// A connection is open.
     pub connected: AtomicBool,
     /// It was opened for this call.
     pub fresh: AtomicBool,
-    /// A byte of the reply has been seen.
+    /// A byte of the reply has arrived.
     pub received: AtomicBool,
-    /// Sending has failed: nothing more is sent, but a reply may be there to be read.
+    /// Sending has failed: nothing more is sent, but a reply may have arrived.
     pub send_failed: AtomicBool,
-    /// This connection must not go back into the pool.
-    pub spoiled: AtomicBool,
+    /// The connection must not return to the pool.
+    pub not_reusable: AtomicBool,
 }
 
-impl Trace {
-    /// Forgets the call before.
+impl CallTrace {
+    /// Clears the flags before a call.
     pub fn reset(&self) {
-        for flag in [&self.connected, &self.fresh, &self.received, &self.send_failed, &self.spoiled] {
+        for flag in [&self.connected, &self.fresh, &self.received, &self.send_failed, &self.not_reusable] {
             flag.store(false, Relaxed);
         }
     }
 }
 
-/// Opens connections, each with its own timeout, and tells the trace.
+/// Opens connections, each with its own timeout, and updates the trace.
 #[derive(Clone, Debug)]
 pub struct TracingConnector {
     /// Shared with the worker that makes the calls.
-    pub trace: Arc<Trace>,
-    /// For one connection attempt.
+    pub trace: Arc<CallTrace>,
+    /// The timeout of one connection attempt.
     pub connect_timeout: Duration,
-    /// For taking the next bytes of a request.
+    /// How long the backend may take to accept the next bytes of a request.
     pub write_timeout: Duration,
-    /// Bytes of the output buffer: a request line must fit.
+    /// The output buffer, in bytes: a request line must fit.
     pub output_buffer: usize,
 }
 
 impl Connector<()> for TracingConnector {
-    type Out = Link;
+    type Out = BackendConnection;
 
-    fn connect(&self, details: &ConnectionDetails, _: Option<()>) -> Result<Option<Link>, ureq::Error> {
+    fn connect(
+        &self,
+        details: &ConnectionDetails,
+        _: Option<()>,
+    ) -> Result<Option<BackendConnection>, ureq::Error> {
         let mut failure = ErrorKind::AddrNotAvailable.into();
         for address in &details.addrs {
             match self.open(*address) {
                 Ok(stream) => {
                     let stream = Arc::new(stream);
-                    // Lets `Agent::shutdown` end this call when the balancer's grace is over.
+                    // Lets `Agent::shutdown` end this call when the grace period is over.
                     let handle: Weak<dyn ShutdownHandle> = Arc::<TcpStream>::downgrade(&stream);
                     (details.register_shutdown)(handle)?;
                     self.trace.fresh.store(true, Relaxed);
                     self.trace.connected.store(true, Relaxed);
-                    return Ok(Some(Link::new(stream, Arc::clone(&self.trace), self.output_buffer)));
+                    return Ok(Some(BackendConnection::new(
+                        stream,
+                        Arc::clone(&self.trace),
+                        self.output_buffer,
+                    )));
                 }
                 Err(error) => failure = error,
             }
@@ -99,28 +104,29 @@ impl TracingConnector {
     }
 }
 
-/// One connection to a backend.
+/// A connection to a backend.
 #[derive(Debug)]
-pub struct Link {
+pub struct BackendConnection {
     stream: Arc<TcpStream>,
-    trace: Arc<Trace>,
+    trace: Arc<CallTrace>,
     buffers: LazyBuffers,
     output_buffer: usize,
-    /// The read timeout that the socket has now.
+    /// The current read timeout of the socket.
     read_timeout: Duration,
-    /// Output that has not been sent: the head, until the first body bytes or the first read.
+    /// Output not sent yet: the head, until the first bytes of the body or the first read.
     held: Vec<u8>,
-    /// The last read left no room in the input buffer.
+    /// Whether the last read filled the input buffer.
     filled: bool,
     grown: bool,
     head_pending: bool,
     pooled: bool,
-    dead: bool,
+    /// Whether sending has failed.
+    broken: bool,
 }
 
-impl Link {
-    fn new(stream: Arc<TcpStream>, trace: Arc<Trace>, output_buffer: usize) -> Self {
-        Link {
+impl BackendConnection {
+    fn new(stream: Arc<TcpStream>, trace: Arc<CallTrace>, output_buffer: usize) -> Self {
+        BackendConnection {
             stream,
             trace,
             buffers: LazyBuffers::new(BUFFER, output_buffer),
@@ -131,26 +137,25 @@ impl Link {
             grown: false,
             head_pending: true,
             pooled: false,
-            dead: false,
+            broken: false,
         }
     }
 
-    /// Sends what is held. A failure is kept for later: the backend may have said why it stopped
-    /// listening, and that reply is worth more than the error.
+    /// Sends the held output. A failure is not reported here: the backend may have replied with its reason, which is worth
+    /// more than the error.
     fn flush(&mut self) {
         if self.held.is_empty() {
             return;
         }
-        if !self.dead && (&*self.stream).write_all(&self.held).is_err() {
-            self.dead = true;
+        if !self.broken && (&*self.stream).write_all(&self.held).is_err() {
+            self.broken = true;
             self.trace.send_failed.store(true, Relaxed);
         }
         self.held.clear();
     }
 
-    /// Sets the socket's read timeout, unless the one it has is nearly the same: that saves a system
-    /// call for each read.
-    fn wait_at_most(&mut self, wanted: Duration) -> io::Result<()> {
+    /// Sets the socket's read timeout unless the current one is nearly equal, which saves a system call per read.
+    fn set_read_timeout(&mut self, wanted: Duration) -> io::Result<()> {
         let slack = wanted / 16;
         if self.read_timeout < wanted - slack || self.read_timeout > wanted + slack {
             self.stream.set_read_timeout(Some(wanted))?;
@@ -159,19 +164,18 @@ impl Link {
         Ok(())
     }
 
-    /// Makes room where the buffer has turned out to be small.
+    /// Replaces the input buffer by the large one.
     fn grow_input(&mut self) {
         self.grown = true;
-        let mut larger = LazyBuffers::new(GROWN, self.output_buffer);
+        let mut larger = LazyBuffers::new(LARGE_BUFFER, self.output_buffer);
         let filled = self.buffers.input().len();
         larger.input_append_buf()[..filled].copy_from_slice(self.buffers.input());
         larger.input_appended(filled);
         self.buffers = larger;
     }
 
-    /// Is an idle connection still one? Silence is right; an end, an error or bytes that nobody has
-    /// asked for are not.
-    fn is_quiet(&self) -> bool {
+    /// Returns whether an idle connection is still usable: no end, no error and no unsolicited bytes.
+    fn is_idle(&self) -> bool {
         let mut byte = [MaybeUninit::uninit()];
         let flags = libc::MSG_PEEK | libc::MSG_DONTWAIT;
         let peeked = SockRef::from(&*self.stream).recv_with_flags(&mut byte, flags);
@@ -179,14 +183,14 @@ impl Link {
     }
 }
 
-impl Transport for Link {
+impl Transport for BackendConnection {
     fn buffers(&mut self) -> &mut dyn Buffers {
         &mut self.buffers
     }
 
     fn transmit_output(&mut self, amount: usize, _: NextTimeout) -> Result<(), ureq::Error> {
         if amount == 0 {
-            // A sized body that ended early; ureq would ask for more for ever.
+            // A sized body ended early; ureq would ask for more without end.
             return Err(io::Error::from(ErrorKind::UnexpectedEof).into());
         }
         self.held.extend_from_slice(&self.buffers.output()[..amount]);
@@ -198,11 +202,11 @@ impl Transport for Link {
         Ok(())
     }
 
-    fn await_input(&mut self, timeout: NextTimeout) -> Result<bool, ureq::Error> {
+    fn await_input(&mut self, next: NextTimeout) -> Result<bool, ureq::Error> {
         self.flush();
-        let wait = timeout.for_read();
-        let patience = *wait.after;
-        self.wait_at_most(if self.dead { patience.min(LAST_WORDS) } else { patience })?;
+        let wait = next.for_read();
+        let timeout = *wait.after;
+        self.set_read_timeout(if self.broken { timeout.min(REPLY_AFTER_FAILED_SEND) } else { timeout })?;
         if !self.grown && (self.filled || self.buffers.input_append_buf().is_empty()) {
             self.grow_input();
         }
@@ -219,31 +223,31 @@ impl Transport for Link {
             Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => {
                 Err(ureq::Error::Timeout(wait.reason))
             }
-            // A process that was stopped and goes on finds its reads interrupted. Nothing is wrong with them.
-            Err(error) if error.kind() == ErrorKind::Interrupted => self.await_input(timeout),
-            // ureq takes some kinds of error for the orderly end of a body that ends with its
-            // connection. A reset is none.
+            // Reads are interrupted when a stopped process is continued.
+            Err(error) if error.kind() == ErrorKind::Interrupted => self.await_input(next),
+            // ureq takes some kinds of error for the orderly end of a body that ends with its connection. A reset must
+            // not be.
             Err(error) => Err(io::Error::new(ErrorKind::BrokenPipe, error).into()),
         }
     }
 
-    /// ureq asks on the way into its pool and on the way out.
+    /// ureq calls this alternately: before it returns the connection to its pool, and before it takes it out.
     fn is_open(&mut self) -> bool {
         self.pooled = !self.pooled;
         if self.pooled {
             self.head_pending = true;
-            return !self.dead && self.held.is_empty() && !self.trace.spoiled.load(Relaxed);
+            return !self.broken && self.held.is_empty() && !self.trace.not_reusable.load(Relaxed);
         }
-        let quiet = self.is_quiet();
-        if quiet {
+        let idle = self.is_idle();
+        if idle {
             self.trace.fresh.store(false, Relaxed);
             self.trace.connected.store(true, Relaxed);
         }
-        quiet
+        idle
     }
 }
 
-/// The reason that ureq gives for a timeout of ours, wherever it is wrapped.
+/// Returns ureq's reason for a timeout, also from inside an I/O error, or `None` for other errors.
 pub fn timeout_in(error: &ureq::Error) -> Option<Timeout> {
     match error {
         ureq::Error::Timeout(reason) => Some(*reason),

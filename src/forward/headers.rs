@@ -1,4 +1,4 @@
-//! Which headers a gateway passes on, and which it adds: pure functions.
+//! The headers that a gateway passes on, and those that it adds. Pure.
 
 pub use crate::edge::hop_by_hop::{connection_names, end_to_end};
 use crate::edge::request_head::Body;
@@ -12,22 +12,22 @@ const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto
 const X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
 const X_REAL_IP: HeaderName = HeaderName::from_static("x-real-ip");
 
-/// Where a request came from, as far as its headers are concerned.
+/// The origin of a request.
 #[derive(Clone, Copy, Debug)]
 pub struct Origin<'a> {
-    /// The address at the other end of the connection.
+    /// The peer address of the client's connection.
     pub peer: IpAddr,
-    /// The HTTP version that the client spoke.
+    /// The HTTP version of the request.
     pub version: Version,
-    /// Proxies whose own word on the client is believed.
+    /// Proxies whose forwarding headers are kept.
     pub trusted: &'a [IpNet],
 }
 
-/// The headers of the request to the backend: the client's own end-to-end headers, without its
-/// claims about where it comes from, plus `X-Forwarded-For`, `-Proto`, `-Host` and `Via`.
+/// Returns the headers of the request to the backend: the client's end-to-end headers, without its own forwarding
+/// headers unless it is trusted, plus `X-Forwarded-For`, `-Proto`, `-Host` and `Via`.
 ///
-/// Content-Length and Host stay as they came; Expect is answered by the balancer and not passed on
-/// (RFC 9110 §10.1.1 lets a gateway do so).
+/// Content-Length and Host stay as they came. Expect is answered by the balancer and not passed on, as RFC 9110 §10.1.1
+/// allows.
 pub fn to_backend(method: &Method, headers: &HeaderMap, body: Body, origin: Origin<'_>) -> HeaderMap {
     let trusted = origin.trusted.iter().any(|net| net.contains(&origin.peer));
     let mut out = HeaderMap::with_capacity(headers.len() + 4);
@@ -50,8 +50,8 @@ pub fn to_backend(method: &Method, headers: &HeaderMap, body: Body, origin: Orig
     }
     let via = if origin.version == Version::HTTP_10 { "1.0 turnwheel" } else { "1.1 turnwheel" };
     out.append(header::VIA, HeaderValue::from_static(via));
-    // The length decides where the body ends, so no `Connection: content-length` may remove it. A
-    // request without a body that could have one says so (RFC 9110 §8.6).
+    // The length delimits the body, so no `Connection: content-length` may remove it. Without a body, methods that
+    // usually have one get a length of 0 (RFC 9110 §8.6).
     match body {
         Body::Sized(length) => drop(out.insert(header::CONTENT_LENGTH, length.into())),
         Body::None if matches!(*method, Method::POST | Method::PUT | Method::PATCH) => {
@@ -62,7 +62,7 @@ pub fn to_backend(method: &Method, headers: &HeaderMap, body: Body, origin: Orig
     out
 }
 
-/// Is this a header in which a client could pretend to come from elsewhere?
+/// Returns whether this header can claim another origin.
 fn claims_origin(name: &HeaderName) -> bool {
     name.as_str().starts_with("x-forwarded-") || *name == header::FORWARDED || *name == X_REAL_IP
 }
@@ -94,7 +94,7 @@ mod tests {
     }
 
     #[test]
-    fn a_strangers_word_on_where_it_comes_from_is_dropped() {
+    fn forwarding_headers_of_an_untrusted_client_are_dropped() {
         let sent = [
             ("host", "example"),
             ("x-forwarded-for", "10.0.0.1"),
@@ -118,7 +118,7 @@ mod tests {
     }
 
     #[test]
-    fn a_trusted_proxys_word_is_kept_and_added_to() {
+    fn forwarding_headers_of_a_trusted_proxy_are_extended() {
         let trusted = ["192.0.2.0/24".parse().unwrap()];
         let sent = [
             ("host", "h"),
@@ -135,14 +135,14 @@ mod tests {
     }
 
     #[test]
-    fn a_post_without_a_body_says_so() {
+    fn a_post_without_a_body_has_a_length_of_zero() {
         assert!(has(&forwarded(&Method::POST, &[], &[]), "content-length", "0"));
         assert!(!has(&forwarded(&Method::GET, &[], &[]), "content-length", "0"));
     }
 
     proptest! {
         #[test]
-        fn what_is_not_hop_by_hop_arrives_in_order(names in proptest::collection::vec("x-[a-e]", 0..12)) {
+        fn end_to_end_headers_keep_their_order(names in proptest::collection::vec("x-[a-e]", 0..12)) {
             let sent: Vec<(String, String)> =
                 names.iter().enumerate().map(|(i, n)| (n.clone(), i.to_string())).collect();
             let mut headers = HeaderMap::new();

@@ -1,21 +1,20 @@
-//! How long backends are waited for, and how often another one is tried.
+//! The timeouts and the retry limit of the forwarder.
 
 use std::time::Duration;
 
-/// How long backends are waited for.
+/// The timeouts and the retry limit of the forwarder.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ForwardOptions {
-    /// For one connection attempt. 2 s.
+    /// The timeout of one connection attempt. Default: 2 s.
     pub connect_timeout: Duration,
-    /// From the end of the request to the end of the reply's head. 30 s.
+    /// The time from the end of the request to the end of the reply's head. Default: 30 s.
     pub reply_head_timeout: Duration,
-    /// For the next bytes of a reply's body, and for the backend to take the next bytes of a
-    /// request's. 30 s.
+    /// The time between bytes of a reply's body, and for the backend to accept the next bytes of a request's.
+    /// Default: 30 s.
     pub upstream_timeout: Duration,
-    /// How long a connection to a backend is kept without use. 4 s: less than the 5 s after which
-    /// common servers close theirs.
+    /// How long an idle connection to a backend is kept. Default: 4 s, below the 5 s of common servers.
     pub upstream_idle_timeout: Duration,
-    /// Further backends that are tried when one fails. 2.
+    /// The number of further backends that are tried after a failure. Default: 2.
     pub retries: u32,
 }
 

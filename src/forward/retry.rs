@@ -1,58 +1,58 @@
-//! May a failed try be repeated, and where? The rule is one pure function with a table of its own.
+//! Whether a failed try may be repeated, and where: one pure function with a table of cases.
 
 use http::Method;
 
-/// What is known of a failed try.
+/// The facts of a failed try.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Failure {
-    /// Was there a connection? If not, the backend cannot have seen anything.
+pub struct AttemptFailure {
+    /// Whether a connection was open. Without one, nothing reached the backend.
     pub connected: bool,
-    /// Was it opened for this try? If not, it came out of the pool, and the backend may have closed
-    /// it just before.
+    /// Whether it was opened for this try. A pooled one may have been closed by the backend just before.
     pub fresh: bool,
-    /// Was any byte of a reply seen?
+    /// Whether any byte of a reply arrived.
     pub received: bool,
-    /// Was it a wait that took too long? The backend may still be at work on it.
+    /// Whether it timed out. The backend may still be working on it.
     pub timed_out: bool,
-    /// Was the client the one who failed, in its upload?
+    /// Whether it was the client's upload that failed.
     pub client: bool,
 }
 
-/// What is known of the request.
+/// Whether sending a request again is safe.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Request {
-    /// Doing it twice is the same as doing it once (RFC 9110 §9.2.2).
+pub struct Repeatability {
+    /// Whether its method is idempotent (RFC 9110 §9.2.2).
     pub idempotent: bool,
-    /// Its body is empty, or nobody has read of it.
+    /// Whether its body is empty or unread.
     pub body_untouched: bool,
 }
 
-/// What to do about it.
+/// What follows a failed try.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Next {
-    /// Once more to the same backend, over a new connection. Not the backend's fault, so neither its
-    /// health nor the count of retries is touched.
+pub enum RetryDecision {
+    /// Send it again to the same backend over a new connection. Counted neither against its health nor as a retry.
     Redial,
-    /// Another backend, if one is left and the count allows it.
-    Another,
-    /// The client gets an error.
+    /// Try another backend, if one is left and the limits allow it.
+    TryAnother,
+    /// Answer the client with an error.
     GiveUp,
 }
 
-/// The rule.
-pub fn next(failure: Failure, request: Request) -> Next {
+/// Returns what follows a failed try.
+pub fn decide(failure: AttemptFailure, request: Repeatability) -> RetryDecision {
     let repeatable = request.idempotent && request.body_untouched;
     match failure {
-        Failure { client: true, .. } => Next::GiveUp,
-        Failure { connected: false, .. } => Next::Another,
-        Failure { timed_out: true, .. } | Failure { received: true, .. } => Next::GiveUp,
-        _ if !repeatable => Next::GiveUp,
-        Failure { fresh: false, .. } => Next::Redial,
-        Failure { fresh: true, .. } => Next::Another,
+        AttemptFailure { client: true, .. } => RetryDecision::GiveUp,
+        AttemptFailure { connected: false, .. } => RetryDecision::TryAnother,
+        AttemptFailure { timed_out: true, .. } | AttemptFailure { received: true, .. } => {
+            RetryDecision::GiveUp
+        }
+        _ if !repeatable => RetryDecision::GiveUp,
+        AttemptFailure { fresh: false, .. } => RetryDecision::Redial,
+        AttemptFailure { fresh: true, .. } => RetryDecision::TryAnother,
     }
 }
 
-/// Is doing it twice the same as doing it once? (RFC 9110 §9.2.2)
+/// Returns whether this method is idempotent (RFC 9110 §9.2.2).
 pub fn is_idempotent(method: &Method) -> bool {
     matches!(
         *method,
@@ -64,34 +64,34 @@ pub fn is_idempotent(method: &Method) -> bool {
 mod tests {
     use super::*;
 
-    const LOST: Failure =
-        Failure { connected: true, fresh: true, received: false, timed_out: false, client: false };
-    const GET: Request = Request { idempotent: true, body_untouched: true };
-    const POST: Request = Request { idempotent: false, body_untouched: true };
-    const SENT_PUT: Request = Request { idempotent: true, body_untouched: false };
+    const LOST: AttemptFailure =
+        AttemptFailure { connected: true, fresh: true, received: false, timed_out: false, client: false };
+    const GET: Repeatability = Repeatability { idempotent: true, body_untouched: true };
+    const POST: Repeatability = Repeatability { idempotent: false, body_untouched: true };
+    const SENT_PUT: Repeatability = Repeatability { idempotent: true, body_untouched: false };
 
     #[test]
-    fn the_table() {
-        let refused = Failure { connected: false, ..LOST };
-        let connect_timeout = Failure { timed_out: true, ..refused };
-        let stale = Failure { fresh: false, ..LOST };
-        let cut = Failure { received: true, ..LOST };
-        let slow = Failure { timed_out: true, ..LOST };
-        let client = Failure { client: true, ..LOST };
-        use Next::{Another, GiveUp, Redial};
+    fn the_rule_follows_the_table() {
+        let refused = AttemptFailure { connected: false, ..LOST };
+        let connect_timeout = AttemptFailure { timed_out: true, ..refused };
+        let stale = AttemptFailure { fresh: false, ..LOST };
+        let cut = AttemptFailure { received: true, ..LOST };
+        let slow = AttemptFailure { timed_out: true, ..LOST };
+        let client = AttemptFailure { client: true, ..LOST };
+        use RetryDecision::{GiveUp, Redial, TryAnother};
         for (failure, get, post, sent_put) in [
-            (refused, Another, Another, Another),
-            (connect_timeout, Another, Another, Another),
+            (refused, TryAnother, TryAnother, TryAnother),
+            (connect_timeout, TryAnother, TryAnother, TryAnother),
             (stale, Redial, GiveUp, GiveUp),
-            (LOST, Another, GiveUp, GiveUp),
+            (LOST, TryAnother, GiveUp, GiveUp),
             (cut, GiveUp, GiveUp, GiveUp),
-            (Failure { received: true, ..stale }, GiveUp, GiveUp, GiveUp),
+            (AttemptFailure { received: true, ..stale }, GiveUp, GiveUp, GiveUp),
             (slow, GiveUp, GiveUp, GiveUp),
-            (Failure { timed_out: true, ..stale }, GiveUp, GiveUp, GiveUp),
+            (AttemptFailure { timed_out: true, ..stale }, GiveUp, GiveUp, GiveUp),
             (client, GiveUp, GiveUp, GiveUp),
-            (Failure { client: true, ..refused }, GiveUp, GiveUp, GiveUp),
+            (AttemptFailure { client: true, ..refused }, GiveUp, GiveUp, GiveUp),
         ] {
-            let verdicts = [GET, POST, SENT_PUT].map(|request| next(failure, request));
+            let verdicts = [GET, POST, SENT_PUT].map(|request| decide(failure, request));
             assert_eq!(verdicts, [get, post, sent_put], "{failure:?}");
         }
     }

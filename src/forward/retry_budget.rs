@@ -1,25 +1,24 @@
-//! How many retries there may be: a small part of what there is to do anyway.
+//! The retry budget: retries are limited to a fraction of the requests.
 //!
-//! A retry helps while few tries fail. When many fail, because all backends are at their limit, each retry
-//! is more work for those that have too much already, and they do not recover. So retries come out of a
-//! budget that grows with the requests and not with the failures.
+//! A retry helps while few tries fail. When many fail because all backends are overloaded, each retry adds to the load
+//! and delays their recovery. So the budget grows with the requests and not with the failures.
 
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Mutex, PoisonError};
 use std::time::Instant;
 
-/// How far back the budget looks, in seconds. Long enough for a moment's pause between requests not to
-/// empty it, short enough for a burst's credit not to outlive the burst.
+/// The window of the budget, in seconds: long enough that a short pause does not empty it, short enough that the credit
+/// of a burst does not outlive it.
 pub const WINDOW: u32 = 10;
 
-/// How many retries there may be.
+/// The number of retries that are allowed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RetryBudgetOptions {
-    /// Retries, in per cent of the requests of the last [`WINDOW`]. 20: the load never grows by more than a
-    /// fifth, and that much room a fleet has that can lose one of six.
+    /// Retries, in per cent of the requests in the [`WINDOW`]. Default: 20, which a fleet that can lose one backend of six
+    /// has in reserve.
     pub percent: u32,
-    /// Retries a second that there may always be, taken over the whole window. 10: where there is little to
-    /// do, a fifth of it would be less than one, and retries cannot harm anybody.
+    /// Retries per second that are always allowed, as an average over the window. Default: 10. With little traffic a
+    /// fifth of it would be less than one, and retries do no harm.
     pub floor: u32,
 }
 
@@ -30,23 +29,21 @@ impl Default for RetryBudgetOptions {
 }
 
 impl RetryBudgetOptions {
-    /// Retries that may fall into a window with so many requests.
+    /// Returns the retries allowed in a window with this number of requests.
     fn allowed(self, requests: u64) -> u64 {
         let part = u64::from(self.percent).saturating_mul(requests) / 100;
         part.max(u64::from(self.floor) * u64::from(WINDOW))
     }
 }
 
-/// Counts requests and retries, and says whether one more retry is within the [`RetryBudgetOptions`].
+/// Counts requests and retries, and grants retries within the [`RetryBudgetOptions`].
 ///
-/// The window is the second that runs now and those before it, [`WINDOW`] in all; seconds are counted from
-/// the budget's start. The floor counts as `floor × WINDOW` retries in a window, at the start too, when
-/// less than a window has passed: all of them may be granted within one second, and then no more until that
-/// second has left the window. A budget that filled slowly from nothing would refuse the first retry after
-/// a start, which is when backends are likeliest to be not quite ready.
+/// The window is the current second and those before it, [`WINDOW`] in all, counted from the budget's start. The floor
+/// allows `floor × WINDOW` retries in any window, also in the first: all of them may be granted within one second, and
+/// then none until that second has left the window. A budget that filled slowly would refuse the first retries after a
+/// start, when backends are least likely to be ready.
 ///
-/// Ask for a retry whose try may have cost the backend something. Where no connection came about it cost
-/// nothing, and nobody needs to ask.
+/// A retry after a try without a connection cost the backend nothing and needs no grant.
 ///
 /// ```
 /// use std::time::Instant;
@@ -54,48 +51,46 @@ impl RetryBudgetOptions {
 ///
 /// let now = Instant::now();
 /// let budget = RetryBudget::new(RetryBudgetOptions { percent: 50, floor: 0 }, now);
-/// budget.note_request(now);
-/// budget.note_request(now);
-/// assert!(budget.may_retry(now));
-/// assert!(!budget.may_retry(now)); // one for two requests
+/// budget.count_request(now);
+/// budget.count_request(now);
+/// assert!(budget.try_grant(now));
+/// assert!(!budget.try_grant(now)); // one for two requests
 /// ```
 #[derive(Debug)]
 pub struct RetryBudget {
     options: RetryBudgetOptions,
     start: Instant,
     requests: Seconds,
-    /// Locked for the time between counting what was granted and granting one more: two who count at once
-    /// would both take the last one. Retries are rare, requests never come here.
+    /// Locked from counting to granting, or two threads could both take the last one. Requests do not take this lock.
     granted: Mutex<Granted>,
 }
 
 #[derive(Debug, Default)]
 struct Granted {
-    /// The latest second that anybody asked in.
+    /// The latest second of any call.
     latest: u32,
     seconds: Seconds,
 }
 
 impl RetryBudget {
-    /// A budget in whose window nothing has happened yet.
+    /// Creates a budget with an empty window.
     pub fn new(options: RetryBudgetOptions, now: Instant) -> Self {
         RetryBudget { options, start: now, requests: Seconds::default(), granted: Mutex::default() }
     }
 
-    /// Counts a request, its first try only. Takes no lock.
-    pub fn note_request(&self, now: Instant) {
+    /// Counts a request, once, whatever the number of its tries. Takes no lock.
+    pub fn count_request(&self, now: Instant) {
         self.requests.add(self.second(now));
     }
 
-    /// May there be one more retry? Who gets a yes has it counted, and goes on to retry.
+    /// Returns whether a retry is granted, and counts it.
     ///
-    /// However many threads ask, no more is granted than [`RetryBudgetOptions`] allow for the requests that had been
-    /// counted by then.
-    pub fn may_retry(&self, now: Instant) -> bool {
-        // Each word of it is written whole, so it is valid after a panic too.
+    /// From any number of threads, no more are granted than the options allow for the requests counted so far.
+    pub fn try_grant(&self, now: Instant) -> bool {
+        // Each number is written whole, so it is valid after a panic too.
         let mut granted = self.granted.lock().unwrap_or_else(PoisonError::into_inner);
-        // Who looked at the clock and then waited for the lock is late. Its own second may not see what was
-        // granted since, so it asks in the latest one.
+        // A thread that waited for the lock after reading the clock is late: its own second would miss the retries
+        // granted since.
         granted.latest = granted.latest.max(self.second(now));
         let may = granted.seconds.within(granted.latest)
             < self.options.allowed(self.requests.within(granted.latest));
@@ -105,28 +100,27 @@ impl RetryBudget {
         may
     }
 
-    /// Whole seconds since the start. 32 bits of them are 136 years.
+    /// Returns the whole seconds since the start. 32 bits last 136 years.
     fn second(&self, now: Instant) -> u32 {
         let passed = now.saturating_duration_since(self.start).as_secs();
         u32::try_from(passed).unwrap_or(u32::MAX)
     }
 }
 
-/// Seconds that a ring remembers: a window, and some more, so that the first request of a new second does
-/// not take the window's oldest second from a thread that looked at the clock just before.
+/// The number of seconds in the ring: a window and some more, so that the first request of a new second does not reuse a
+/// second that is still in the window of a slightly late thread.
 const RING: usize = 16;
 
-/// Counts things by the second, without a lock: a ring with a slot for each second.
+/// Events counted by the second, without a lock: a ring with one slot per second.
 ///
-/// A slot holds the second that it counts for in its upper 32 bits and the count in its lower 32, in one
-/// word, so that whoever comes first in a new second claims the slot and empties it in one step. No machine
-/// sees 2^32 requests in a second, so the count never runs over into the second.
+/// A slot holds its second in the upper 32 bits and the count in the lower 32 of one word, so that the first event of a
+/// new second claims and clears the slot in one step. No machine sees 2^32 requests in a second, so the count does not
+/// overflow into the second.
 #[derive(Debug, Default)]
 struct Seconds([AtomicU64; RING]);
 
 impl Seconds {
-    /// Counts one in this second. One that is more than a ring behind the others is not counted: no window
-    /// reaches back that far.
+    /// Counts an event in this second, unless the slot already belongs to a later one, which is beyond any window.
     fn add(&self, second: u32) {
         let slot = &self.0[second as usize % RING];
         let mut seen = slot.load(Relaxed);
@@ -138,13 +132,13 @@ impl Seconds {
             }
         }
         if second_of(seen) == second {
-            // Who is held up right here for a whole ring counts in a later second: one request too many in
-            // its window, and none lost.
+            // A thread suspended right here for a whole ring counts in a later second: one event too many in its
+            // window, and none lost.
             slot.fetch_add(1, Relaxed);
         }
     }
 
-    /// How many were counted in this second and those before it that are in the window.
+    /// Returns the number of events in the window that ends with this second.
     fn within(&self, second: u32) -> u64 {
         let words = self.0.iter().map(|slot| slot.load(Relaxed));
         words
@@ -154,7 +148,7 @@ impl Seconds {
     }
 }
 
-/// The second that a slot counts for.
+/// Returns the second of a slot.
 fn second_of(word: u64) -> u32 {
     (word >> 32) as u32
 }
@@ -169,28 +163,28 @@ mod tests {
     const DEFAULT: RetryBudgetOptions = RetryBudgetOptions { percent: 20, floor: 10 };
     const NO_FLOOR: RetryBudgetOptions = RetryBudgetOptions { percent: 20, floor: 0 };
 
-    /// A budget, and its clock in milliseconds since the start.
+    /// Returns a budget, and a function from milliseconds since its start to a time.
     fn budget(options: RetryBudgetOptions) -> (RetryBudget, impl Fn(u64) -> Instant) {
         let start = Instant::now();
         (RetryBudget::new(options, start), move |millis| start + Duration::from_millis(millis))
     }
 
-    fn note(budget: &RetryBudget, now: Instant, count: usize) {
-        (0..count).for_each(|_| budget.note_request(now));
+    fn count(budget: &RetryBudget, now: Instant, times: usize) {
+        (0..times).for_each(|_| budget.count_request(now));
     }
 
-    /// How many are granted to somebody who asks until there are no more.
+    /// Asks until a retry is refused, and returns the number granted.
     fn granted(budget: &RetryBudget, now: Instant) -> usize {
-        (0..100_000).take_while(|_| budget.may_retry(now)).count()
+        (0..100_000).take_while(|_| budget.try_grant(now)).count()
     }
 
     #[test]
-    fn the_defaults() {
+    fn the_defaults_are_20_per_cent_and_10_a_second() {
         assert_eq!(RetryBudgetOptions::default(), DEFAULT);
     }
 
     #[test]
-    fn what_is_allowed_is_a_part_of_the_requests_or_the_floor() {
+    fn allows_a_fraction_of_the_requests_or_the_floor() {
         for (percent, floor, requests, allowed) in [
             (20, 10, 0, 100),
             (20, 10, 500, 100),
@@ -211,7 +205,7 @@ mod tests {
     }
 
     #[test]
-    fn without_requests_there_is_the_floor_from_the_first_second_on() {
+    fn the_floor_is_available_from_the_first_second() {
         let (budget, at) = budget(DEFAULT);
         assert_eq!(granted(&budget, at(0)), 100);
         assert_eq!(granted(&budget, at(9_999)), 0);
@@ -219,67 +213,67 @@ mod tests {
     }
 
     #[test]
-    fn with_many_requests_there_is_a_fifth_of_them() {
+    fn many_requests_allow_a_fifth_of_their_number() {
         let (budget, at) = budget(DEFAULT);
         for second in 0..10 {
-            note(&budget, at(second * 1000), 1000);
+            count(&budget, at(second * 1000), 1000);
         }
         assert_eq!(granted(&budget, at(9_000)), 2000);
-        note(&budget, at(9_500), 50);
+        count(&budget, at(9_500), 50);
         assert_eq!(granted(&budget, at(9_500)), 10);
     }
 
     #[test]
     fn the_window_slides_over_requests_and_over_retries() {
         let (budget, at) = budget(NO_FLOOR);
-        note(&budget, at(0), 100);
-        note(&budget, at(5_000), 50);
+        count(&budget, at(0), 100);
+        count(&budget, at(5_000), 50);
         assert_eq!(granted(&budget, at(5_000)), 30);
-        // The hundred of the first second are gone; the thirty retries are not.
+        // The hundred requests of the first second have left the window; the thirty retries have not.
         assert_eq!(granted(&budget, at(10_000)), 0);
-        note(&budget, at(14_000), 100);
+        count(&budget, at(14_000), 100);
         assert_eq!(granted(&budget, at(14_999)), 0); // 150 requests and 30 retries
         assert_eq!(granted(&budget, at(15_000)), 20); // 100 requests and no retries
     }
 
     #[test]
-    fn slots_are_used_again_after_a_long_silence() {
+    fn slots_are_reused_after_a_long_pause() {
         let (budget, at) = budget(NO_FLOOR);
         for hours in [0, 1, 24, 24 * 365 * 20] {
             // The same slot each time, and then its neighbour.
             for second in [hours * 3600 / 16 * 16, hours * 3600 / 16 * 16 + 20] {
-                note(&budget, at(second * 1000), 50);
+                count(&budget, at(second * 1000), 50);
                 assert_eq!(granted(&budget, at(second * 1000)), 10, "after {second} s");
             }
         }
     }
 
     #[test]
-    fn after_the_last_second_that_can_be_counted_it_stands_still() {
+    fn beyond_the_last_countable_second_time_stands_still() {
         let (budget, at) = budget(NO_FLOOR);
         let end = u64::from(u32::MAX) * 1000;
-        note(&budget, at(end), 50);
-        note(&budget, at(end + 3_600_000), 50);
+        count(&budget, at(end), 50);
+        count(&budget, at(end + 3_600_000), 50);
         assert_eq!(granted(&budget, at(end + 7_200_000)), 20);
     }
 
     #[test]
     fn a_clock_that_is_a_little_late_loses_no_request_and_gains_no_retry() {
         let (budget, at) = budget(NO_FLOOR);
-        note(&budget, at(20_000), 50);
-        note(&budget, at(17_000), 50); // three seconds late
+        count(&budget, at(20_000), 50);
+        count(&budget, at(17_000), 50); // three seconds late
         assert_eq!(granted(&budget, at(20_000)), 20);
-        note(&budget, at(19_000), 5);
+        count(&budget, at(19_000), 5);
         assert_eq!(granted(&budget, at(17_000)), 1); // not 10 of its own
-        note(&budget, at(3_000), 1000); // its slot belongs to second 19 now
+        count(&budget, at(3_000), 1000); // their slot belongs to second 19 now
         assert_eq!(granted(&budget, at(20_000)), 0);
     }
 
     #[test]
-    fn who_asks_a_little_late_sees_the_window_as_it_was() {
+    fn an_earlier_second_sees_its_own_window() {
         let (budget, at) = budget(NO_FLOOR);
-        note(&budget, at(15_000), 50);
-        note(&budget, at(25_000), 1000);
+        count(&budget, at(15_000), 50);
+        count(&budget, at(25_000), 1000);
         assert_eq!(granted(&budget, at(24_999)), 10);
         assert_eq!(granted(&budget, at(25_000)), 190);
     }
@@ -288,13 +282,13 @@ mod tests {
     fn a_clock_from_before_the_start_is_the_start() {
         let start = Instant::now() + Duration::from_secs(60);
         let budget = RetryBudget::new(NO_FLOOR, start);
-        note(&budget, start - Duration::from_secs(30), 5);
-        assert!(budget.may_retry(start));
-        assert!(!budget.may_retry(start - Duration::from_secs(30)));
+        count(&budget, start - Duration::from_secs(30), 5);
+        assert!(budget.try_grant(start));
+        assert!(!budget.try_grant(start - Duration::from_secs(30)));
     }
 
     #[test]
-    fn no_request_is_lost_and_no_retry_too_many_is_granted_from_many_threads() {
+    fn many_threads_lose_no_request_and_get_no_extra_retry() {
         let (budget, at) = budget(NO_FLOOR);
         let retries = AtomicUsize::new(0);
         std::thread::scope(|scope| {
@@ -304,8 +298,8 @@ mod tests {
                     for turn in 0..10_000 {
                         // Ten seconds go by, for each thread a little earlier or later.
                         let now = at((turn + thread * 50).min(9_999));
-                        budget.note_request(now);
-                        retries.fetch_add(usize::from(budget.may_retry(now)), Relaxed);
+                        budget.count_request(now);
+                        retries.fetch_add(usize::from(budget.try_grant(now)), Relaxed);
                     }
                 });
             }
@@ -315,7 +309,7 @@ mod tests {
     }
 
     #[test]
-    fn the_first_in_a_new_second_do_not_wipe_out_one_another() {
+    fn simultaneous_first_events_of_a_second_are_all_counted() {
         for round in 0..200 {
             let seconds = Seconds::default();
             seconds.add(round);
@@ -328,7 +322,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn it_agrees_with_a_list_of_everything_that_happened(
+        fn agrees_with_a_list_of_all_events(
             percent in 0u32..150, floor in 0u32..3,
             steps in proptest::collection::vec((0u64..4_000, 0usize..40, 0usize..40), 1..30),
         ) {
@@ -338,11 +332,11 @@ mod tests {
                 millis += pause;
                 let second = millis / 1000;
                 let recent = |list: &[u64]| list.iter().filter(|&&then| then + 10 > second).count();
-                note(&budget, at(millis), noted);
+                count(&budget, at(millis), noted);
                 requests.extend(std::iter::repeat_n(second, noted));
                 for _ in 0..asked {
                     let allowed = (percent as usize * recent(&requests) / 100).max(floor as usize * 10);
-                    let may = budget.may_retry(at(millis));
+                    let may = budget.try_grant(at(millis));
                     prop_assert_eq!(may, recent(&retries) < allowed);
                     retries.extend(may.then_some(second));
                 }

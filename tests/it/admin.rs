@@ -95,7 +95,7 @@ fn refuses_a_backend_that_cannot_be_added_and_changes_nothing() {
         ),
         ("{\"url\":\"http://127.0.0.1:1\",\"weight\":0}".into(), 422, "it must be from 1 to 1000"),
         ("{\"url\":\"http://127.0.0.1:1\",\"weight\":1001}".into(), 422, "it must be from 1 to 1000"),
-        ("{\"url\":\"http://127.0.0.1:1,weight=2\"}".into(), 422, "is no backend URL"),
+        ("{\"url\":\"http://127.0.0.1:1,weight=2\"}".into(), 422, "is not a backend URL"),
         ("{\"uri\":\"http://127.0.0.1:1\"}".into(), 400, "is not a field of this request"),
         ("{\"url\":".into(), 400, "cannot be read as JSON"),
     ] {

@@ -1,4 +1,4 @@
-//! A backend that records every byte it is sent, and does with each connection what its script says.
+//! A scripted backend that records every byte it receives.
 
 use crate::bed::{DEADLINE, all, header_lines};
 use std::io::{ErrorKind, Read, Write};
@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, Weak};
 use std::thread;
 use std::time::Duration;
 
-/// Bytes that a [`Recorder::pouring`] one pours: more than all buffers between it and a client hold.
+/// The size of the large body of [`Recorder::pouring`]: more than all buffers between it and a client hold.
 pub const POURED: usize = 64 << 20;
 
 /// A request as it came.
@@ -18,7 +18,7 @@ pub struct Received {
     pub head: String,
     /// The body, without its framing.
     pub body: Vec<u8>,
-    /// Did the body come to its end?
+    /// Whether the body is complete.
     pub whole: bool,
 }
 
@@ -31,7 +31,7 @@ impl Received {
         self.request_line().split(' ').nth(1).unwrap()
     }
 
-    /// A reply with its own target for a body.
+    /// Returns a reply with the request's target as its body.
     pub fn echo(&self) -> String {
         format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n{}", self.target().len(), self.target())
     }
@@ -40,24 +40,24 @@ impl Received {
         header_lines(&self.head)
     }
 
-    /// The value of a header that stands there at most once.
+    /// Returns the value of a header that occurs at most once.
     #[track_caller]
     pub fn header(&self, name: &str) -> Option<String> {
         let all = self.all(name);
-        assert!(all.len() <= 1, "{name} stands there more than once:\n{}", self.head);
+        assert!(all.len() <= 1, "{name} occurs more than once:\n{}", self.head);
         all.into_iter().next()
     }
 
-    /// All values of a header, in order.
+    /// Returns all values of a header, in order.
     pub fn all(&self, name: &str) -> Vec<String> {
         all(&self.headers(), name).into_iter().map(ToString::to_string).collect()
     }
 }
 
-/// What a [`Recorder`] has seen.
+/// The record of a [`Recorder`].
 #[derive(Default)]
 struct Seen {
-    /// Each connection while its script runs, and the bytes that came on it.
+    /// Each connection, alive while its script runs, and the bytes received on it.
     connections: Vec<(Weak<TcpStream>, Vec<u8>)>,
     requests: Vec<Received>,
 }
@@ -70,14 +70,14 @@ pub struct Recorder {
 }
 
 impl Recorder {
-    /// A backend that plays this script on each connection, and closes it at the script's end.
+    /// Starts a backend that runs this script for each connection, which is closed at the end of the script.
     pub fn new(script: impl Fn(&mut Conversation) + Send + Sync + 'static) -> Self {
         Recorder::behind(TcpListener::bind("127.0.0.1:0").unwrap(), script)
     }
 
-    /// The same, behind this listener.
+    /// Starts a backend with this script on this listener.
     pub fn behind(listener: TcpListener, script: impl Fn(&mut Conversation) + Send + Sync + 'static) -> Self {
-        // A crowd's connections may all come at once. One that finds the queue full comes again after a second.
+        // Many connections may come at once. One that finds the queue full is retried only after a second.
         socket2::SockRef::from(&listener).listen(4096).unwrap();
         let addr = listener.local_addr().unwrap();
         let seen = Arc::new(Mutex::new(Seen::default()));
@@ -96,7 +96,7 @@ impl Recorder {
         recorder
     }
 
-    /// A backend that reads each request whole and replies with these bytes, as long as requests come.
+    /// Starts a backend that replies to each complete request with these bytes.
     pub fn replying(reply: impl Into<Vec<u8>>) -> Self {
         Recorder::replying_on(TcpListener::bind("127.0.0.1:0").unwrap(), reply)
     }
@@ -110,18 +110,18 @@ impl Recorder {
         })
     }
 
-    /// A backend that replies 200 with this text to each request.
+    /// Starts a backend that replies 200 with this text.
     pub fn hello(text: &str) -> Self {
         Recorder::hello_on(TcpListener::bind("127.0.0.1:0").unwrap(), text)
     }
 
-    /// The same where the address is given.
+    /// Starts a backend that replies 200 with this text on this listener.
     pub fn hello_on(listener: TcpListener, text: &str) -> Self {
         let reply = format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n{text}", text.len());
         Recorder::replying_on(listener, reply)
     }
 
-    /// A backend that replies 200 with the target of each request.
+    /// Starts a backend that replies 200 with the target of each request.
     pub fn echoing() -> Self {
         Recorder::new(|conversation| {
             while let Some(request) = conversation.read_request() {
@@ -130,11 +130,11 @@ impl Recorder {
         })
     }
 
-    /// A backend that replies to `/large` with a very large body, and otherwise as an echoing one.
+    /// Starts a backend that replies to `/large` with a very large body, and echoes other targets.
     pub fn pouring() -> Self {
         let piece = vec![b'x'; 1 << 20];
         Recorder::new(move |conversation| {
-            // What lies in buffers has been carried for nothing when the client goes away.
+            // A small buffer, because its content is wasted when the client goes away.
             socket2::SockRef::from(&*conversation.stream).set_send_buffer_size(64 << 10).unwrap();
             while let Some(request) = conversation.read_request() {
                 if request.target() == "/large" {
@@ -147,22 +147,22 @@ impl Recorder {
         })
     }
 
-    /// A backend that reads each request whole and never says anything.
+    /// Starts a backend that reads requests and never replies.
     pub fn silent() -> Self {
         Recorder::new(|conversation| while conversation.read_request().is_some() {})
     }
 
-    /// The requests whose heads have come, in the order of their heads.
+    /// Returns the requests whose heads have arrived, in that order.
     pub fn requests(&self) -> Vec<Received> {
         self.seen.lock().unwrap().requests.clone()
     }
 
-    /// The request whose head came last.
+    /// Returns the request whose head arrived last.
     pub fn last_request(&self) -> Received {
         self.seen.lock().unwrap().requests.last().unwrap().clone()
     }
 
-    /// The one request that has come.
+    /// Returns the only request. Panics unless there is exactly one.
     #[track_caller]
     pub fn only_request(&self) -> Received {
         let mut requests = self.requests();
@@ -170,18 +170,18 @@ impl Recorder {
         requests.remove(0)
     }
 
-    /// How many connections have been made.
+    /// Returns the number of connections so far.
     pub fn connections(&self) -> usize {
         self.seen.lock().unwrap().connections.len()
     }
 
-    /// How many of them are still talked over.
+    /// Returns the number of connections whose script still runs.
     pub fn open_connections(&self) -> usize {
         let seen = self.seen.lock().unwrap();
         seen.connections.iter().filter(|(stream, _)| stream.strong_count() > 0).count()
     }
 
-    /// Every byte that has come, connection after connection.
+    /// Returns every byte received, connection after connection.
     pub fn bytes(&self) -> Vec<u8> {
         self.seen.lock().unwrap().connections.iter().flat_map(|(_, bytes)| bytes.clone()).collect()
     }
@@ -193,33 +193,33 @@ impl Drop for Recorder {
         let _ = TcpStream::connect_timeout(&self.addr, DEADLINE); // wakes the thread that accepts
         for stream in self.seen.lock().unwrap().connections.iter().filter_map(|(stream, _)| stream.upgrade())
         {
-            let _ = stream.shutdown(Shutdown::Both); // fails where the other side has ended it
+            let _ = stream.shutdown(Shutdown::Both); // fails if the peer has ended it
         }
     }
 }
 
-/// One connection to a [`Recorder`]. Where the other side has ended it, reading gives `None` and
-/// sending does nothing: what the balancer makes of it is asserted elsewhere.
+/// One connection to a [`Recorder`]. After the peer has ended it, reading returns `None` and sending does nothing; what
+/// the balancer makes of that is asserted elsewhere.
 pub struct Conversation {
     stream: Arc<TcpStream>,
-    /// Which connection of this backend it is, from 0.
+    /// The number of this connection, from 0.
     pub number: usize,
     seen: Arc<Mutex<Seen>>,
-    ahead: Vec<u8>,
+    unread: Vec<u8>,
 }
 
 impl Conversation {
     fn begin(stream: TcpStream, seen: &Arc<Mutex<Seen>>) -> Self {
         stream.set_nodelay(true).unwrap();
-        // Longer than any deadline of a test; it only bounds what a failed one leaves behind.
+        // Longer than any deadline of a test; it only bounds the threads that a failed test leaves behind.
         stream.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
         let stream = Arc::new(stream);
         let connections = &mut seen.lock().unwrap().connections;
         connections.push((Arc::downgrade(&stream), Vec::new()));
-        Conversation { stream, number: connections.len() - 1, seen: Arc::clone(seen), ahead: Vec::new() }
+        Conversation { stream, number: connections.len() - 1, seen: Arc::clone(seen), unread: Vec::new() }
     }
 
-    /// Reads a whole request and records it, in time before any reply to it.
+    /// Reads a whole request and records it before any reply to it.
     pub fn read_request(&mut self) -> Option<Received> {
         let (mut request, index) = self.read_head()?;
         let chunked = request.header("Transfer-Encoding").is_some_and(|coding| coding == "chunked");
@@ -234,7 +234,7 @@ impl Conversation {
         Some(request)
     }
 
-    /// Reads a head, and records a request without a body. Its second part is for [`read_request`].
+    /// Reads a head and records the request without a body. Also returns its index, for [`read_request`].
     pub fn read_head(&mut self) -> Option<(Received, usize)> {
         let head = String::from_utf8_lossy(&self.take_through(b"\r\n\r\n")?).into_owned();
         let request = Received { head, body: Vec::new(), whole: false };
@@ -262,12 +262,12 @@ impl Conversation {
         let _ = (&*self.stream).write_all(bytes.as_ref());
     }
 
-    /// Reads and records until the other side ends the connection.
+    /// Reads and records until the peer ends the connection.
     pub fn read_to_end(&mut self) {
         while self.fill().is_some() {}
     }
 
-    /// Has the other side ended the connection? Does not wait.
+    /// Returns whether the peer has ended the connection, without waiting.
     pub fn has_ended(&self) -> bool {
         let mut byte = [std::mem::MaybeUninit::uninit()];
         let flags = libc::MSG_PEEK | libc::MSG_DONTWAIT;
@@ -277,26 +277,26 @@ impl Conversation {
         }
     }
 
-    /// Ends the connection now: the other side knows of it once this has returned.
+    /// Ends the connection at once.
     pub fn finish(&mut self) {
-        let _ = self.stream.shutdown(Shutdown::Both); // fails where the other side has ended it
+        let _ = self.stream.shutdown(Shutdown::Both); // fails if the peer has ended it
     }
 
-    /// When the script ends, the connection is reset instead of finished.
+    /// Lets the end of the script reset the connection instead of closing it.
     pub fn reset_at_end(&self) {
         socket2::SockRef::from(&*self.stream).set_linger(Some(Duration::ZERO)).unwrap();
     }
 
     fn take(&mut self, length: usize) -> Option<Vec<u8>> {
-        while self.ahead.len() < length {
+        while self.unread.len() < length {
             self.fill()?;
         }
-        Some(self.ahead.drain(..length).collect())
+        Some(self.unread.drain(..length).collect())
     }
 
     fn take_through(&mut self, mark: &[u8]) -> Option<Vec<u8>> {
         loop {
-            if let Some(at) = self.ahead.windows(mark.len()).position(|bytes| bytes == mark) {
+            if let Some(at) = self.unread.windows(mark.len()).position(|bytes| bytes == mark) {
                 return self.take(at + mark.len());
             }
             self.fill()?;
@@ -306,7 +306,7 @@ impl Conversation {
     fn fill(&mut self) -> Option<()> {
         let mut piece = [0; 64 << 10];
         let n = (&*self.stream).read(&mut piece).ok().filter(|n| *n > 0)?;
-        self.ahead.extend_from_slice(&piece[..n]);
+        self.unread.extend_from_slice(&piece[..n]);
         self.seen.lock().unwrap().connections[self.number].1.extend_from_slice(&piece[..n]);
         Some(())
     }

@@ -61,7 +61,7 @@ fn refuses(text: &str, reason: &str) {
 #[test]
 fn every_backend_that_is_wrong_is_named_with_the_reason() {
     for (backend, reason) in [
-        ("'127.0.0.1:1'", "is no backend URL: it does not begin with http://"),
+        ("'127.0.0.1:1'", "is not a backend URL: it does not begin with http://"),
         ("'https://a:1'", "TLS to a backend is not supported yet"),
         ("'http://a:1/x'", "it has a path"),
         ("'http://a:1?x'", "it has a query"),
@@ -69,9 +69,9 @@ fn every_backend_that_is_wrong_is_named_with_the_reason() {
         ("'http://me@a:1'", "it has a user name"),
         ("'http://a:0'", "its port is 0"),
         ("'http://a:70000'", "its port cannot be read"),
-        ("'http://'", "is no backend URL"),
+        ("'http://'", "is not a backend URL"),
         ("'http://a b:1'", "it cannot be read"),
-        ("'http://a:1,wight=2'", "has \"wight=2\" behind it; write ,weight=N or ,backup"),
+        ("'http://a:1,wight=2'", "is followed by \"wight=2\"; write ,weight=N or ,backup"),
         (
             "{ url = 'http://a:1', weight = 0 }",
             "the weight of backend http://a:1 is 0; it must be from 1 to 1000",
@@ -103,12 +103,12 @@ fn every_value_about_backends_that_is_wrong_is_named_with_the_reason() {
         ("health_status = '200'", "health_status is set, but nothing is fetched; set health_path as well"),
         (
             "health_path = '/'\nhealth_status = '399-200'",
-            "health_status: \"399-200\" names no statuses: 399 is more",
+            "health_status: \"399-200\" is not a set of statuses: 399 is more",
         ),
         ("sticky_secret_file = '/etc/hostname-none'", "sticky_secret_file: cannot read /etc/hostname-none"),
-        ("sticky = 'a b'", "sticky: \"a b\" is no name for a cookie: it may consist of"),
+        ("sticky = 'a b'", "sticky: \"a b\" is not a cookie name: it may consist of"),
         ("sticky = ''", "it is empty"),
-        ("sticky = '__Host-a'", "browsers take that prefix only with Secure"),
+        ("sticky = '__Host-a'", "browsers accept that prefix only with Secure"),
         ("admin = 'nowhere'", "admin is \"nowhere\"; write it as 127.0.0.1:8090, or off"),
         (
             "admin = '0.0.0.0:8090'",

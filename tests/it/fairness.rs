@@ -1,4 +1,4 @@
-//! The turn of the wheel: each backend gets its share, also while others are down.
+//! Fair rotation: each backend gets its share, also while others are down.
 
 use crate::backend::Recorder;
 use crate::bed::{Balancer, DeadPort, dead_port};
@@ -57,8 +57,8 @@ fn each_backend_gets_exactly_its_share_from_many_clients_at_once() {
     assert_eq!(shares(&backends), [320, 320]);
 }
 
-/// So that a dead backend stays in, and each request may meet it.
-const NOBODY_IS_TAKEN_OUT: &str = "--max-fails=0";
+/// A dead backend stays in rotation, and any request may be tried on it.
+const NO_EJECTION: &str = "--max-fails=0";
 
 /// Sends `requests` over `count` backends of which these are dead, and returns the others' shares.
 fn living_shares(count: usize, dead: &[usize], requests: usize, flags: &[&str]) -> Vec<usize> {
@@ -76,7 +76,7 @@ fn living_shares(count: usize, dead: &[usize], requests: usize, flags: &[&str]) 
     shares(&living)
 }
 
-/// The shares may differ by one for each set of dead backends that a request may have met.
+/// Asserts that the shares differ by at most one for each set of dead backends that a request may have tried.
 #[track_caller]
 fn assert_equal_shares(shares: &[usize], dead: &[usize], requests: usize) {
     assert_eq!(shares.iter().sum::<usize>(), requests);
@@ -88,7 +88,7 @@ fn assert_equal_shares(shares: &[usize], dead: &[usize], requests: usize) {
 fn the_living_share_equally_when_one_is_dead() {
     for count in 2..=5 {
         for dead in 0..count {
-            let shares = living_shares(count, &[dead], 120, &[NOBODY_IS_TAKEN_OUT]);
+            let shares = living_shares(count, &[dead], 120, &[NO_EJECTION]);
             assert_equal_shares(&shares, &[dead], 120);
         }
     }
@@ -99,7 +99,7 @@ fn the_living_share_equally_when_two_are_dead() {
     for count in 3..=5 {
         for one in 0..count {
             for other in one + 1..count {
-                let shares = living_shares(count, &[one, other], 120, &[NOBODY_IS_TAKEN_OUT]);
+                let shares = living_shares(count, &[one, other], 120, &[NO_EJECTION]);
                 assert_equal_shares(&shares, &[one, other], 120);
             }
         }
@@ -109,7 +109,7 @@ fn the_living_share_equally_when_two_are_dead() {
 #[test]
 fn the_living_share_equally_under_many_clients_when_one_is_dead() {
     let (dead, living) = (dead_port(), hello(2));
-    let balancer = Balancer::serve(&[living[0].addr, dead.addr, living[1].addr], &[NOBODY_IS_TAKEN_OUT]);
+    let balancer = Balancer::serve(&[living[0].addr, dead.addr, living[1].addr], &[NO_EJECTION]);
     thread::scope(|scope| {
         for _ in 0..32 {
             scope.spawn(|| {
@@ -124,13 +124,12 @@ fn the_living_share_equally_under_many_clients_when_one_is_dead() {
 }
 
 #[test]
-fn the_living_share_equally_when_the_dead_are_taken_out() {
+fn the_living_share_equally_after_the_dead_are_ejected() {
     for (count, dead) in [(2, &[0][..]), (3, &[1]), (5, &[3]), (5, &[1, 2])] {
         let mut shares = living_shares(count, dead, 200, &[]);
         assert_eq!(shares.iter().sum::<usize>(), 200);
         shares.sort();
-        // Each of the dead is met three times, and then the wheel turns over another list: what is uneven about that
-        // happens once, and not again.
+        // Each dead backend is tried three times before the list changes. The unevenness of that change occurs once.
         let spread = shares[shares.len() - 1] - shares[0];
         assert!(spread <= 3 * dead.len(), "{dead:?} of {count} are dead, the others got {shares:?}");
     }

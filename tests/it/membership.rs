@@ -1,4 +1,4 @@
-//! Names whose addresses change, through the library: no test has a name server.
+//! Host names whose addresses change, through the library, because tests have no name server.
 
 use crate::admin_client::AdminClient;
 use crate::backend::Recorder;
@@ -17,7 +17,7 @@ use turnwheel::cluster::names::Lookup;
 use turnwheel::cluster::options::Upstream;
 use turnwheel::sys::shutdown;
 
-/// What a name leads to at the moment.
+/// The current result of a lookup.
 #[derive(Clone, Debug)]
 enum Answer {
     Addresses(Vec<IpAddr>),
@@ -40,10 +40,10 @@ impl Names {
         *self.answer.lock().unwrap() = Some(Answer::Fails);
     }
 
-    /// Waits until what is said now has been heard.
+    /// Waits until the current answer has taken effect.
     fn wait_until_asked(&self) {
         let before = self.asked.load(SeqCst);
-        // The second lookup has begun after this, and what the first one brought has been dealt with by then.
+        // The second lookup from now begins after the answer of the first has been applied.
         eventually("the name is looked up twice", || self.asked.load(SeqCst) >= before + 3);
     }
 }
@@ -54,12 +54,12 @@ impl Lookup for Names {
         self.asked.fetch_add(1, SeqCst);
         match answer {
             Some(Answer::Addresses(ips)) => Ok(ips.into_iter().map(|ip| (ip, port).into()).collect()),
-            _ => Err(io::Error::other("nobody knows")),
+            _ => Err(io::Error::other("unknown host")),
         }
     }
 }
 
-/// Backends on three addresses of this machine, with the same port.
+/// Starts backends on three addresses of this machine, with the same port.
 fn three_on_one_port() -> (Vec<Recorder>, u16) {
     let mut found = None;
     eventually("a port is free on three addresses", || {
@@ -80,7 +80,7 @@ fn upstream(urls: &[String]) -> Upstream {
     Upstream { resolve_interval: Duration::from_millis(20), ..Upstream::new(members) }
 }
 
-/// A balancer in this process. It stops on drop.
+/// A balancer in this process, stopped on drop.
 struct Inside {
     addr: SocketAddr,
     operator: AdminClient,
@@ -103,8 +103,8 @@ impl Inside {
         Inside { addr, operator: AdminClient { addr: admin }, stop: Some(handle), thread: Some(thread) }
     }
 
-    /// Who answers, of so many requests.
-    fn who(&self, requests: usize) -> Vec<String> {
+    /// Returns the backends that serve this number of requests.
+    fn served_by(&self, requests: usize) -> Vec<String> {
         let mut all: Vec<_> = (0..requests).map(|_| get(self.addr, "/").text().to_owned()).collect();
         all.sort();
         all.dedup();
@@ -130,36 +130,36 @@ fn named(port: u16, addresses: &[u8]) -> Vec<String> {
 }
 
 #[test]
-fn each_address_of_a_name_is_a_backend_and_they_come_and_go() {
+fn each_address_of_a_name_is_a_backend_and_follows_its_changes() {
     let (backends, port) = three_on_one_port();
     let names = Arc::new(Names::default());
     names.say(&[2, 1]);
     let balancer = Inside::start(&[format!("http://app.test:{port}")], &names);
     assert_eq!(balancer.operator.names(), named(port, &[1, 2]));
-    assert_eq!(balancer.who(4), ["1", "2"]);
+    assert_eq!(balancer.served_by(4), ["1", "2"]);
     let tries = |last: usize| balancer.operator.backend(backends[last - 1].addr)["tries"].as_u64().unwrap();
     assert_eq!([tries(1), tries(2)], [2, 2]);
 
     names.say(&[3, 2, 1]);
     balancer.eventually_has(&named(port, &[1, 2, 3]));
-    assert_eq!([tries(1), tries(2), tries(3)], [2, 2, 0], "who was there is still the same");
-    assert_eq!(balancer.who(6), ["1", "2", "3"]);
+    assert_eq!([tries(1), tries(2), tries(3)], [2, 2, 0], "those that stay are the same");
+    assert_eq!(balancer.served_by(6), ["1", "2", "3"]);
 
     balancer.operator.drain(backends[2].addr);
     names.say(&[3, 2]);
     balancer.eventually_has(&named(port, &[2, 3]));
-    assert_eq!(balancer.who(4), ["2"]);
+    assert_eq!(balancer.served_by(4), ["2"]);
     assert_eq!(balancer.operator.backend(backends[2].addr)["state"], "draining");
     let before = backends[0].requests().len();
     names.say(&[3]);
     balancer.eventually_has(&named(port, &[3]));
     balancer.operator.resume(backends[2].addr);
-    assert_eq!(balancer.who(4), ["3"]);
-    assert_eq!(backends[0].requests().len(), before, "who has left gets nothing");
+    assert_eq!(balancer.served_by(4), ["3"]);
+    assert_eq!(backends[0].requests().len(), before, "a removed backend gets nothing");
 }
 
 #[test]
-fn a_lookup_that_fails_or_finds_nothing_keeps_the_last_good_answer() {
+fn a_lookup_that_fails_or_finds_nothing_keeps_the_addresses() {
     let (_backends, port) = three_on_one_port();
     let names = Arc::new(Names::default());
     names.say(&[1, 2]);
@@ -168,7 +168,7 @@ fn a_lookup_that_fails_or_finds_nothing_keeps_the_last_good_answer() {
         bad(&names);
         names.wait_until_asked();
         assert_eq!(balancer.operator.names(), named(port, &[1, 2]));
-        assert_eq!(balancer.who(4), ["1", "2"]);
+        assert_eq!(balancer.served_by(4), ["1", "2"]);
         names.say(&[2, 3]);
         balancer.eventually_has(&named(port, &[2, 3]));
         names.say(&[1, 2]);
@@ -177,17 +177,17 @@ fn a_lookup_that_fails_or_finds_nothing_keeps_the_last_good_answer() {
 }
 
 #[test]
-fn at_the_start_a_name_has_to_be_known() {
+fn an_unknown_name_prevents_the_start() {
     let names = Arc::new(Names::default());
     let mut config = Config::new(vec!["http://app.test:1".parse().unwrap()]);
     config.listen = vec!["127.0.0.1:0".parse().unwrap()];
     let Err(error) = Balancer::with_lookup(config, names) else { panic!("it has started") };
-    let said = error.to_string();
-    assert!(said.starts_with("cannot find the address of backend http://app.test:1: nobody knows"), "{said}");
+    let text = error.to_string();
+    assert!(text.starts_with("cannot find the address of backend http://app.test:1: unknown host"), "{text}");
 }
 
 #[test]
-fn an_address_of_a_name_leaves_with_the_name_only() {
+fn an_address_of_a_name_is_removed_with_the_name_only() {
     let (backends, port) = three_on_one_port();
     let names = Arc::new(Names::default());
     names.say(&[1, 2]);
@@ -200,18 +200,18 @@ fn an_address_of_a_name_leaves_with_the_name_only() {
     let gone = operator.done(&format!("DELETE /api/backends/app.test:{port}"), "");
     assert_eq!(gone, json!({ "removed": named(port, &[1, 2]) }));
     assert_eq!(operator.names(), named(port, &[3]));
-    assert_eq!(balancer.who(3), ["3"]);
+    assert_eq!(balancer.served_by(3), ["3"]);
     drop(backends);
 }
 
 #[test]
-fn a_name_can_be_added_and_is_then_followed() {
+fn an_added_name_is_looked_up_again() {
     let (_backends, port) = three_on_one_port();
     let names = Arc::new(Names::default());
     let balancer = Inside::start(&[format!("http://127.0.7.1:{port}")], &names);
     assert_eq!(names.asked.load(SeqCst), 0, "an address is not looked up");
     let add = |host: &str| format!("{{\"url\":\"http://{host}:{port}\"}}");
-    balancer.operator.refused("POST /api/backends", &add("app.test"), 422, "nobody knows");
+    balancer.operator.refused("POST /api/backends", &add("app.test"), 422, "unknown host");
     names.say(&[1]);
     balancer.operator.refused("POST /api/backends", &add("app.test"), 409, "is there already");
     names.say(&[1, 2]);
@@ -223,9 +223,9 @@ fn a_name_can_be_added_and_is_then_followed() {
     balancer.eventually_has(&named(port, &[1, 3]));
 }
 
-/// `app.test` and `app.test.` are the same host. The resolver knows that, and nobody has to.
+/// `app.test` and `app.test.` are the same host to the resolver.
 #[test]
-fn two_names_for_the_same_addresses_are_no_two_backends() {
+fn two_names_of_one_address_share_its_backend() {
     let (_backends, port) = three_on_one_port();
     let names = Arc::new(Names::default());
     names.say(&[1, 2]);
@@ -234,11 +234,11 @@ fn two_names_for_the_same_addresses_are_no_two_backends() {
     assert_eq!(balancer.operator.names(), named(port, &[1, 2]));
     balancer.operator.done(&format!("DELETE /api/backends/app.test:{port}"), "");
     balancer.eventually_has(&named(port, &[1, 2]));
-    assert_eq!(balancer.who(4), ["1", "2"], "the other name leads there, too");
+    assert_eq!(balancer.served_by(4), ["1", "2"], "the other name has these addresses as well");
 }
 
 #[test]
-fn a_reload_that_was_slow_to_read_does_not_undo_a_later_one() {
+fn a_slow_reload_does_not_undo_a_later_one() {
     let (_backends, port) = three_on_one_port();
     let urls = named(port, &[1, 2, 3]).iter().map(|name| format!("http://{name}")).collect::<Vec<_>>();
     let mut config = Config::with(upstream(&urls[..1]));
@@ -259,11 +259,11 @@ fn a_reload_that_was_slow_to_read_does_not_undo_a_later_one() {
     has_begun.recv().unwrap();
     let (done, is_done) = mpsc::channel();
     let quick = thread::spawn(move || done.send(operator.reload().0).unwrap());
-    // It may be done before the slow one, or wait for it.
+    // It may be applied before the slow one, or wait for it.
     let first = is_done.recv_timeout(Duration::from_millis(300));
     gate.send(()).unwrap();
     assert_eq!(first.or_else(|_| is_done.recv()), Ok(200));
     assert_eq!(slow.join().unwrap(), 200);
     quick.join().unwrap();
-    assert_eq!(operator.names(), named(port, &[3]), "what was read last holds");
+    assert_eq!(operator.names(), named(port, &[3]), "the configuration read last applies");
 }

@@ -1,5 +1,4 @@
-//! The worker pool, and what the process survives: panics, bursts, a full queue, no descriptors left,
-//! impossible uploads, many connections.
+//! The worker pool under panics, bursts, a full queue, a lack of descriptors, impossible uploads and many connections.
 
 use crate::backend::Recorder;
 use crate::bed::{Balancer, Client, DEADLINE, Reply, edge, eventually, get, is_tiny};
@@ -18,7 +17,7 @@ use turnwheel::sys::shutdown;
 const GET: &str = "GET / HTTP/1.1\r\nHost: test\r\n\r\n";
 const OK: &str = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
 
-/// A backend that holds all replies back until it is told otherwise, and counts how many at most.
+/// Controls a backend that withholds all replies until it is opened, and counts the requests that wait.
 #[derive(Default)]
 pub struct Dam {
     pub open: AtomicBool,
@@ -43,7 +42,7 @@ pub fn dammed() -> (Recorder, Arc<Dam>) {
     (backend, dam)
 }
 
-/// Asks over so many new connections at once, and keeps them.
+/// Sends a request over each of this number of new connections, and returns them.
 pub fn ask_all(addr: SocketAddr, count: usize) -> Vec<Client> {
     let mut clients: Vec<_> = (0..count).map(|_| Client::connect(addr)).collect();
     clients.iter_mut().for_each(|client| client.send(GET));
@@ -51,26 +50,26 @@ pub fn ask_all(addr: SocketAddr, count: usize) -> Vec<Client> {
 }
 
 #[test]
-fn as_many_requests_are_under_way_as_there_are_workers() {
+fn each_worker_has_one_request_under_way() {
     let (backend, dam) = dammed();
     let balancer = Balancer::serve(&[backend.addr], &["--workers=64"]);
     let mut clients = ask_all(balancer.addr, 80);
-    // Far more than the workers that always wait at the channel: the reserve has been called.
+    // All workers have been started, not only those that always wait at the channel.
     eventually("64 requests are under way", || dam.held.load(SeqCst) == 64);
     dam.open.store(true, SeqCst);
     for client in &mut clients {
         assert_eq!(client.read_reply().text(), "ok");
     }
-    assert_eq!(dam.most.load(SeqCst), 64, "no more than the workers");
+    assert_eq!(dam.most.load(SeqCst), 64, "no more than there are workers");
 }
 
-/// Chooses nobody the first time.
+/// Panics at the first request.
 struct PanicsOnce(AtomicBool);
 
 impl Strategy for PanicsOnce {
     fn pick(&self, _usable: &[Candidate<'_>], _client: &ClientKey) -> usize {
         if !self.0.swap(true, SeqCst) {
-            std::panic::resume_unwind(Box::new("on purpose")); // as a panic, but without its message
+            std::panic::resume_unwind(Box::new("on purpose")); // a panic without its message
         }
         0
     }
@@ -81,7 +80,7 @@ fn a_panic_costs_one_request_and_no_worker() {
     let backend = Recorder::hello("alive");
     let mut config = Config::new(vec![backend.addr.into()]);
     config.listen = vec!["127.0.0.1:0".parse().unwrap()];
-    config.workers = 1; // if it were gone, nobody would serve
+    config.workers = 1; // without it no request would be served
     config.upstream.strategy = Arc::new(PanicsOnce(AtomicBool::new(false)));
     let balancer = balancer::Balancer::bind(config).unwrap();
     let addr = balancer.local_addr().unwrap();
@@ -97,7 +96,7 @@ fn a_panic_costs_one_request_and_no_worker() {
     serving.join().unwrap().unwrap();
 }
 
-fn answers_bursts(addr: SocketAddr) {
+fn assert_answers_bursts(addr: SocketAddr) {
     let mut kept = Vec::new();
     for _ in 0..3 {
         let began = Instant::now();
@@ -106,23 +105,23 @@ fn answers_bursts(addr: SocketAddr) {
             assert_eq!(client.read_reply().status, 200, "connection {number}");
         }
         assert!(began.elapsed() < Duration::from_secs(5), "some had to wait: {:?}", began.elapsed());
-        kept.append(&mut clients); // so that none is freed by another's end
+        kept.append(&mut clients); // so that none is served because another has ended
     }
 }
 
 #[test]
 fn a_burst_of_new_connections_is_answered_by_the_balancer() {
     let backend = Recorder::hello("hello");
-    answers_bursts(Balancer::serve(&[backend.addr], &[]).addr);
+    assert_answers_bursts(Balancer::serve(&[backend.addr], &[]).addr);
 }
 
 #[test]
 fn a_burst_of_new_connections_is_answered_by_a_demo_backend() {
-    answers_bursts(Balancer::demo_backend(&[]).addr);
+    assert_answers_bursts(Balancer::demo_backend(&[]).addr);
 }
 
 #[test]
-fn a_full_queue_says_no_at_once_while_all_workers_are_stuck() {
+fn a_full_queue_refuses_at_once_while_all_workers_are_stuck() {
     let (backend, dam) = dammed();
     let flags = ["--workers=1", "--queue=1", "--queue-timeout=60s"];
     let balancer = Balancer::serve(&[backend.addr], &flags);
@@ -139,16 +138,16 @@ fn a_full_queue_says_no_at_once_while_all_workers_are_stuck() {
         let refused = received.recv_timeout(DEADLINE).expect("a refusal, at once");
         assert_eq!((refused.status, refused.header("Retry-After")), (503, Some("1")));
     }
-    // The edge still says other things, too.
+    // The edge still gives other answers.
     assert_eq!(balancer.client().request("GET / HTTP/1.1\r\n\r\n").status, 400);
-    assert!(received.try_recv().is_err(), "one waits in the queue");
+    assert!(received.try_recv().is_err(), "the last one waits in the queue");
     dam.open.store(true, SeqCst);
     assert_eq!(received.recv_timeout(DEADLINE).unwrap().text(), "ok");
     assert_eq!(stuck.read_reply().text(), "ok");
 }
 
 #[test]
-fn what_waits_too_long_in_the_queue_is_refused_while_all_workers_are_stuck() {
+fn a_request_that_waits_too_long_in_the_queue_is_refused() {
     let (backend, dam) = dammed();
     let balancer = Balancer::serve(&[backend.addr], &["--workers=1", "--queue-timeout=200ms"]);
     let mut stuck = balancer.client();
@@ -160,10 +159,10 @@ fn what_waits_too_long_in_the_queue_is_refused_while_all_workers_are_stuck() {
     }
     dam.open.store(true, SeqCst);
     assert_eq!(stuck.read_reply().text(), "ok");
-    assert_eq!(backend.requests().len(), 1, "what was refused has reached nobody");
+    assert_eq!(backend.requests().len(), 1, "no refused request has reached the backend");
 }
 
-/// One request over a connection of its own, where any of it may fail.
+/// Returns whether one request over a new connection is answered.
 fn answered(addr: SocketAddr) -> bool {
     let ask = || {
         let second = Duration::from_secs(1);
@@ -177,7 +176,7 @@ fn answered(addr: SocketAddr) -> bool {
     ask().is_ok_and(|reply| reply.starts_with(b"HTTP/1.1 200 ") && reply.ends_with(b"hello"))
 }
 
-/// Is a new client told that there are too many?
+/// Returns whether a new client is refused for the number of connections.
 fn turned_away(addr: SocketAddr) -> bool {
     let ask = || {
         let mut stream = TcpStream::connect_timeout(&addr, Duration::from_millis(100))?;
@@ -190,7 +189,7 @@ fn turned_away(addr: SocketAddr) -> bool {
 }
 
 #[test]
-fn it_serves_again_after_it_had_no_descriptors_left() {
+fn it_recovers_from_a_lack_of_descriptors() {
     let backend = Recorder::hello("hello");
     let url = format!("--backend=http://{}", backend.addr);
     let mut limited = Command::new("sh");
@@ -210,7 +209,7 @@ fn it_serves_again_after_it_had_no_descriptors_left() {
     for _ in 0..2 {
         let mut crowd = Vec::new();
         let seen = balancer.stderr().matches("accept").count();
-        // The parked edge knows what there is, and lets no more in than fit.
+        // The parked edge knows the limit and accepts no more than fit.
         let is_full = || {
             if is_tiny() {
                 balancer.stderr().matches("accept").count() > seen
@@ -220,7 +219,7 @@ fn it_serves_again_after_it_had_no_descriptors_left() {
         };
         eventually("it cannot accept any more", || {
             crowd.extend(TcpStream::connect_timeout(&balancer.addr, Duration::from_millis(100)));
-            // 256 are all there are; what it needs to recover may be kept free.
+            // 256 are all there are; some may be reserved for recovery.
             crowd.len() > 256 && is_full()
         });
         drop(crowd);
@@ -230,12 +229,12 @@ fn it_serves_again_after_it_had_no_descriptors_left() {
     eventually("the descriptors are back", || count_of(pid, "fd") < 128);
 }
 
-/// Entries of a folder of `/proc/PID`: `task` for threads, `fd` for descriptors.
+/// Returns the number of entries of `/proc/PID/what`: `task` for threads, `fd` for descriptors.
 fn count_of(pid: u32, what: &str) -> usize {
     std::fs::read_dir(format!("/proc/{pid}/{what}")).unwrap().count()
 }
 
-fn survives_impossible_uploads(server: &Balancer) {
+fn assert_survives_impossible_uploads(server: &Balancer) {
     let mut other = server.client();
     for _ in 0..20 {
         let head = "POST / HTTP/1.1\r\nHost: test\r\nContent-Length: 99999999999999\r\n\r\n";
@@ -251,17 +250,17 @@ fn survives_impossible_uploads(server: &Balancer) {
 #[test]
 fn an_impossible_content_length_is_refused_and_survived_by_the_balancer() {
     let backend = Recorder::hello("hello");
-    survives_impossible_uploads(&Balancer::serve(&[backend.addr], &[]));
+    assert_survives_impossible_uploads(&Balancer::serve(&[backend.addr], &[]));
     assert!(backend.requests().iter().all(|request| request.request_line().starts_with("GET ")));
 }
 
 #[test]
 fn an_impossible_content_length_is_refused_and_survived_by_a_demo_backend() {
-    survives_impossible_uploads(&Balancer::demo_backend(&[]));
+    assert_survives_impossible_uploads(&Balancer::demo_backend(&[]));
 }
 
 #[test]
-fn threads_and_descriptors_come_back_when_connections_end() {
+fn threads_and_descriptors_are_released_when_connections_end() {
     let backend = Recorder::hello("hello");
     let balancer = Balancer::serve(&[backend.addr], &["--workers=4"]);
     assert_eq!(balancer.get("/").status, 200);
@@ -274,7 +273,7 @@ fn threads_and_descriptors_come_back_when_connections_end() {
     let [_, crowded] = counts();
     assert!(crowded >= descriptors + 200, "200 connections are open: {crowded} descriptors");
     drop(clients);
-    // Idle threads are given a few seconds before they end.
+    // Idle threads end after a few seconds.
     let began = Instant::now();
     loop {
         let now = counts();

@@ -1,4 +1,4 @@
-//! Which failures are tried again, where, and how often; and which must not be.
+//! Which failures are retried, where, and how often, and which must not be.
 
 use crate::backend::Recorder;
 use crate::bed::{Balancer, Client, DEADLINE, dead_port};
@@ -7,8 +7,8 @@ use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 
 const OK: &str = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
 
-/// A backend that reads a request and closes without a word.
-fn mute() -> Recorder {
+/// A backend that reads a request and closes without a reply.
+fn closing() -> Recorder {
     Recorder::new(|conversation| drop(conversation.read_request()))
 }
 
@@ -25,12 +25,12 @@ fn addrs(backends: &[Recorder]) -> Vec<SocketAddr> {
 }
 
 #[test]
-fn where_connecting_fails_the_next_backend_gets_the_request_whatever_its_method() {
+fn after_a_failed_connect_any_request_goes_to_the_next_backend() {
     let (dead, alive) = (dead_port(), Recorder::hello("ok"));
     let balancer = Balancer::serve(&[dead.addr, alive.addr], &[]);
     for method in ["GET", "POST", "PATCH", "PUT", "DELETE", "PROPFIND"] {
         for body in ["", "body"] {
-            // Twice: the second one begins with the other backend.
+            // Twice: the second request is first tried on the other backend.
             for _ in 0..2 {
                 assert_eq!(status(&balancer, &request(method, body)), 200, "{method} {body}");
                 let got = alive.requests().pop().unwrap();
@@ -45,28 +45,28 @@ fn where_connecting_fails_the_next_backend_gets_the_request_whatever_its_method(
 }
 
 #[test]
-fn an_idempotent_request_that_was_lost_is_tried_on_another_backend() {
+fn a_lost_idempotent_request_is_retried_on_another_backend() {
     for method in ["GET", "PUT", "DELETE", "OPTIONS"] {
-        let (mute, alive) = (mute(), Recorder::hello("ok"));
-        let balancer = Balancer::serve(&[mute.addr, alive.addr], &[]);
+        let (closing, alive) = (closing(), Recorder::hello("ok"));
+        let balancer = Balancer::serve(&[closing.addr, alive.addr], &[]);
         assert_eq!(status(&balancer, &request(method, "")), 200, "{method}");
-        assert_eq!((mute.requests().len(), alive.requests().len()), (1, 1), "{method}");
+        assert_eq!((closing.requests().len(), alive.requests().len()), (1, 1), "{method}");
     }
 }
 
 #[test]
-fn a_request_that_must_not_be_done_twice_is_not_tried_again() {
+fn a_lost_request_that_is_not_repeatable_is_not_retried() {
     for (method, body) in [("POST", ""), ("PATCH", ""), ("PROPFIND", ""), ("POST", "body"), ("PUT", "body")] {
-        let (mute, alive) = (mute(), Recorder::hello("ok"));
-        let balancer = Balancer::serve(&[mute.addr, alive.addr], &[]);
+        let (closing, alive) = (closing(), Recorder::hello("ok"));
+        let balancer = Balancer::serve(&[closing.addr, alive.addr], &[]);
         assert_eq!(status(&balancer, &request(method, body)), 502, "{method} {body}");
-        assert_eq!(mute.only_request().body, body.as_bytes());
-        assert_eq!((mute.connections(), alive.connections()), (1, 0), "{method} {body}");
+        assert_eq!(closing.only_request().body, body.as_bytes());
+        assert_eq!((closing.connections(), alive.connections()), (1, 0), "{method} {body}");
     }
 }
 
 #[test]
-fn a_reply_that_has_begun_is_not_asked_for_again() {
+fn a_request_is_not_retried_once_its_reply_has_begun() {
     for part in ["H", "HTTP/1.1 200 OK\r\n", "HTTP/1.1 100 Continue\r\n\r\n"] {
         let begun = Recorder::new(move |conversation| {
             conversation.read_request();
@@ -80,7 +80,7 @@ fn a_reply_that_has_begun_is_not_asked_for_again() {
 }
 
 #[test]
-fn a_timeout_is_never_tried_again() {
+fn a_timeout_is_never_retried() {
     for method in ["GET", "POST"] {
         let (silent, alive) = (Recorder::silent(), Recorder::hello("ok"));
         let balancer = Balancer::serve(&[silent.addr, alive.addr], &["--reply-head-timeout=200ms"]);
@@ -90,11 +90,11 @@ fn a_timeout_is_never_tried_again() {
 }
 
 #[test]
-fn there_are_at_most_so_many_tries() {
+fn the_number_of_tries_is_limited() {
     for (flags, tries) in
         [(vec![], 3), (vec!["--retries=0"], 1), (vec!["--retries=1"], 2), (vec!["--retries=9"], 5)]
     {
-        let backends: Vec<_> = (0..5).map(|_| mute()).collect();
+        let backends: Vec<_> = (0..5).map(|_| closing()).collect();
         let balancer = Balancer::serve(&addrs(&backends), &flags);
         assert_eq!(balancer.get("/").status, 502);
         let seen: Vec<_> = backends.iter().map(|backend| backend.connections()).collect();
@@ -104,7 +104,7 @@ fn there_are_at_most_so_many_tries() {
 }
 
 #[test]
-fn refused_connections_count_as_tries_too() {
+fn refused_connections_count_as_tries() {
     let (dead, alive) = ([dead_port(), dead_port()], Recorder::hello("ok"));
     let balancer = Balancer::serve(&[dead[0].addr, dead[1].addr, alive.addr], &["--retries=0"]);
     let mut client = balancer.client();
@@ -112,7 +112,7 @@ fn refused_connections_count_as_tries_too() {
     assert_eq!(statuses, [502, 502, 200, 502, 502, 200]);
 }
 
-/// So many requests one after the other over one client connection, all with this status.
+/// Sends this number of requests one after the other over one connection, and asserts this status for all.
 #[track_caller]
 fn assert_all(client: &mut Client, requests: usize, method: &str, status: u16) {
     for n in 0..requests {
@@ -121,7 +121,7 @@ fn assert_all(client: &mut Client, requests: usize, method: &str, status: u16) {
 }
 
 #[test]
-fn a_backend_that_closes_after_each_reply_costs_no_request() {
+fn a_backend_that_closes_after_each_reply_fails_no_request() {
     let backend = Recorder::new(|conversation| {
         conversation.read_request();
         conversation.send(OK);
@@ -135,7 +135,7 @@ fn a_backend_that_closes_after_each_reply_costs_no_request() {
 }
 
 #[test]
-fn a_backend_that_resets_idle_connections_costs_no_request() {
+fn a_backend_that_resets_idle_connections_fails_no_request() {
     let backend = Recorder::new(|conversation| {
         conversation.read_request();
         conversation.send(OK);
@@ -146,8 +146,8 @@ fn a_backend_that_resets_idle_connections_costs_no_request() {
 }
 
 #[test]
-fn what_must_not_be_done_twice_is_not_sent_over_a_connection_that_has_ended() {
-    let (tell, ended) = crossbeam_channel::unbounded();
+fn a_post_is_not_sent_over_a_connection_that_has_ended() {
+    let (tell, has_ended) = crossbeam_channel::unbounded();
     let backend = Recorder::new(move |conversation| {
         conversation.read_request();
         conversation.send(OK);
@@ -158,14 +158,14 @@ fn what_must_not_be_done_twice_is_not_sent_over_a_connection_that_has_ended() {
     let mut client = balancer.client();
     for _ in 0..20 {
         assert_all(&mut client, 1, "POST", 200);
-        ended.recv_timeout(DEADLINE).unwrap();
+        has_ended.recv_timeout(DEADLINE).unwrap();
     }
     assert_eq!(backend.requests().len(), 20);
 }
 
-/// A backend that answers the first request of each connection, and closes upon the second: what a
-/// server does whose idle timeout strikes while a request is on its way.
-fn forgetful() -> Recorder {
+/// A backend that answers the first request of each connection and closes at the second, like a server whose idle
+/// timeout passes while a request is on its way.
+fn closes_at_second_request() -> Recorder {
     Recorder::new(|conversation| {
         conversation.read_request();
         conversation.send(OK);
@@ -174,21 +174,25 @@ fn forgetful() -> Recorder {
 }
 
 #[test]
-fn a_stale_connection_is_replaced_at_the_same_backend_without_counting() {
-    let (backend, other) = (forgetful(), dead_port());
+fn a_stale_connection_is_replaced_without_counting_as_a_retry() {
+    let (backend, other) = (closes_at_second_request(), dead_port());
     let balancer = Balancer::serve(&[backend.addr], &["--workers=1", "--retries=0"]);
     assert_all(&mut balancer.client(), 20, "GET", 200);
-    assert_eq!((backend.requests().len(), backend.connections()), (39, 20), "all but the first came twice");
+    assert_eq!(
+        (backend.requests().len(), backend.connections()),
+        (39, 20),
+        "all but the first arrived twice"
+    );
 
-    // With one retry and a dead neighbour: the stale connection has not used it up.
-    let backend = forgetful();
+    // With one retry and a dead other backend: the stale connection has not used up the retry.
+    let backend = closes_at_second_request();
     let balancer = Balancer::serve(&[other.addr, backend.addr], &["--workers=1", "--retries=1"]);
     assert_all(&mut balancer.client(), 20, "GET", 200);
 }
 
 #[test]
-fn what_must_not_be_done_twice_is_not_repeated_over_a_stale_connection_either() {
-    let backend = forgetful();
+fn a_post_is_not_repeated_after_a_stale_connection() {
+    let backend = closes_at_second_request();
     let balancer = Balancer::serve(&[backend.addr], &["--workers=1"]);
     let mut client = balancer.client();
     for round in 1..=5 {
@@ -199,10 +203,10 @@ fn what_must_not_be_done_twice_is_not_repeated_over_a_stale_connection_either() 
 }
 
 #[test]
-fn a_backend_that_comes_back_is_used_again_at_once() {
+fn a_backend_that_returns_is_used_again_at_once() {
     let lives = AtomicUsize::new(0);
     let backend = Recorder::new(move |conversation| {
-        // The first three connections are lost; later ones are not.
+        // The first three connections are lost.
         if lives.fetch_add(1, SeqCst) >= 3 {
             while conversation.read_request().is_some() {
                 conversation.send(OK);
@@ -217,15 +221,15 @@ fn a_backend_that_comes_back_is_used_again_at_once() {
 
 #[test]
 fn an_unused_connection_to_a_backend_is_closed() {
-    let (ended, end) = crossbeam_channel::unbounded();
+    let (has_ended, end) = crossbeam_channel::unbounded();
     let backend = Recorder::new(move |conversation| {
         while conversation.read_request().is_some() {
             conversation.send("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok");
         }
-        ended.send(()).unwrap();
+        has_ended.send(()).unwrap();
     });
     let balancer = Balancer::serve(&[backend.addr], &["--upstream-idle-timeout=200ms"]);
     assert_eq!(balancer.get("/").text(), "ok");
-    end.recv_timeout(DEADLINE).expect("it is closed, though no further request comes");
-    assert_eq!(balancer.get("/").text(), "ok", "and another is opened");
+    end.recv_timeout(DEADLINE).expect("it is closed although no further request comes");
+    assert_eq!(balancer.get("/").text(), "ok", "another one is opened");
 }

@@ -1,5 +1,5 @@
-//! Thousands of connections: `make test-heavy`. The balancer and the backend are processes of their own,
-//! so that each process needs descriptors for one end of them only.
+//! Thousands of connections: `make test-heavy`. The balancer and the backend are separate processes, so that each needs
+//! descriptors for one end only.
 
 use crate::bed::{Balancer, Client};
 use crate::parked::connect_from;
@@ -15,12 +15,12 @@ use std::time::{Duration, Instant};
 const GET: &str = "GET / HTTP/1.1\r\nHost: test\r\n\r\n";
 const HELLO: &str = "Hello from backend server on scale\n";
 
-/// Descriptors of this process while all of these tests run at once, with something to spare.
+/// The descriptors that this process needs with all of these tests at once, with a reserve.
 const DESCRIPTORS: u64 = 16_000;
 
 const WORKERS: usize = 64;
 
-/// Backend and balancer.
+/// Starts a backend and a balancer.
 fn bed(flags: &[&str]) -> (Balancer, Balancer) {
     need_descriptors(DESCRIPTORS);
     let backend = Balancer::demo_backend(&["--name=scale"]);
@@ -28,12 +28,12 @@ fn bed(flags: &[&str]) -> (Balancer, Balancer) {
     (backend, balancer)
 }
 
-/// The clients are several, so that none runs out of ports.
+/// Connects from one of several client addresses, so that none runs out of ports.
 fn connect(balancer: &Balancer, number: usize) -> Client {
     connect_from([127, 0, 0, 1 + (number % 4) as u8], balancer.addr)
 }
 
-/// One of many connections over which one thread asks without pause.
+/// One of many connections over which one thread sends requests without pause.
 struct Busy {
     stream: TcpStream,
     reply: Vec<u8>,
@@ -41,13 +41,13 @@ struct Busy {
 }
 
 impl Busy {
-    fn ask(&mut self) {
+    fn send(&mut self) {
         self.reply.clear();
-        self.stream.write_all(GET.as_bytes()).unwrap(); // a few bytes, and the buffer is empty
+        self.stream.write_all(GET.as_bytes()).unwrap(); // it fits into the empty buffer
     }
 
-    /// Takes what has come, and asks again if that was all of a reply.
-    fn go_on(&mut self) {
+    /// Reads what has arrived, and sends the next request after a complete reply.
+    fn proceed(&mut self) {
         let mut piece = [0; 4096];
         loop {
             match self.stream.read(&mut piece) {
@@ -59,13 +59,13 @@ impl Busy {
             assert!(self.reply.starts_with(b"HTTP/1.1 200 "), "{}", self.reply.escape_ascii());
             if self.reply.ends_with(HELLO.as_bytes()) {
                 self.completed += 1;
-                self.ask();
+                self.send();
             }
         }
     }
 }
 
-/// So many connections that are registered here, by their number.
+/// Opens this number of connections, registered by their index.
 fn busy(balancer: &Balancer, count: usize, registry: &Registry) -> Vec<Busy> {
     let begin = |number| {
         let stream = connect(balancer, number).stream;
@@ -86,7 +86,7 @@ mod heavy {
     #[test]
     #[ignore = "heavy: ten thousand connections"]
     fn ten_thousand_idle_connections_are_held_and_each_is_served() {
-        let (_backend, balancer) = bed(&[]); // as it comes
+        let (_backend, balancer) = bed(&[]); // with the defaults
         let began = Instant::now();
         let mut clients: Vec<_> = (0..MANY).map(|number| connect(&balancer, number)).collect();
         for client in &mut clients {
@@ -110,16 +110,16 @@ mod heavy {
     #[test]
     #[ignore = "heavy: two thousand connections"]
     fn two_thousand_busy_connections_all_make_progress() {
-        // Each of them may wait: a shorter queue would say no to some, and rightly.
+        // All of them may wait: a shorter queue would refuse some.
         let (_backend, balancer) = bed(&["--workers=64", "--queue=2000"]);
         let mut poll = Poll::new().unwrap();
         let mut clients = busy(&balancer, BUSY, poll.registry());
         let (began, time) = (Instant::now(), Duration::from_secs(5));
-        clients.iter_mut().for_each(Busy::ask);
+        clients.iter_mut().for_each(Busy::send);
         let mut events = Events::with_capacity(BUSY);
         while began.elapsed() < time {
             poll.poll(&mut events, Some(Duration::from_millis(100))).unwrap();
-            events.iter().for_each(|event| clients[event.token().0].go_on());
+            events.iter().for_each(|event| clients[event.token().0].proceed());
         }
         let completed: Vec<_> = clients.iter().map(|client| client.completed).collect();
         let (least, most) = (completed.iter().min().unwrap(), completed.iter().max().unwrap());

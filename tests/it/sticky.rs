@@ -1,4 +1,4 @@
-//! A cookie brings a client back to the backend that it had.
+//! Sticky sessions.
 
 use crate::admin_client::{ADMIN, AdminClient};
 use crate::backend::Recorder;
@@ -20,7 +20,7 @@ fn ask(balancer: &Balancer, cookies: &str) -> Reply {
     balancer.client().request(format!("GET / HTTP/1.1\r\nHost: test\r\n{line}\r\n"))
 }
 
-/// The cookie that a reply sets, which it has to, as a client sends it.
+/// Returns the cookie that a reply sets, as a client sends it. Panics if there is none.
 #[track_caller]
 fn cookie(reply: &Reply) -> String {
     let set = reply.header("Set-Cookie").unwrap_or_else(|| panic!("no cookie: {}", reply.raw_head));
@@ -32,7 +32,7 @@ fn cookie(reply: &Reply) -> String {
 }
 
 #[test]
-fn a_client_is_told_once_and_stays() {
+fn a_client_gets_the_cookie_once_and_stays() {
     let (_backends, addrs) = three();
     for strategy in
         ["round-robin", "least-connections", "power-of-two", "weighted-round-robin", "client-hash"]
@@ -40,7 +40,9 @@ fn a_client_is_told_once_and_stays() {
         let balancer = Balancer::serve(&addrs, &[WHEEL, &format!("--strategy={strategy}")]);
         let first = ask(&balancer, "");
         let cookie = cookie(&first);
-        for cookies in [cookie.clone(), format!("theme=dark; {cookie}; a=b")] {
+        let quoted = format!("wheel = \"{}\" ", &cookie["wheel=".len()..]);
+        let stale = format!("wheel=00000000000000000000000000000000; {cookie}");
+        for cookies in [cookie.clone(), format!("theme=dark; {cookie}; a=b"), quoted, stale] {
             for _ in 0..6 {
                 let reply = ask(&balancer, &cookies);
                 assert_eq!((reply.text(), reply.header("Set-Cookie")), (first.text(), None), "{strategy}");
@@ -50,24 +52,24 @@ fn a_client_is_told_once_and_stays() {
 }
 
 #[test]
-fn clients_spread_and_each_has_its_own_backend() {
+fn clients_spread_and_each_keeps_its_backend() {
     let (_backends, addrs) = three();
     let balancer = Balancer::serve(&addrs, &[WHEEL]);
     let clients: Vec<_> =
         (0..6).map(|_| ask(&balancer, "")).map(|it| (cookie(&it), it.text().to_owned())).collect();
-    for place in ["0", "1", "2"] {
-        assert_eq!(clients.iter().filter(|(_, home)| home == place).count(), 2, "{clients:?}");
+    for index in ["0", "1", "2"] {
+        assert_eq!(clients.iter().filter(|(_, backend)| backend == index).count(), 2, "{clients:?}");
     }
-    for (cookie, home) in clients.iter().chain(clients.iter().rev()) {
-        assert_eq!(ask(&balancer, cookie).text(), home);
+    for (cookie, backend) in clients.iter().chain(clients.iter().rev()) {
+        assert_eq!(ask(&balancer, cookie).text(), backend);
     }
 }
 
 #[test]
-fn the_cookie_shows_nothing_of_the_address() {
+fn the_cookie_reveals_nothing_of_the_address() {
     let (_backends, addrs) = three();
     let addresses = addrs.map(|addr| addr.to_string());
-    // Another balancer gives the same backends other values: what they have in common is not in them.
+    // Another balancer gives the same backends other values, so the values do not contain the addresses.
     let values = [0; 2].map(|_| {
         let balancer = Balancer::serve(&addrs, &[WHEEL]);
         addresses.each_ref().map(|_| cookie(&ask(&balancer, "")))
@@ -83,7 +85,7 @@ fn the_cookie_shows_nothing_of_the_address() {
 }
 
 #[test]
-fn what_is_not_ours_is_ignored_and_replaced() {
+fn a_foreign_cookie_is_ignored_and_replaced() {
     let (_backends, addrs) = three();
     let balancer = Balancer::serve(&addrs, &[WHEEL]);
     let right = cookie(&ask(&balancer, ""));
@@ -98,9 +100,9 @@ fn what_is_not_ours_is_ignored_and_replaced() {
         &right.replace("wheel", "heel"),
     ] {
         let replies = [0; 3].map(|_| ask(&balancer, wrong));
-        let mut said = replies.each_ref().map(|reply| reply.text().to_owned());
-        said.sort();
-        assert_eq!(said, ["0", "1", "2"], "{wrong}: it binds to nobody");
+        let mut texts = replies.each_ref().map(|reply| reply.text().to_owned());
+        texts.sort();
+        assert_eq!(texts, ["0", "1", "2"], "{wrong}: it binds to no backend");
         for reply in &replies {
             assert_eq!(ask(&balancer, &cookie(reply)).text(), reply.text(), "{wrong}: the new one holds");
         }
@@ -119,40 +121,40 @@ fn a_client_whose_backend_is_drained_moves_and_stays_there() {
     let balancer = Balancer::serve(&addrs, &[WHEEL, ADMIN]);
     let operator = AdminClient::of(&balancer);
     let first = ask(&balancer, "");
-    let (old, home) = (cookie(&first), first.text().to_owned());
-    let left = &backends[home.parse::<usize>().unwrap()];
+    let (old, backend) = (cookie(&first), first.text().to_owned());
+    let left = &backends[backend.parse::<usize>().unwrap()];
     operator.drain(left.addr);
     let moved = ask(&balancer, &old);
-    assert_ne!(moved.text(), home);
+    assert_ne!(moved.text(), backend);
     let new = cookie(&moved);
     assert_ne!(new, old);
     (0..4).for_each(|_| assert_eq!(ask(&balancer, &new).text(), moved.text()));
     operator.resume(left.addr);
     let reply = ask(&balancer, &new);
-    assert_eq!((reply.text(), reply.header("Set-Cookie")), (moved.text(), None), "it has settled");
-    assert_eq!(ask(&balancer, &old).text(), home, "and who kept the old one is back");
+    assert_eq!((reply.text(), reply.header("Set-Cookie")), (moved.text(), None), "it stays");
+    assert_eq!(ask(&balancer, &old).text(), backend, "the old cookie is valid again");
     operator.remove(left.addr);
     assert_ne!(cookie(&ask(&balancer, &old)), old);
 }
 
 #[test]
-fn a_client_whose_backend_is_dead_gets_another_one_at_once() {
+fn a_client_of_a_dead_backend_gets_another_one_at_once() {
     let (dead, alive) = (dead_port(), Recorder::hello("alive"));
     let (_folder, path) = file_with(SECRET);
     let secret = file_flag("sticky-secret-file", &path);
     let balancer =
         Balancer::serve(&[dead.addr, alive.addr], &[WHEEL, &secret, "--max-fails=0", "--health=off"]);
-    // Another balancer with the same secret, where somebody lives there, tells its cookie.
-    let at_home = {
+    // Another balancer with the same secret, and a live backend at that address, provides the cookie.
+    let named = {
         let listener = std::net::TcpListener::bind(dead.addr).unwrap();
-        let lives = Recorder::hello_on(listener, "lives");
-        cookie(&ask(&Balancer::serve(&[lives.addr], &[WHEEL, &secret]), ""))
+        let alive = Recorder::hello_on(listener, "alive");
+        cookie(&ask(&Balancer::serve(&[alive.addr], &[WHEEL, &secret]), ""))
     };
-    eventually("nobody listens there any more", || std::net::TcpStream::connect(dead.addr).is_err());
-    let reply = ask(&balancer, &at_home);
+    eventually("the port is closed again", || std::net::TcpStream::connect(dead.addr).is_err());
+    let reply = ask(&balancer, &named);
     assert_eq!(reply.text(), "alive");
     let new = cookie(&reply);
-    assert_ne!(new, at_home);
+    assert_ne!(new, named);
     assert_eq!(ask(&balancer, &new).header("Set-Cookie"), None);
 }
 
@@ -175,10 +177,10 @@ fn balancers_that_share_a_secret_agree_and_others_do_not() {
         all
     };
     let [one, other, agreed] = [&alone[0], &alone[1], &shared[0]].map(of);
-    for place in 0..3 {
-        assert!(one[place].1 != other[place].1 && one[place].1 != agreed[place].1, "{one:?} {other:?}");
+    for index in 0..3 {
+        assert!(one[index].1 != other[index].1 && one[index].1 != agreed[index].1, "{one:?} {other:?}");
     }
-    assert_ne!(cookie(&ask(&alone[1], &one[0].1)), one[0].1, "another's cookie is a foreign one");
+    assert_ne!(cookie(&ask(&alone[1], &one[0].1)), one[0].1, "another balancer's cookie is foreign");
 }
 
 #[test]
@@ -192,16 +194,16 @@ fn the_backends_own_cookies_are_left_alone() {
     let ours = set[2].split(';').next().unwrap();
     let cookies = format!("a=b; {ours}");
     assert_eq!(ask(&balancer, &cookies).all("Set-Cookie"), ["a=b", "wheel=theirs"]);
-    assert_eq!(backend.last_request().header("Cookie"), Some(cookies), "it goes on as it came");
+    assert_eq!(backend.last_request().header("Cookie"), Some(cookies), "it is forwarded unchanged");
 }
 
 #[test]
-fn what_the_balancer_says_itself_sets_no_cookie() {
-    let (backend, nobody) = (Recorder::hello("0"), dead_port());
+fn the_balancers_own_replies_set_no_cookie() {
+    let (backend, dead) = (Recorder::hello("0"), dead_port());
     let balancer = Balancer::serve(&[backend.addr], &[WHEEL, ADMIN]);
     AdminClient::of(&balancer).drain(backend.addr);
     let refused = ask(&balancer, "");
     assert_eq!((refused.status, refused.header("Set-Cookie")), (503, None));
-    let refused = ask(&Balancer::serve(&[nobody.addr], &[WHEEL]), "");
+    let refused = ask(&Balancer::serve(&[dead.addr], &[WHEEL]), "");
     assert_eq!((refused.status, refused.header("Set-Cookie")), (502, None));
 }

@@ -1,4 +1,4 @@
-//! Who is chosen, and what that does to a backend that is slower than the others.
+//! The strategies, and their effect on a backend that is slower than the others.
 
 use crate::admin_client::{ADMIN, AdminClient};
 use crate::backend::Recorder;
@@ -20,7 +20,7 @@ fn taking(time: Duration) -> Recorder {
     })
 }
 
-/// What a backend gets, and what one that is ten times slower gets, of 320 requests from eight clients.
+/// Returns how many of 320 requests from eight clients a backend gets, and one that is ten times slower.
 fn shares(strategy: &str) -> [usize; 2] {
     let backends = [taking(Duration::from_millis(4)), taking(Duration::from_millis(40))];
     let addrs = backends.each_ref().map(|backend| backend.addr);
@@ -50,7 +50,7 @@ fn least_connections_and_power_of_two_give_a_slow_backend_less() {
         println!("{strategy}: one that is ten times slower gets {slow} of 320, the other {fast}");
         assert_eq!(fast + slow, 320);
         assert!(slow * 3 < fast, "{strategy}: {slow} of 320");
-        assert!(slow > 0, "{strategy}: it is not forgotten");
+        assert!(slow > 0, "{strategy}: it gets some requests");
     }
 }
 
@@ -61,45 +61,45 @@ fn client_hash_sends_a_client_to_the_same_backend_every_time() {
     let balancer = Balancer::serve(&addrs, &["--strategy=client-hash"]);
     let mut seen = [0; 3];
     for number in 1..=60 {
-        let asked = || connect_from([127, 0, 1, number], balancer.addr).request(GET).text().to_owned();
-        let first = asked();
-        assert!((0..3).all(|_| asked() == first), "client {number}");
+        let served_by = || connect_from([127, 0, 1, number], balancer.addr).request(GET).text().to_owned();
+        let first = served_by();
+        assert!((0..3).all(|_| served_by() == first), "client {number}");
         seen[first.parse::<usize>().unwrap()] += 1;
     }
     assert!(seen.iter().all(|clients| *clients >= 5), "a third each, more or less: {seen:?}");
 }
 
 #[test]
-fn who_leaves_takes_its_own_clients_along_and_no_others() {
+fn a_backend_that_leaves_moves_only_its_own_clients() {
     let backends = ["0", "1", "2", "3"].map(Recorder::hello);
     let addrs = backends.each_ref().map(|backend| backend.addr);
     let balancer = Balancer::serve(&addrs, &["--strategy=client-hash", ADMIN]);
     let operator = AdminClient::of(&balancer);
-    let homes = || {
+    let assignment = || {
         let ask = |number| connect_from([127, 0, 2, number], balancer.addr).request(GET).text().to_owned();
         (1..=60).map(ask).collect::<Vec<_>>()
     };
-    let before = homes();
+    let before = assignment();
     type Change = fn(&AdminClient, std::net::SocketAddr);
     let changes: [(Change, Change); 2] = [
         (|it, addr| it.drain(addr), |it, addr| it.resume(addr)),
         (|it, addr| it.remove(addr), |it, addr| it.add(addr)),
     ];
-    for (leave, come_back) in changes {
-        leave(&operator, addrs[1]);
+    for (remove, restore) in changes {
+        remove(&operator, addrs[1]);
         let mut moved = 0;
-        for (old, new) in before.iter().zip(homes()) {
+        for (old, new) in before.iter().zip(assignment()) {
             assert!(new != "1" && (*old == "1" || *old == new), "from {old} to {new}");
             moved += usize::from(*old != new);
         }
         println!("client-hash: {moved} of 60 clients have moved, all of them from the one of four that left");
         assert!(moved >= 5, "{moved}");
-        come_back(&operator, addrs[1]);
-        assert_eq!(homes(), before, "and they come back with it");
+        restore(&operator, addrs[1]);
+        assert_eq!(assignment(), before, "they return with it");
     }
 }
 
-/// Who served each of so many requests, one after the other.
+/// Returns the backend of each of this number of requests, sent one after the other.
 fn order(balancer: &Balancer, requests: usize) -> Vec<usize> {
     let mut client = balancer.client();
     (0..requests).map(|_| client.request(GET).text().parse().unwrap()).collect()
@@ -109,13 +109,13 @@ fn counts(order: &[usize]) -> [usize; 3] {
     [0, 1, 2].map(|number| order.iter().filter(|it| **it == number).count())
 }
 
-fn has_its_weights_without_bursts(balancer: &Balancer) {
+fn assert_smooth_weights(balancer: &Balancer) {
     let order = order(balancer, 70);
     assert_eq!(counts(&order), [50, 10, 10]);
     for (at, window) in order.windows(7).enumerate() {
         assert_eq!(counts(window), [5, 1, 1], "any seven in a row, from {at}: {order:?}");
     }
-    // Two ones among five: three of them at a time, and two and two where the rounds meet.
+    // The others split the five turns of a round; where two rounds meet, runs join.
     let longest = order.chunk_by(|a, b| a == b).map(<[_]>::len).max().unwrap();
     assert!(longest <= 4, "{longest} in a row: {order:?}");
 }
@@ -127,11 +127,11 @@ fn weights_by_flag_are_exact_and_make_no_bursts() {
     let backends = ["0", "1", "2"].map(Recorder::hello);
     let [a, b, c] = backends.each_ref().map(|backend| format!("--backend=http://{}", backend.addr));
     let balancer = Balancer::serve(&[], &[&format!("{a},weight=5"), &b, &format!("{c},weight=1"), WEIGHTED]);
-    has_its_weights_without_bursts(&balancer);
+    assert_smooth_weights(&balancer);
 }
 
 #[test]
-fn weights_in_a_file_are_exact_and_so_are_those_of_a_reload() {
+fn weights_in_a_file_are_exact_before_and_after_a_reload() {
     let backends = ["0", "1", "2"].map(Recorder::hello);
     let [a, b, c] = backends.each_ref().map(|backend| format!("http://{}", backend.addr));
     let table = |url: &str, rest: &str| format!("[[backend]]\nurl = '{url}'\n{rest}\n");
@@ -143,14 +143,14 @@ fn weights_in_a_file_are_exact_and_so_are_those_of_a_reload() {
     };
     let file = ConfigFile::new(&text(5));
     let (balancer, operator) = file.serve(&[]);
-    has_its_weights_without_bursts(&balancer);
+    assert_smooth_weights(&balancer);
     file.write(&text(2));
     assert_eq!(operator.reload().0, 200);
     assert_eq!(counts(&order(&balancer, 40)), [20, 10, 10]);
 }
 
 #[test]
-fn many_clients_at_once_do_not_disturb_the_weights() {
+fn weights_are_exact_with_many_simultaneous_clients() {
     let backends = ["0", "1", "2"].map(Recorder::hello);
     let [a, b, c] = backends.each_ref().map(|backend| format!("--backend=http://{}", backend.addr));
     let balancer = Balancer::serve(&[], &[&format!("{a},weight=5"), &b, &c, WEIGHTED]);
@@ -161,13 +161,13 @@ fn many_clients_at_once_do_not_disturb_the_weights() {
 }
 
 #[test]
-fn the_share_of_a_dead_member_goes_to_the_others_by_their_weights() {
+fn the_share_of_a_dead_backend_goes_to_the_others_by_weight() {
     let (backends, dead) = (["0", "1"].map(Recorder::hello), dead_port());
     let [a, b] = backends.each_ref().map(|backend| format!("--backend=http://{}", backend.addr));
     let dead = format!("--backend=http://{},weight=4", dead.addr);
     let flags = [&format!("{a},weight=5"), &dead, &*b, WEIGHTED, "--max-fails=1", "--fail-timeout=1h"];
     let balancer = Balancer::serve(&[], &[&flags[..], &["--longest-ejection=1h"]].concat());
-    eventually("it is taken out", || {
+    eventually("it is ejected", || {
         assert_eq!(balancer.get("/").status, 200, "another one serves");
         balancer.stderr().contains("is taken out")
     });
@@ -175,7 +175,7 @@ fn the_share_of_a_dead_member_goes_to_the_others_by_their_weights() {
 }
 
 #[test]
-fn a_backup_serves_when_nobody_else_does() {
+fn a_backup_serves_when_no_other_backend_does() {
     let (main, backup) = (Recorder::hello("main"), Recorder::hello("backup"));
     let urls =
         [format!("--backend=http://{}", main.addr), format!("--backend=http://{},backup", backup.addr)];
@@ -190,7 +190,7 @@ fn a_backup_serves_when_nobody_else_does() {
 }
 
 #[test]
-fn where_the_chosen_backend_is_dead_another_one_serves() {
+fn another_backend_serves_when_the_selected_one_is_dead() {
     for strategy in ["least-connections", "power-of-two", "client-hash"] {
         let (dead, alive) = (dead_port(), Recorder::hello("alive"));
         let balancer = Balancer::serve(&[dead.addr, alive.addr], &[&format!("--strategy={strategy}")]);
@@ -201,7 +201,7 @@ fn where_the_chosen_backend_is_dead_another_one_serves() {
 }
 
 #[test]
-fn a_strategy_that_is_not_known_is_refused_with_those_that_are() {
+fn an_unknown_strategy_is_refused_with_a_list_of_the_known_ones() {
     let output =
         program().args(["serve", "--backend=http://127.0.0.1:1", "--strategy=best"]).output().unwrap();
     let said = String::from_utf8(output.stderr).unwrap();

@@ -67,7 +67,7 @@ async fn serve(settings: Serve) -> Result<()> {
         retries: settings.retries,
         ..forward::ForwardOptions::default()
     };
-    let backends = settings.backends.iter().map(|url| names::places(url, &System));
+    let backends = settings.backends.iter().map(|url| names::resolve(url, &System));
     let backends = backends.collect::<Result<Vec<_>, _>>()?.concat();
     let stop = stop_signal()?;
     let mut listeners = Vec::new();

@@ -17,8 +17,8 @@ use turnwheel::edge;
 use turnwheel::edge::request_head::{self, Body, RawHead};
 use turnwheel::error::Refusal;
 use turnwheel::forward::headers::{self, Origin};
-use turnwheel::forward::retry::{self, Failure, Next};
-use turnwheel::forward::{Failed, ForwardOptions};
+use turnwheel::forward::retry::{self, AttemptFailure, RetryDecision};
+use turnwheel::forward::{FailedAttempt, ForwardOptions};
 
 /// State shared by all requests.
 pub struct Proxy {
@@ -58,14 +58,14 @@ struct Exchange {
 
 /// A failed attempt.
 struct AttemptError {
-    failed: Failed,
+    failed: FailedAttempt,
     /// Whether no byte was sent and the request is complete again.
     unsent: bool,
 }
 
 impl AttemptError {
-    fn new(failure: Failure, refusal: Refusal, cause: String) -> Self {
-        AttemptError { failed: Failed { failure, refusal, cause }, unsent: false }
+    fn new(failure: AttemptFailure, refusal: Refusal, cause: String) -> Self {
+        AttemptError { failed: FailedAttempt { failure, refusal, cause }, unsent: false }
     }
 }
 
@@ -120,7 +120,7 @@ impl Proxy {
                 Ok(reply) => return Ok(reply),
                 Err((failed, next)) => {
                     refusal = failed.refusal;
-                    if next != Next::Another {
+                    if next != RetryDecision::TryAnother {
                         break;
                     }
                 }
@@ -134,7 +134,7 @@ impl Proxy {
         &self,
         upstream: &Arc<Upstream>,
         exchange: &mut Exchange,
-    ) -> Result<Response<ReplyBody>, (Failed, Next)> {
+    ) -> Result<Response<ReplyBody>, (FailedAttempt, RetryDecision)> {
         loop {
             let error = match self.send(upstream, exchange).await {
                 Ok(reply) => {
@@ -143,14 +143,14 @@ impl Proxy {
                 }
                 Err(error) => error,
             };
-            let request = retry::Request {
+            let request = retry::Repeatability {
                 // A request that was not sent can be sent again whatever its method.
                 idempotent: error.unsent || retry::is_idempotent(&exchange.head.method),
                 body_untouched: exchange.body.is_empty() || exchange.incoming.is_some(),
             };
-            let next = retry::next(error.failed.failure, request);
+            let next = retry::decide(error.failed.failure, request);
             // Terminates, because a stale connection leaves the pool when it fails.
-            if next != Next::Redial {
+            if next != RetryDecision::Redial {
                 if !error.failed.failure.client {
                     upstream.report(Some(&error.failed.cause));
                 }
@@ -167,11 +167,11 @@ impl Proxy {
     ) -> Result<Response<ReplyBody>, AttemptError> {
         let pooled = upstream.take();
         let fresh = pooled.is_none();
-        let failure = Failure { connected: true, fresh, received: false, timed_out: false, client: false };
+        let failure = AttemptFailure { connected: true, fresh, received: false, timed_out: false, client: false };
         let mut connection = match pooled {
             Some(connection) => connection,
             None => upstream.connect().await.map_err(|error| {
-                let failure = Failure { connected: false, ..failure };
+                let failure = AttemptFailure { connected: false, ..failure };
                 AttemptError::new(failure, Refusal::BadGateway, error.to_string())
             })?,
         };
@@ -179,12 +179,12 @@ impl Proxy {
         match connection.call(request, self.forward.reply_head_timeout).await {
             Some(Ok(reply)) => reply_body::relay(reply, connection, upstream, self.forward.upstream_timeout)
                 .map_err(|cause| {
-                    let failure = Failure { received: true, ..failure };
+                    let failure = AttemptFailure { received: true, ..failure };
                     AttemptError::new(failure, Refusal::BadGateway, cause.into())
                 }),
             Some(Err(error)) => Err(map_error(error, failure, exchange)),
             None => {
-                let failure = Failure { timed_out: true, ..failure };
+                let failure = AttemptFailure { timed_out: true, ..failure };
                 Err(AttemptError::new(failure, Refusal::BackendTooSlow, "the reply timed out".into()))
             }
         }
@@ -221,7 +221,7 @@ impl Proxy {
 /// Maps hyper's error to turnwheel's terms, and returns an unsent body to the exchange.
 fn map_error(
     mut error: TrySendError<Request<RequestBody>>,
-    failure: Failure,
+    failure: AttemptFailure,
     exchange: &mut Exchange,
 ) -> AttemptError {
     let unsent = error.take_message();
@@ -230,7 +230,7 @@ fn map_error(
     let client = error.source().and_then(|cause| cause.downcast_ref().copied());
     // hyper does not report whether a truncated head had started, so such a request is retried here, unlike in
     // turnwheel, if it is idempotent.
-    let failure = Failure { client: client.is_some(), received: error.is_parse(), ..failure };
+    let failure = AttemptFailure { client: client.is_some(), received: error.is_parse(), ..failure };
     let mut attempt = AttemptError::new(failure, client.unwrap_or(Refusal::BadGateway), error.to_string());
     if let Some(request) = unsent {
         exchange.incoming = request.into_body().into_incoming();

@@ -1,7 +1,6 @@
-//! Stands in for turnwheel's `sync` module: locks and atomics that let the checker decide who runs next.
+//! Stands in for turnwheel's `sync` module: locks and atomics that let the checker schedule the threads.
 //!
-//! Shuttle's condition variable knows no time: nobody who waits at it is ever late. So there is one around
-//! it that does, for which the lock has to be known that a guard is of.
+//! Shuttle's condition variable has no timeout. The one here adds it, and needs a guard that knows its lock.
 
 pub use shuttle::sync::{Arc, atomic};
 use shuttle::{rand::Rng, rand::thread_rng, thread};
@@ -10,13 +9,13 @@ use std::sync::LockResult;
 pub use std::sync::PoisonError;
 use std::time::Duration;
 
-/// Who would wait for so long is never late.
+/// A wait of at least this long never times out.
 pub const PATIENCE: Duration = Duration::from_secs(100 * 24 * 3600);
 
-/// Who would wait for so long does not even wake for no reason: there is nothing left to chance.
+/// A wait of at least this long does not wake spuriously either.
 pub const SOUND_SLEEP: Duration = Duration::from_secs(200 * 24 * 3600);
 
-/// Shuttle's, in a coat.
+/// Shuttle's mutex, with a guard that knows it.
 #[derive(Debug, Default)]
 pub struct Mutex<T>(shuttle::sync::Mutex<T>);
 
@@ -27,13 +26,13 @@ impl<T> Mutex<T> {
 
     pub fn lock(&self) -> LockResult<MutexGuard<'_, T>> {
         let held = self.0.lock().expect("no model panics and goes on");
-        Ok(MutexGuard { held, of: self })
+        Ok(MutexGuard { held, mutex: self })
     }
 }
 
 pub struct MutexGuard<'a, T> {
     held: shuttle::sync::MutexGuard<'a, T>,
-    of: &'a Mutex<T>,
+    mutex: &'a Mutex<T>,
 }
 
 impl<T> Deref for MutexGuard<'_, T> {
@@ -70,24 +69,24 @@ impl Condvar {
         self.0.notify_one();
     }
 
-    /// Wakes when called, or as well for no reason, or because it is late. When that is, is open: the lock
-    /// is let go, and anything may happen until the checker gives it back.
+    /// Wakes when notified, spuriously, or at its timeout, as the checker's random choice has it. The lock is released
+    /// meanwhile, and the checker may run any other thread.
     pub fn wait_timeout<'a, T>(
         &self,
         guard: MutexGuard<'a, T>,
         time: Duration,
     ) -> LockResult<(MutexGuard<'a, T>, WaitTimeoutResult)> {
-        let MutexGuard { held, of } = guard;
+        let MutexGuard { held, mutex } = guard;
         let sleeps = time >= SOUND_SLEEP || thread_rng().gen_bool(0.5);
-        let late = !sleeps && time < PATIENCE && thread_rng().gen_bool(0.5);
+        let timed_out = !sleeps && time < PATIENCE && thread_rng().gen_bool(0.5);
         let held = if sleeps {
             self.0.wait(held)
         } else {
             drop(held);
             thread::yield_now();
-            of.0.lock()
+            mutex.0.lock()
         };
         let held = held.expect("no model panics and goes on");
-        Ok((MutexGuard { held, of }, WaitTimeoutResult(late)))
+        Ok((MutexGuard { held, mutex }, WaitTimeoutResult(timed_out)))
     }
 }

@@ -1,6 +1,6 @@
-//! The same client, the same backend.
+//! Client hash: a client's requests go to the same backend.
 
-use super::{Candidate, ClientKey, Strategy};
+use crate::balance::strategy::{Candidate, ClientKey, Strategy};
 use siphasher::sip::SipHasher13;
 use std::hash::Hasher;
 use std::net::IpAddr;
@@ -8,8 +8,8 @@ use std::net::IpAddr;
 /// Rendezvous hashing on the client's address: client and backend together give a number, and the backend with
 /// the highest wins (Thaler and Ravishankar, "Using Name-Based Mappings to Increase Hit Rates", 1998).
 ///
-/// Whoever leaves takes along only the clients that it had, and gets the same ones back: nobody
-/// else's number has changed. The numbers depend on addresses alone, so several balancers choose alike, before and after a restart.
+/// When a backend leaves, only its own clients move, and they return with it: no other number changes. The numbers
+/// depend on addresses alone, so several balancers agree, before and after a restart.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct ClientHash;
 
@@ -25,7 +25,7 @@ impl Strategy for ClientHash {
     }
 }
 
-/// With the logarithm a backend of twice the weight wins twice as often (Schindelhauer and Schomaker, "Weighted Distributed
+/// Returns a score; the logarithm makes a backend of twice the weight win twice as often (Schindelhauer and Schomaker, "Weighted Distributed
 /// Hash Tables", 2005).
 fn score(candidate: &Candidate<'_>, client: IpAddr) -> f64 {
     let mut hasher = SipHasher13::new();
@@ -41,8 +41,8 @@ fn score(candidate: &Candidate<'_>, client: IpAddr) -> f64 {
 
 #[cfg(test)]
 mod tests {
-    use super::super::tests::{backends, candidates, clients};
     use super::*;
+    use crate::balance::strategies::tests::{backends, candidates, clients};
 
     fn choices(usable: &[Candidate<'_>]) -> Vec<usize> {
         clients(8000).map(|client| ClientHash.pick(usable, &client)).collect()
@@ -53,7 +53,7 @@ mod tests {
     }
 
     #[test]
-    fn a_client_stays_and_clients_spread_evenly() {
+    fn a_client_keeps_its_backend_and_clients_spread_evenly() {
         let backends = backends(4);
         let chosen = choices(&candidates(&backends));
         assert_eq!(chosen, choices(&candidates(&backends)));
@@ -64,7 +64,7 @@ mod tests {
     }
 
     #[test]
-    fn one_of_four_that_leaves_moves_only_its_own() {
+    fn a_backend_that_leaves_moves_only_its_own_clients() {
         let backends = backends(4);
         let all = candidates(&backends);
         let left: Vec<_> =
@@ -88,7 +88,7 @@ mod tests {
     }
 
     #[test]
-    fn a_weight_of_three_gets_three_times_as_many() {
+    fn a_weight_of_three_gets_three_times_the_clients() {
         let backends = backends(2);
         let mut weighted = candidates(&backends);
         weighted[1].weight = 3.0;
@@ -98,7 +98,7 @@ mod tests {
     }
 
     #[test]
-    fn an_address_is_the_same_in_either_way_of_writing_it() {
+    fn an_ipv4_mapped_address_counts_as_ipv4() {
         let backends = backends(16);
         let usable = candidates(&backends);
         for client in clients(50) {

@@ -1,13 +1,13 @@
-//! Whoever has least to do: fewest requests under way, for its weight.
+//! Least connections: the backend with the fewest requests in flight for its weight.
 
-use super::{Candidate, ClientKey, Strategy};
 use crate::balance::rotation::Rotation;
+use crate::balance::strategy::{Candidate, ClientKey, Strategy};
 
-/// Chooses the backend with the fewest requests under way for its weight. Those that have equally few take turns,
-/// or the first in the list would get every request of a quiet hour.
+/// Selects the backend with the fewest requests in flight for its weight. Equals take turns, or the first in the list
+/// would get every request of a quiet hour.
 ///
-/// The counters are read one after the other while other workers change them, so two requests that come at the same
-/// moment may choose the same backend. The next one sees it.
+/// The counters are read one after the other while other workers change them, so two simultaneous requests may select
+/// the same backend. The next request sees both.
 #[derive(Debug, Default)]
 pub struct LeastConnections {
     turns: Rotation,
@@ -28,11 +28,11 @@ impl Strategy for LeastConnections {
 
 #[cfg(test)]
 mod tests {
-    use super::super::tests::{backends, candidates, clients, served};
     use super::*;
+    use crate::balance::strategies::tests::{backends, candidates, clients, served};
 
     #[test]
-    fn equals_take_turns() {
+    fn equally_loaded_backends_take_turns() {
         let backends = backends(3);
         let strategy = LeastConnections::default();
         let picks: Vec<_> = clients(6).map(|client| strategy.pick(&candidates(&backends), &client)).collect();
@@ -40,17 +40,18 @@ mod tests {
     }
 
     #[test]
-    fn who_has_less_to_do_is_chosen_and_a_weight_is_room_for_more() {
+    fn picks_the_lowest_load_for_its_weight() {
         let backends = backends(3);
         let strategy = LeastConnections::default();
         let client = clients(1).next().unwrap();
         let _busy = [
-            backends[0].enter(usize::MAX).unwrap(),
-            backends[0].enter(usize::MAX).unwrap(),
-            backends[2].enter(usize::MAX).unwrap(),
+            backends[0].try_acquire(usize::MAX).unwrap(),
+            backends[0].try_acquire(usize::MAX).unwrap(),
+            backends[2].try_acquire(usize::MAX).unwrap(),
         ];
         assert_eq!(strategy.pick(&candidates(&backends), &client), 1);
-        let _busier = [backends[1].enter(usize::MAX).unwrap(), backends[1].enter(usize::MAX).unwrap()];
+        let _busier =
+            [backends[1].try_acquire(usize::MAX).unwrap(), backends[1].try_acquire(usize::MAX).unwrap()];
         let mut weighted = candidates(&backends);
         assert_eq!(strategy.pick(&weighted, &client), 2);
         weighted[0].weight = 4.0; // two requests for a weight of four: half a request each
@@ -59,14 +60,14 @@ mod tests {
 
     #[test]
     fn a_backend_that_is_ten_times_slower_gets_a_tenth() {
-        // Requests come twice as fast as the fast one alone could take them one at a time.
+        // Requests come twice as fast as the fast one alone could serve them one at a time.
         let served = served(&LeastConnections::default(), &[2, 20]);
         assert!((60..=240).contains(&served[1]), "{served:?}");
         assert_eq!(served.iter().sum::<usize>(), 1000);
     }
 
     #[test]
-    fn those_that_are_equally_fast_get_equally_much() {
+    fn equally_fast_backends_get_equal_shares() {
         for share in served(&LeastConnections::default(), &[3, 3, 3, 3]) {
             assert!((230..=270).contains(&share), "{share} of 1000");
         }

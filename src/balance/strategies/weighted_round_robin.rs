@@ -1,32 +1,30 @@
-//! Round robin for backends of unequal strength: each turn goes to whoever is owed most.
+//! Weighted round robin: backends take turns in proportion to their weights.
 
-use super::{Candidate, ClientKey, Strategy};
+use crate::balance::strategy::{Candidate, ClientKey, Strategy};
 use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
 
-/// Smooth weighted round robin, as nginx does it: with each turn everybody is owed its weight more, whoever
-/// is owed most gets the turn, and pays for it with the sum of all weights. Weights of 5, 1 and 1 give
-/// `a a b a c a a`, where five turns in a row and then the others would leave b and c idle, then a.
+/// Smooth weighted round robin, as in nginx: each turn adds its weight to each backend's credit; the backend with the
+/// highest credit is selected and pays the sum of all weights. Weights of 5, 1 and 1 give `a a b a c a a`, where five
+/// turns in a row for a would leave b and c idle, and then a.
 ///
-/// What is owed is kept under [`Backend::id`](crate::backend::Backend::id), not under a place in the list:
-/// the list changes, and what one is owed must not go to another. Who is not in the list is forgotten and
-/// comes back with nothing owed to it, like a new one. Were it remembered, it would have to be for ever, as
-/// nobody says who is gone for good; and were it paid for the time it was away, it would get a burst just
-/// when it has come back.
+/// Credit is kept under [`Backend::id`](crate::backend::instance::Backend::id), not under an index, because the list
+/// changes. A backend that is not in the list loses its credit and returns with none. To remember it would need a rule
+/// for when to forget, and to credit it for its absence would give it a burst at its return.
 ///
-/// Who has no weight above 0 is never chosen, unless nobody in the list has one: then all are equal.
-/// Weights are taken in millionths, and a million is the heaviest.
+/// A backend without a weight above 0 is never selected, unless no backend has one: then all are equal. Weights are
+/// taken in millionths, up to a million.
 #[derive(Debug, Default)]
 pub struct WeightedRoundRobin {
-    wheel: Mutex<Wheel>,
+    credits: Mutex<Credits>,
 }
 
 impl Strategy for WeightedRoundRobin {
     fn pick(&self, usable: &[Candidate<'_>], _client: &ClientKey) -> usize {
-        let shares = shares(usable);
-        // After a panic elsewhere the numbers are numbers still. At worst a turn is not paid for.
-        let turn = self.wheel.lock().unwrap_or_else(PoisonError::into_inner).turn(&shares);
-        shares.get(turn).map_or(0, |share| share.index)
+        let entries = weighted_entries(usable);
+        // A panic elsewhere cannot leave a credit half-written. At worst one turn is not paid for.
+        let turn = self.credits.lock().unwrap_or_else(PoisonError::into_inner).turn(&entries);
+        entries.get(turn).map_or(0, |entry| entry.index)
     }
 
     fn name(&self) -> &'static str {
@@ -34,97 +32,97 @@ impl Strategy for WeightedRoundRobin {
     }
 }
 
-/// One who takes part in a turn.
+/// A backend that takes part in a turn.
 #[derive(Clone, Copy, Debug)]
-struct Share {
-    /// Its place in the list of those that are usable.
+struct WeightedEntry {
+    /// Its index in the list of usable backends.
     index: usize,
     id: u64,
-    /// In millionths, and above 0. Whole numbers add up exactly, for ever: with floats, three weights of
-    /// 0.1 would soon be owed a little more or less than each other, and not take plain turns.
+    /// In millionths, above 0. Integers add up exactly; with floats, three weights of 0.1 would soon drift apart and
+    /// no longer take plain turns.
     weight: i64,
 }
 
 /// A weight of 1.
 const UNIT: f64 = 1e6;
 
-/// A weight of a million. Nine million backends of that weight can be summed up in 64 bits.
+/// A weight of a million. The sum of nine million such weights fits into 64 bits.
 const HEAVIEST: f64 = 1e6 * UNIT;
 
-/// Who takes part: those with a weight, or everybody if nobody has one.
-fn shares(usable: &[Candidate<'_>]) -> Vec<Share> {
-    let share = |(index, candidate): (usize, &Candidate<'_>), weight: f64| Share {
+/// Returns the backends with a weight above 0, or all of them with equal weights if there is none.
+fn weighted_entries(usable: &[Candidate<'_>]) -> Vec<WeightedEntry> {
+    let entry = |(index, candidate): (usize, &Candidate<'_>), weight: f64| WeightedEntry {
         index,
         id: candidate.backend.id(),
         weight: (weight * UNIT).round().clamp(1.0, HEAVIEST) as i64,
     };
-    let everybody = usable.iter().enumerate();
-    let weighty: Vec<Share> = everybody
+    let all = usable.iter().enumerate();
+    let weighted: Vec<WeightedEntry> = all
         .clone()
         .filter(|(_, candidate)| candidate.weight > 0.0)
-        .map(|one| share(one, one.1.weight))
+        .map(|one| entry(one, one.1.weight))
         .collect();
-    if weighty.is_empty() { everybody.map(|one| share(one, 1.0)).collect() } else { weighty }
+    if weighted.is_empty() { all.map(|one| entry(one, 1.0)).collect() } else { weighted }
 }
 
-/// What each one is owed after the last turn.
+/// The credits after the last turn.
 #[derive(Debug, Default)]
-struct Wheel {
-    /// The sum of the weights in that turn: what one turn cost.
+struct Credits {
+    /// The sum of the weights in that turn: its price.
     total: i64,
-    /// In the order of that turn's list.
-    seats: Vec<Seat>,
+    /// In the order of that turn's entries.
+    balances: Vec<Balance>,
 }
 
 #[derive(Debug)]
-struct Seat {
+struct Balance {
     id: u64,
-    /// What it is owed, in millionths; below 0 for who has had more than its share so far.
-    current: i64,
+    /// In millionths; below 0 for a backend that is ahead of its share.
+    credit: i64,
 }
 
-impl Wheel {
-    /// The index, in `shares`, of the one whose turn it is. The wheel moves on by one.
-    fn turn(&mut self, shares: &[Share]) -> usize {
-        self.seat(shares);
-        self.rate(shares.iter().map(|share| share.weight).sum());
+impl Credits {
+    /// Returns the index in `entries` of the backend whose turn it is, and charges it.
+    fn turn(&mut self, entries: &[WeightedEntry]) -> usize {
+        self.align(entries);
+        self.rescale(entries.iter().map(|entry| entry.weight).sum());
         let mut winner = 0;
         let mut most = i64::MIN;
-        for (index, (seat, share)) in self.seats.iter_mut().zip(shares).enumerate() {
-            seat.current += share.weight;
-            // Of equals the first: equal weights turn like a plain wheel.
-            if seat.current > most {
-                (winner, most) = (index, seat.current);
+        for (index, (balance, entry)) in self.balances.iter_mut().zip(entries).enumerate() {
+            balance.credit += entry.weight;
+            // The first of equals wins: equal weights rotate plainly.
+            if balance.credit > most {
+                (winner, most) = (index, balance.credit);
             }
         }
-        if let Some(seat) = self.seats.get_mut(winner) {
-            seat.current -= self.total;
+        if let Some(balance) = self.balances.get_mut(winner) {
+            balance.credit -= self.total;
         }
         winner
     }
 
-    /// Sees to it that each share has its seat, in this order, and nobody else has one.
-    fn seat(&mut self, shares: &[Share]) {
-        // The list is nearly always the one of the turn before.
-        if self.seats.iter().map(|seat| seat.id).eq(shares.iter().map(|share| share.id)) {
+    /// Keeps one balance for each entry, in the same order, and no other.
+    fn align(&mut self, entries: &[WeightedEntry]) {
+        // The list is nearly always that of the turn before.
+        if self.balances.iter().map(|balance| balance.id).eq(entries.iter().map(|entry| entry.id)) {
             return;
         }
-        let known: HashMap<u64, i64> = self.seats.drain(..).map(|seat| (seat.id, seat.current)).collect();
-        let owed = |id| known.get(&id).copied().unwrap_or_default();
-        self.seats.extend(shares.iter().map(|share| Seat { id: share.id, current: owed(share.id) }));
+        let known: HashMap<u64, i64> =
+            self.balances.drain(..).map(|balance| (balance.id, balance.credit)).collect();
+        let credit = |id| known.get(&id).copied().unwrap_or_default();
+        self.balances.extend(entries.iter().map(|entry| Balance { id: entry.id, credit: credit(entry.id) }));
     }
 
-    /// Restates what is owed when a turn costs something else than before: who was owed half a turn is owed
-    /// half a turn of today's. Otherwise weights of 1000 that become 1 would leave debts that take a
-    /// thousand turns in a row to pay.
-    fn rate(&mut self, total: i64) {
+    /// Converts credits to a new price: half a turn stays half a turn. Otherwise weights of 1000 that become 1 would
+    /// leave debts of a thousand turns.
+    fn rescale(&mut self, total: i64) {
         if total == self.total {
             return;
         }
-        for seat in &mut self.seats {
-            // Before the first turn a turn cost 0, and nothing was owed.
-            let owed = (i128::from(seat.current) * i128::from(total)).checked_div(self.total.into());
-            seat.current = owed.and_then(|owed| owed.try_into().ok()).unwrap_or_default();
+        for balance in &mut self.balances {
+            // Before the first turn the price is 0, and so are all credits.
+            let scaled = (i128::from(balance.credit) * i128::from(total)).checked_div(self.total.into());
+            balance.credit = scaled.and_then(|scaled| scaled.try_into().ok()).unwrap_or_default();
         }
         self.total = total;
     }
@@ -132,12 +130,12 @@ impl Wheel {
 
 #[cfg(test)]
 mod tests {
-    use super::super::tests::{backends, clients};
     use super::*;
-    use crate::backend::Backend;
+    use crate::backend::instance::Backend;
+    use crate::balance::strategies::tests::{backends, clients};
     use proptest::{prop_assert, prop_assert_eq, proptest};
 
-    /// As many turns as asked for, of those that have a weight here; the others are away.
+    /// Takes `count` turns among the backends that have a weight here; the others are absent.
     fn turns(
         strategy: &WeightedRoundRobin,
         backends: &[Backend],
@@ -153,7 +151,7 @@ mod tests {
         (0..count).map(|_| present[strategy.pick(&usable, &client)]).collect()
     }
 
-    /// The turns of a new wheel.
+    /// Takes the first turns of a new strategy.
     fn first_turns(weights: &[f64], count: usize) -> Vec<usize> {
         let backends = backends(weights.len().try_into().unwrap());
         let weights: Vec<_> = weights.iter().copied().map(Some).collect();
@@ -164,7 +162,7 @@ mod tests {
         (0..backends).map(|index| turns.iter().filter(|&&turn| turn == index).count()).collect()
     }
 
-    /// The most turns that this one has in a row.
+    /// Returns the longest run of turns of this one.
     fn longest_run(turns: &[usize], index: usize) -> usize {
         turns.split(|&turn| turn != index).map(<[usize]>::len).max().unwrap_or_default()
     }
@@ -196,7 +194,7 @@ mod tests {
     }
 
     #[test]
-    fn while_one_is_away_the_others_keep_their_shares_and_it_returns_without_a_burst() {
+    fn a_backend_returns_without_a_burst_and_the_others_keep_their_shares() {
         let backends = backends(3);
         let strategy = WeightedRoundRobin::default();
         let all = [Some(5.0), Some(1.0), Some(1.0)];
@@ -206,7 +204,7 @@ mod tests {
             assert_eq!(counts(&away, 3), [0, 50, 50]);
             let back = turns(&strategy, &backends, &all, 70);
             assert!(longest_run(&back, 0) <= 5, "{back:?}");
-            // Exact, give or take what was owed when it came.
+            // Exact, give or take the credit at its return.
             for (count, share) in counts(&back, 3).iter().zip([50, 10, 10]) {
                 assert!(count.abs_diff(share) <= 1, "after {before}: {back:?}");
             }
@@ -214,7 +212,7 @@ mod tests {
     }
 
     #[test]
-    fn one_that_comes_and_goes_all_the_time_gets_its_share_of_when_it_is_there() {
+    fn a_backend_that_comes_and_goes_gets_its_share_while_present() {
         let backends = backends(2);
         let strategy = WeightedRoundRobin::default();
         let mut served = [0; 2];
@@ -228,7 +226,7 @@ mod tests {
     }
 
     #[test]
-    fn weights_that_fall_leave_no_debts_of_their_former_size() {
+    fn weights_that_fall_leave_no_large_debts() {
         let backends = backends(2);
         let strategy = WeightedRoundRobin::default();
         turns(&strategy, &backends, &[Some(1000.0), Some(999.0)], 1);
@@ -254,7 +252,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_weight_is_never_chosen_unless_nobody_has_one() {
+    fn a_backend_without_a_weight_is_picked_only_if_no_backend_has_one() {
         for none in [0.0, -0.0, -1.0, f64::NAN, f64::NEG_INFINITY] {
             assert_eq!(first_turns(&[none, 2.0, none, 1.0], 6), [1, 3, 1, 1, 3, 1], "{none}");
             assert_eq!(first_turns(&[none; 3], 6), [0, 1, 2, 0, 1, 2], "{none}");
@@ -262,7 +260,7 @@ mod tests {
     }
 
     #[test]
-    fn weights_at_the_ends_of_the_scale_stop_nobody() {
+    fn extreme_weights_do_not_starve_a_backend() {
         let backends = backends(2);
         let strategy = WeightedRoundRobin::default();
         for weights in [[f64::INFINITY; 2], [5e-324; 2], [f64::MAX; 2], [0.0; 2], [f64::MAX, 5e-324]] {
@@ -298,7 +296,7 @@ mod tests {
                 prop_assert_eq!(counts(period, weights.len()), shares);
             }
             for (index, &weight) in weights.iter().enumerate() {
-                // Nobody goes before the heaviest of the others more often than it outweighs it.
+                // No backend gets more turns in a row than it outweighs the heaviest other.
                 let others = weights.iter().enumerate().filter(|(other, _)| *other != index);
                 if let Some(heaviest) = others.map(|(_, &weight)| weight).max() {
                     prop_assert!(longest_run(&turns, index) <= weight.div_ceil(heaviest) as usize);
@@ -307,11 +305,11 @@ mod tests {
         }
 
         #[test]
-        fn whoever_comes_and_goes_nobody_who_stays_waits_for_long(
+        fn a_backend_that_stays_never_waits_long(
             lists in proptest::collection::vec(1_u32..16, 1..400),
         ) {
-            // Four with equal weights; each bit says who is there. A plain rotation would have one wait for
-            // three turns, and a burst of somebody else's for any number.
+            // Four with equal weights; each bit is one backend's presence. In a plain rotation a backend waits three
+            // turns; bursts of others could make it wait for any number.
             let backends = backends(4);
             let strategy = WeightedRoundRobin::default();
             let mut waited = [0_usize; 4];

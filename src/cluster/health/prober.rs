@@ -1,12 +1,15 @@
-//! The thread that sees to it that backends are checked, and names looked up, in time and side by side.
+//! The thread that starts the checks of backends and the lookups of names when they are due.
 //!
-//! It only keeps the timetable: each check is made by a thread of its own, which is gone again when the check is over. So
-//! one backend that stalls delays nobody else's check, and however many there are, one thread is all that stays.
+//! It only keeps the schedule: each check runs on a short-lived thread of its own, so a backend that stalls does not
+//! delay the checks of the others, and only one thread is permanent.
 
-use super::probe::{self, Handle, Kind};
-use super::{HealthOptions, next_pause};
-use crate::backend::ejection::Cause;
-use crate::backend::{Backend, Change};
+use super::options::HealthOptions;
+use super::probe::handle::ProbeHandle;
+use super::probe::run::{self, ProbeKind};
+use super::schedule::next_pause;
+use crate::backend::ejection::tracker::FailureCause;
+use crate::backend::health_report::HealthChange;
+use crate::backend::instance::Backend;
 use crate::cluster::membership::Membership;
 use crate::cluster::snapshot::RoutingSnapshot;
 use crate::sys::threads::ThreadGroup;
@@ -14,29 +17,30 @@ use std::collections::HashMap;
 use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
-/// How long the timetable is left alone when nobody is to be checked: until somebody says that there is.
-const NOTHING_TO_DO: Duration = Duration::from_secs(3600);
+/// The wait when nothing is scheduled. A change of the membership ends it.
+const IDLE_WAIT: Duration = Duration::from_secs(3600);
 
-/// Keeps the timetable.
+/// Starts checks and lookups when they are due.
 pub struct Prober {
     members: Arc<Membership>,
     threads: Arc<ThreadGroup>,
-    rounds: HashMap<u64, Round>,
-    /// When that was done last.
+    /// By the id of the backend.
+    schedules: HashMap<u64, CheckSchedule>,
+    /// When the last lookup began.
     looked_up: Instant,
-    /// Held by whoever is looking them up.
+    /// Alive while a lookup is under way.
     lookup: Weak<()>,
 }
 
-/// One backend's checks.
-struct Round {
+/// The checks of one backend.
+struct CheckSchedule {
     due: Instant,
-    /// What ends the check that was begun last. The check has the only strong hold of it.
-    check: Weak<Handle>,
+    /// Ends the last check. Alive while that check is under way.
+    check: Weak<ProbeHandle>,
 }
 
-impl Round {
-    fn break_off(&self) {
+impl CheckSchedule {
+    fn end_check(&self) {
         if let Some(handle) = self.check.upgrade() {
             handle.end();
         }
@@ -44,49 +48,52 @@ impl Round {
 }
 
 impl Prober {
-    /// Has these members checked, and their names looked up, by threads of this threads.
+    /// Creates a prober of these members, whose checks run in this thread group.
     pub fn new(members: Arc<Membership>, threads: Arc<ThreadGroup>) -> Self {
-        Prober { members, threads, rounds: HashMap::new(), looked_up: Instant::now(), lookup: Weak::new() }
+        Prober { members, threads, schedules: HashMap::new(), looked_up: Instant::now(), lookup: Weak::new() }
     }
 
-    /// Works until the end. Checks that are under way then are broken off, and say nothing about their backends.
+    /// Runs until the membership is closed. Checks under way are then ended without a result.
     pub fn run(mut self) {
         loop {
-            let checks = self.check_who_is_due(&self.members.snapshot().get());
+            let checks = self.start_due_checks(&self.members.snapshot().get());
             let names = self.look_up_names();
             let next = checks.into_iter().chain(names).min();
-            let pause = next.map_or(NOTHING_TO_DO, |due| due.saturating_duration_since(Instant::now()));
+            let pause = next.map_or(IDLE_WAIT, |due| due.saturating_duration_since(Instant::now()));
             if !self.members.wait_for_change(pause) {
                 break;
             }
         }
-        self.rounds.values().for_each(Round::break_off);
+        self.schedules.values().for_each(CheckSchedule::end_check);
     }
 
-    /// Begins the checks whose time has come. Returns when the next one's does.
-    fn check_who_is_due(&mut self, snapshot: &Arc<RoutingSnapshot>) -> Option<Instant> {
+    /// Starts the checks that are due, and returns when the next one will be, or `None` without any.
+    fn start_due_checks(&mut self, snapshot: &Arc<RoutingSnapshot>) -> Option<Instant> {
         let backends: &[_] = if snapshot.health.on { &snapshot.selector.backends } else { &[] };
-        self.forget_all_but(backends);
+        self.retain_backends(backends);
         let now = Instant::now();
-        let latest = now + next_pause(snapshot.health.interval, 1.0); // or else a pause from before a reload may hold
+        let latest = now + next_pause(snapshot.health.interval, 1.0); // a pause drawn before a reload may be longer
         for backend in backends {
-            let round = self.rounds.entry(backend.id()).or_insert_with(|| {
-                // Until then it counts as usable: who has many backends does not meet them all at once.
-                Round { due: now + next_pause(snapshot.health.interval, fastrand::f64()), check: Weak::new() }
+            let schedule = self.schedules.entry(backend.id()).or_insert_with(|| {
+                // Until its first check it counts as usable. With many backends the first checks are spread.
+                CheckSchedule {
+                    due: now + next_pause(snapshot.health.interval, fastrand::f64()),
+                    check: Weak::new(),
+                }
             });
-            if round.due > now {
-                round.due = round.due.min(latest);
+            if schedule.due > now {
+                schedule.due = schedule.due.min(latest);
                 continue;
             }
-            round.due = now + next_pause(snapshot.health.interval, fastrand::f64());
-            if round.check.strong_count() == 0 {
-                round.check = begin(&self.threads, snapshot, backend);
+            schedule.due = now + next_pause(snapshot.health.interval, fastrand::f64());
+            if schedule.check.strong_count() == 0 {
+                schedule.check = start_check(&self.threads, snapshot, backend);
             }
         }
-        self.rounds.values().map(|round| round.due).min()
+        self.schedules.values().map(|schedule| schedule.due).min()
     }
 
-    /// Has names looked up if it is time. Returns when it is the next time.
+    /// Starts a lookup of names if it is due, and returns when the next one will be, or `None` without any names.
     fn look_up_names(&mut self) -> Option<Instant> {
         let interval = self.members.resolve_interval()?;
         let now = Instant::now();
@@ -96,68 +103,79 @@ impl Prober {
         }
         self.looked_up = now;
         if self.lookup.strong_count() == 0 {
-            let (members, at_work) = (Arc::clone(&self.members), Arc::new(()));
-            self.lookup = Arc::downgrade(&at_work);
+            let (members, under_way) = (Arc::clone(&self.members), Arc::new(()));
+            self.lookup = Arc::downgrade(&under_way);
             let look_up = move || {
                 members.look_up_names();
-                drop(at_work);
+                drop(under_way);
             };
             if let Err(error) = self.threads.start("names", look_up) {
-                tracing::warn!("names are not looked up this time: {error}");
+                tracing::warn!(
+                    "names are not looked up this time, because no thread could be started: {error}"
+                );
             }
         }
         Some(now + interval)
     }
 
-    /// Breaks off the checks of those who have left.
-    fn forget_all_but(&mut self, backends: &[Arc<Backend>]) {
-        self.rounds.retain(|id, round| {
+    /// Ends the checks of backends that were removed.
+    fn retain_backends(&mut self, backends: &[Arc<Backend>]) {
+        self.schedules.retain(|id, schedule| {
             let stays = backends.iter().any(|backend| backend.id() == *id);
             if !stays {
-                round.break_off();
+                schedule.end_check();
             }
             stays
         });
     }
 }
 
-/// Begins a check. Where there is no thread to be had it is left out: that is not the backend's fault.
-fn begin(threads: &ThreadGroup, snapshot: &Arc<RoutingSnapshot>, backend: &Arc<Backend>) -> Weak<Handle> {
-    let handle = Arc::new(Handle::default());
+/// Starts a check. Without a thread it is skipped: that is not the backend's fault.
+fn start_check(
+    threads: &ThreadGroup,
+    snapshot: &Arc<RoutingSnapshot>,
+    backend: &Arc<Backend>,
+) -> Weak<ProbeHandle> {
+    let handle = Arc::new(ProbeHandle::default());
     let check = Arc::downgrade(&handle);
     let (snapshot, backend) = (Arc::clone(snapshot), Arc::clone(backend));
-    if let Err(error) = threads.start("check", move || make_check(&snapshot, &backend, &handle)) {
-        tracing::warn!("a check is left out: {error}");
+    if let Err(error) = threads.start("check", move || run_check(&snapshot, &backend, &handle)) {
+        tracing::warn!("a health check is skipped, because no thread could be started: {error}");
     }
     check
 }
 
-/// Asks one backend how it is, and notes what it says.
-fn make_check(snapshot: &RoutingSnapshot, backend: &Backend, handle: &Handle) {
+/// Makes one check and records its result.
+fn run_check(snapshot: &RoutingSnapshot, backend: &Backend, handle: &ProbeHandle) {
     let (health, name) = (&snapshot.health, backend.authority());
-    let proof = backend.health_state().wants_proof();
-    let kind = kind(health, proof);
-    let result = probe::probe(&backend.place().addresses, name.as_str(), &kind, health.timeout, handle);
+    let proof = backend.health_state().required_proof();
+    let kind = probe_kind(health, proof);
+    let result = run::probe(&backend.address().addresses, name.as_str(), &kind, health.timeout, handle);
     if handle.has_ended() {
         return;
     }
-    let saw = result.clone().unwrap_or_else(|why| why);
-    match backend.health_state().checked(result, proof, health.thresholds(), &health.ejection, Instant::now())
-    {
+    let observed = result.clone().unwrap_or_else(|why| why);
+    match backend.health_state().record_check(
+        result,
+        proof,
+        health.thresholds(),
+        &health.ejection,
+        Instant::now(),
+    ) {
         None => return,
-        Some(Change::Down) => tracing::warn!("backend {name} is down: {saw}"),
-        Some(Change::Up) => tracing::info!("backend {name} is up: {saw}"),
-        Some(Change::Back) => tracing::info!("backend {name} is back: {saw}"),
+        Some(HealthChange::Down) => tracing::warn!("backend {name} is down: {observed}"),
+        Some(HealthChange::Up) => tracing::info!("backend {name} is up: {observed}"),
+        Some(HealthChange::Readmitted) => tracing::info!("backend {name} is back: {observed}"),
     }
-    snapshot.common.room.look_again();
+    snapshot.shared.queue.announce_change();
 }
 
-/// What is asked. Whoever was taken out because it did not reply has to reply: a process that hangs can be
-/// connected to all the while.
-fn kind(health: &HealthOptions, out: Option<Cause>) -> Kind {
-    match (&health.path, out) {
-        (Some(path), _) => Kind::Get { path: path.clone(), statuses: health.statuses.clone() },
-        (None, Some(Cause::Reply)) => Kind::AnyReply { path: "/".to_owned() },
-        (None, _) => Kind::Connect,
+/// Returns what a check has to show. A backend ejected because it did not reply has to reply: one that hangs still
+/// accepts connections.
+fn probe_kind(health: &HealthOptions, proof: Option<FailureCause>) -> ProbeKind {
+    match (&health.path, proof) {
+        (Some(path), _) => ProbeKind::Get { path: path.clone(), statuses: health.statuses.clone() },
+        (None, Some(FailureCause::Reply)) => ProbeKind::AnyReply { path: "/".to_owned() },
+        (None, _) => ProbeKind::Connect,
     }
 }

@@ -1,13 +1,13 @@
-//! Which statuses are right: `200-399`, or `200,204,300-399`. Pure.
+//! The statuses that count as a success: `200-399`, or `200,204,300-399`. Pure.
 
 use std::fmt;
 use std::ops::RangeInclusive;
 use std::str::FromStr;
 
-/// What a status can be (RFC 9110 §15).
+/// The range of statuses (RFC 9110 §15).
 const ALL: RangeInclusive<u16> = 100..=599;
 
-/// A set of statuses, as a person writes it.
+/// A set of statuses, as written in the configuration.
 ///
 /// ```
 /// use turnwheel::cluster::health::statuses::Statuses;
@@ -20,9 +20,9 @@ const ALL: RangeInclusive<u16> = 100..=599;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Statuses(Vec<RangeInclusive<u16>>);
 
-/// Why a text names no statuses.
+/// The reason why a text is not a set of statuses.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{text:?} names no statuses: {reason}; write them as 200-399 or 200,204,300-399")]
+#[error("{text:?} is not a set of statuses: {reason}; write it as 200-399 or 200,204,300-399")]
 pub struct BadStatuses {
     text: String,
     reason: String,
@@ -36,7 +36,7 @@ impl Default for Statuses {
 }
 
 impl Statuses {
-    /// Is this one of them?
+    /// Returns whether this status is in the set.
     pub fn contains(&self, status: u16) -> bool {
         self.0.iter().any(|range| range.contains(&status))
     }
@@ -66,7 +66,7 @@ fn status(text: &str) -> Result<u16, String> {
         return Err("a number is missing".to_owned());
     }
     if !text.bytes().all(|byte| byte.is_ascii_digit()) {
-        return Err(format!("{text:?} is no number")); // `parse` would take a sign
+        return Err(format!("{text:?} is not a number")); // `parse` would accept a sign
     }
     let status = text.parse().ok().filter(|status| ALL.contains(status));
     status.ok_or_else(|| format!("{text} is not between {} and {}", ALL.start(), ALL.end()))
@@ -91,7 +91,7 @@ mod tests {
     use proptest::{collection::vec, prelude::*};
 
     #[test]
-    fn statuses_are_what_is_written() {
+    fn a_set_contains_what_is_written() {
         for (text, inside, outside) in [
             ("200", vec![200], vec![199, 201]),
             ("200-399", vec![200, 302, 399], vec![199, 400, 0, 1000]),
@@ -106,29 +106,29 @@ mod tests {
     }
 
     #[test]
-    fn statuses_that_are_refused_say_why() {
+    fn a_refused_set_names_the_reason() {
         for (text, reason) in [
             ("", "a number is missing"),
             ("200,", "a number is missing"),
             ("200-", "a number is missing"),
             ("-200", "a number is missing"),
-            ("ok", "\"ok\" is no number"),
-            ("2xx", "\"2xx\" is no number"),
-            ("+200", "\"+200\" is no number"),
-            ("200-300-400", "\"300-400\" is no number"),
+            ("ok", "\"ok\" is not a number"),
+            ("2xx", "\"2xx\" is not a number"),
+            ("+200", "\"+200\" is not a number"),
+            ("200-300-400", "\"300-400\" is not a number"),
             ("99", "99 is not between 100 and 599"),
             ("200-600", "600 is not between 100 and 599"),
             ("70000", "70000 is not between 100 and 599"),
             ("399-200", "399 is more than 200"),
         ] {
             let error = text.parse::<Statuses>().unwrap_err().to_string();
-            assert!(error.contains(reason) && error.contains("write them as"), "{text}: {error}");
+            assert!(error.contains(reason) && error.contains("write it as"), "{text}: {error}");
         }
     }
 
     proptest! {
         #[test]
-        fn what_is_displayed_can_be_read_again(pairs in vec((100..=599_u16, 100..=599_u16), 1..5)) {
+        fn a_displayed_set_can_be_parsed(pairs in vec((100..=599_u16, 100..=599_u16), 1..5)) {
             let ranges = pairs.into_iter().map(|(one, other)| one.min(other)..=one.max(other));
             let statuses = Statuses(ranges.collect());
             prop_assert_eq!(statuses.to_string().parse::<Statuses>(), Ok(statuses));

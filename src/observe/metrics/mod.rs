@@ -157,7 +157,7 @@ mod tests {
     fn backend(metrics: &Metrics) -> Arc<Backend> {
         let place = std::net::SocketAddr::from(([127, 0, 0, 1], 1)).into();
         let backend = Backend::new(place, 1, false, &Arc::default());
-        Arc::new(backend.counted(metrics.counters("127.0.0.1:1")))
+        Arc::new(backend.with_counters(metrics.counters("127.0.0.1:1")))
     }
 
     fn ended(backend: Option<&Backend>, status: u16, refusal: Option<Refusal>) -> Outcome<'_> {

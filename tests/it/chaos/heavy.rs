@@ -1,6 +1,6 @@
-//! Chaos that takes its time.
+//! Chaos that takes longer.
 
-use super::once::nothing_is_done_twice;
+use super::once::assert_no_post_arrives_twice;
 use super::{CROWD, Crowd, FLAGS, SLACK};
 use crate::bed::{Balancer, DeadPort, dead_port};
 use crate::health::demo_at;
@@ -11,9 +11,9 @@ use std::time::{Duration, Instant};
 
 #[test]
 #[ignore = "heavy: a backend dies forty times"]
-fn no_post_arrives_twice_however_often_a_backend_dies() {
-    // It is let back in soon, though it has died so often.
-    nothing_is_done_twice(
+fn no_post_arrives_twice_when_a_backend_dies_forty_times() {
+    // Short ejections, although it dies often.
+    assert_no_post_arrives_twice(
         40,
         &["--health-interval=50ms", "--fail-timeout=200ms", "--longest-ejection=200ms"],
     );
@@ -31,13 +31,13 @@ fn five_hundred_clients_do_not_notice_that_a_backend_is_killed() {
     crowd.until_served_by(&["a", "c"], 2000, Instant::now());
     let _b = demo_at(&ports[1], "b");
     crowd.until_served_by(&["a", "b", "c"], 1000, Instant::now());
-    super::all_went_well(&crowd.gone().0);
+    super::assert_all_ok(&crowd.stop_and_collect().0);
 }
 
 /// Six demo backends, each of which may be dead or frozen.
 struct Fleet {
     ports: [DeadPort; 6],
-    lives: [Option<Balancer>; 6],
+    processes: [Option<Balancer>; 6],
 }
 
 const NAMES: [&str; 6] = ["a", "b", "c", "d", "e", "f"];
@@ -45,28 +45,28 @@ const NAMES: [&str; 6] = ["a", "b", "c", "d", "e", "f"];
 impl Fleet {
     fn new() -> Self {
         let ports = [0; 6].map(|_| dead_port());
-        let lives = [0, 1, 2, 3, 4, 5].map(|at| Some(demo_at(&ports[at], NAMES[at])));
-        Fleet { ports, lives }
+        let processes = [0, 1, 2, 3, 4, 5].map(|at| Some(demo_at(&ports[at], NAMES[at])));
+        Fleet { ports, processes }
     }
 
-    /// Does something to one of them: two are left alone always, two die and two freeze.
+    /// Changes one of them: two are never touched, two die and return, two freeze and continue.
     fn disturb(&mut self, step: usize) {
         let at = 2 + step % 4;
-        match (&self.lives[at], at, step / 4 % 2) {
-            (Some(_), 2 | 3, _) => self.lives[at] = None,
-            (None, ..) => self.lives[at] = Some(demo_at(&self.ports[at], NAMES[at])),
-            (Some(life), _, 0) => {
-                life.signal(libc::SIGSTOP);
-                is_stopped(life.pid());
+        match (&self.processes[at], at, step / 4 % 2) {
+            (Some(_), 2 | 3, _) => self.processes[at] = None,
+            (None, ..) => self.processes[at] = Some(demo_at(&self.ports[at], NAMES[at])),
+            (Some(process), _, 0) => {
+                process.signal(libc::SIGSTOP);
+                is_stopped(process.pid());
             }
-            (Some(life), ..) => life.signal(libc::SIGCONT),
+            (Some(process), ..) => process.signal(libc::SIGCONT),
         }
     }
 }
 
 #[test]
 #[ignore = "heavy: half a minute of everything at once"]
-fn whatever_happens_to_four_of_six_the_others_serve() {
+fn two_of_six_serve_whatever_happens_to_the_others() {
     let mut fleet = Fleet::new();
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("t.toml");
@@ -91,24 +91,24 @@ fn whatever_happens_to_four_of_six_the_others_serve() {
             write(step);
             view.ask("POST", "/api/reload");
         }
-        thread::sleep(Duration::from_millis(500)); // so long does this last
+        thread::sleep(Duration::from_millis(500)); // the length of the test, not a wait
         steady(Instant::now());
     }
-    for (at, life) in fleet.lives.iter_mut().enumerate() {
-        match life {
-            Some(life) => life.signal(libc::SIGCONT), // it may not be frozen at all
-            None => *life = Some(demo_at(&fleet.ports[at], NAMES[at])),
+    for (at, process) in fleet.processes.iter_mut().enumerate() {
+        match process {
+            Some(process) => process.signal(libc::SIGCONT), // harmless if it is not frozen
+            None => *process = Some(demo_at(&fleet.ports[at], NAMES[at])),
         }
     }
     crowd.until_served_by(&NAMES, 20, Instant::now());
-    let (heard, late) = crowd.gone();
-    let failed: Vec<_> = heard.iter().filter(|one| one.status != 200).collect();
-    let worst = heard.iter().map(|one| one.took).max().unwrap();
-    println!("{} served, {} failed; {worst:?} at most; late {late:?}", heard.len(), failed.len());
-    // Nobody but a frozen backend's own clients is let down.
+    let (outcomes, late) = crowd.stop_and_collect();
+    let failed: Vec<_> = outcomes.iter().filter(|one| one.status != 200).collect();
+    let worst = outcomes.iter().map(|one| one.took).max().unwrap();
+    println!("{} served, {} failed; {worst:?} at most; late {late:?}", outcomes.len(), failed.len());
+    // Only requests to a frozen backend fail.
     assert!(
         failed.iter().all(|one| one.status == 504 && one.took >= Duration::from_millis(900)),
         "{failed:?}"
     );
-    assert!(worst < Duration::from_secs(1) + SLACK + late, "somebody has waited for {worst:?}");
+    assert!(worst < Duration::from_secs(1) + SLACK + late, "a client waited for {worst:?}");
 }

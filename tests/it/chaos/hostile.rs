@@ -1,4 +1,4 @@
-//! What an author may not have thought of.
+//! Chaos around the balancer itself.
 
 use super::{CROWD, Crowd, FLAGS, GET, SLACK};
 use crate::backend::Recorder;
@@ -11,41 +11,41 @@ use std::time::{Duration, Instant};
 
 #[test]
 #[ignore = "heavy: 64 clients that leave no processor idle"]
-fn when_all_die_at_once_clients_are_told_so_at_once_and_served_when_they_are_back() {
+fn when_all_backends_die_clients_get_an_error_at_once_and_are_served_after_their_return() {
     let ports = [dead_port(), dead_port(), dead_port()];
-    let born = || [0, 1, 2].map(|at| demo_at(&ports[at], ["a", "b", "c"][at]));
-    let mut lives = Some(born());
+    let start_all = || [0, 1, 2].map(|at| demo_at(&ports[at], ["a", "b", "c"][at]));
+    let mut processes = Some(start_all());
     let addrs = ports.each_ref().map(|port| port.addr);
     let view = View::of(&addrs, &FLAGS);
     let crowd = Crowd::of(view.balancer.addr, CROWD);
-    crowd.settles(&["a", "b", "c"]);
-    drop(lives.take());
+    crowd.until_all_served(&["a", "b", "c"]);
+    drop(processes.take());
     let dead = Instant::now();
     for addr in addrs {
         view.until(addr, "down");
     }
     crowd.until("clients are refused", 500, dead, |one| one.status == 502);
     let before = Instant::now();
-    lives = Some(born());
+    processes = Some(start_all());
     let back = Instant::now();
     crowd.until_served_by(&["a", "b", "c"], 1, back);
-    crowd.until("all is well", 500, Instant::now(), |one| one.status == 200);
-    let (heard, late) = crowd.gone();
-    let failed = heard.iter().filter(|one| one.status != 200);
+    crowd.until("all serve", 500, Instant::now(), |one| one.status == 200);
+    let (outcomes, late) = crowd.stop_and_collect();
+    let failed = outcomes.iter().filter(|one| one.status != 200);
     let last = failed.clone().map(|one| one.ended()).max().unwrap();
     let slowest = failed.clone().map(|one| one.took).max().unwrap();
     println!("refused for {:?} after their return, in {slowest:?} at most; late {late:?}", last - back);
     assert!(failed.clone().all(|one| one.status == 502));
-    let mut meanwhile = heard.iter().filter(|one| one.began >= dead && one.ended() < before);
+    let mut meanwhile = outcomes.iter().filter(|one| one.began >= dead && one.ended() < before);
     assert!(meanwhile.all(|one| one.status == 502));
-    assert!(slowest < SLACK + late, "nobody waits for the dead: {slowest:?}");
-    // They are tried although they are down, so nobody has to wait for a check.
+    assert!(slowest < SLACK + late, "no client waits for a dead backend: {slowest:?}");
+    // They are tried although they are down, so no client waits for a check.
     assert!(last < back + SLACK + late, "all serve again: {:?}", last - back);
     for addr in addrs {
         eventually("it is up", || view.state(addr) == "up");
-        assert!(view.told(addr, "is down") <= 1, "{}", view.balancer.stderr());
+        assert!(view.logged(addr, "is down") <= 1, "{}", view.balancer.stderr());
     }
-    drop(lives);
+    drop(processes);
 }
 
 /// A backend that replies after half a second.
@@ -60,7 +60,7 @@ fn slow(name: &'static str) -> Recorder {
 
 #[test]
 #[ignore = "heavy: 64 clients that leave no processor idle"]
-fn a_balancer_that_is_stopped_and_goes_on_loses_no_request() {
+fn a_suspended_balancer_loses_no_request() {
     let backends = [slow("a"), slow("b")];
     let addrs = backends.each_ref().map(|backend| backend.addr);
     let view = View::of(&addrs, &["--health-interval=20ms"]);
@@ -90,10 +90,10 @@ fn a_balancer_that_is_stopped_and_goes_on_loses_no_request() {
 
 #[test]
 #[ignore = "heavy: 64 clients that leave no processor idle"]
-fn a_balancer_that_was_stopped_for_longer_than_a_check_takes_blames_nobody() {
+fn a_long_suspended_balancer_does_not_fail_its_checks() {
     let backends = [slow("a"), slow("b"), slow("c")];
     let addrs = backends.each_ref().map(|backend| backend.addr);
-    // A check is nearly always under way, and its time is over when the balancer goes on.
+    // A check is nearly always under way, and has timed out when the balancer continues.
     let flags = ["--health-interval=10ms", "--health-timeout=1s", "--health-path=/health"];
     let view = View::of(&addrs, &flags);
     for addr in addrs {
@@ -104,7 +104,7 @@ fn a_balancer_that_was_stopped_for_longer_than_a_check_takes_blames_nobody() {
         eventually("another check is under way", || backends[0].connections() > before);
         view.balancer.signal(libc::SIGSTOP);
         is_stopped(view.balancer.pid());
-        thread::sleep(Duration::from_millis(1100)); // longer than a check takes
+        thread::sleep(Duration::from_millis(1100)); // longer than the timeout of a check
         view.balancer.signal(libc::SIGCONT);
         let before = backends[0].connections();
         eventually("checks go on", || backends[0].connections() > before + 1);
@@ -116,7 +116,7 @@ fn a_balancer_that_was_stopped_for_longer_than_a_check_takes_blames_nobody() {
 
 #[test]
 #[ignore = "heavy: 64 clients that leave no processor idle"]
-fn a_backend_that_flaps_costs_no_get() {
+fn a_flapping_backend_fails_no_get() {
     let (port, steady) = (dead_port(), Recorder::hello("steady"));
     let flags = ["--health-interval=20ms", "--rise=1", "--fall=1", "--longest-ejection=50ms"];
     let view = View::of(&[port.addr, steady.addr], &flags);
@@ -125,15 +125,15 @@ fn a_backend_that_flaps_costs_no_get() {
         let alive = demo_at(&port, "flapping");
         crowd.until_served_by(&["flapping"], 1 + life, Instant::now());
         drop(alive);
-        crowd.until("the other one serves", 20, Instant::now(), |one| one.is_by("steady"));
+        crowd.until("the other one serves", 20, Instant::now(), |one| one.is_served_by("steady"));
     }
-    let (heard, _) = crowd.gone();
-    super::all_went_well(&heard);
+    let (outcomes, _) = crowd.stop_and_collect();
+    super::assert_all_ok(&outcomes);
 }
 
 #[test]
 #[ignore = "heavy: 64 clients that leave no processor idle"]
-fn reloads_in_the_middle_of_it_change_nothing_for_anybody() {
+fn reloads_under_load_fail_no_request() {
     let ports = [dead_port(), dead_port(), dead_port()];
     let _lives = [0, 1].map(|at| demo_at(&ports[at], ["a", "b"][at]));
     let mut c = Some(demo_at(&ports[2], "c"));
@@ -173,7 +173,7 @@ fn reloads_in_the_middle_of_it_change_nothing_for_anybody() {
     write(50, "on");
     view.ask("POST", "/api/reload");
     crowd.until_served_by(&["a", "b", "c"], 20, Instant::now());
-    let (heard, _) = crowd.gone();
-    super::all_went_well(&heard);
+    let (outcomes, _) = crowd.stop_and_collect();
+    super::assert_all_ok(&outcomes);
     drop(c);
 }

@@ -1,4 +1,4 @@
-//! What must not be done twice is not done twice, whoever dies.
+//! Requests that are not idempotent arrive at most once, whichever backend dies.
 
 use crate::backend::Recorder;
 use crate::bed::{Balancer, Client, DeadPort, dead_port, eventually};
@@ -9,13 +9,13 @@ use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::Duration;
 
-/// How often each request has arrived at any backend.
+/// The number of arrivals of each request, at any backend.
 type Arrivals = Arc<Mutex<HashMap<String, usize>>>;
 
-/// A backend at this port that takes its time, and dies with its requests when it is dropped.
-fn mortal(port: &DeadPort, arrivals: &Arrivals) -> Recorder {
+/// A slow backend at this port, which dies with its requests when it is dropped.
+fn slow_backend(port: &DeadPort, arrivals: &Arrivals) -> Recorder {
     let mut listener = None;
-    // The thread that has accepted for the one before may hold the port for a moment longer.
+    // The accepting thread of the backend before may hold the port for a moment longer.
     eventually("the port is free", || {
         listener = TcpListener::bind(port.addr).ok();
         listener.is_some()
@@ -32,15 +32,15 @@ fn mortal(port: &DeadPort, arrivals: &Arrivals) -> Recorder {
     })
 }
 
-/// What clients have met that sent one POST after the other, each with a name of its own.
+/// The outcomes of POSTs, each with a name of its own.
 #[derive(Debug, Default)]
-struct Outcome {
+struct PostResults {
     done: Vec<String>,
     failed: Vec<String>,
 }
 
-fn post_on(addr: SocketAddr, client: usize, over: &AtomicBool, count: &AtomicUsize) -> Outcome {
-    let (mut connection, mut outcome) = (Client::connect(addr), Outcome::default());
+fn send_posts(addr: SocketAddr, client: usize, over: &AtomicBool, count: &AtomicUsize) -> PostResults {
+    let (mut connection, mut outcome) = (Client::connect(addr), PostResults::default());
     for number in 0.. {
         if over.load(SeqCst) {
             break;
@@ -59,18 +59,18 @@ fn post_on(addr: SocketAddr, client: usize, over: &AtomicBool, count: &AtomicUsi
     outcome
 }
 
-/// 64 clients post while one of two backends dies and is born again, so many times.
-pub fn nothing_is_done_twice(deaths: usize, flags: &[&str]) {
+/// Lets 64 clients post while one of two backends dies and returns this often, and asserts that no POST arrives twice.
+pub fn assert_no_post_arrives_twice(deaths: usize, flags: &[&str]) {
     let (steady, port, arrivals) = (dead_port(), dead_port(), Arrivals::default());
-    let _steady = mortal(&steady, &arrivals);
-    let mut shaky = Some(mortal(&port, &arrivals));
+    let _steady = slow_backend(&steady, &arrivals);
+    let mut mortal = Some(slow_backend(&port, &arrivals));
     let balancer = Balancer::serve(&[steady.addr, port.addr], flags);
     let addr = balancer.addr;
     let (over, count) = (AtomicBool::new(false), AtomicUsize::new(0));
-    let outcomes: Vec<Outcome> = thread::scope(|scope| {
+    let outcomes: Vec<PostResults> = thread::scope(|scope| {
         let (over, count) = (&over, &count);
         let clients: Vec<_> =
-            (0..64).map(|client| scope.spawn(move || post_on(addr, client, over, count))).collect();
+            (0..64).map(|client| scope.spawn(move || send_posts(addr, client, over, count))).collect();
         let some_more = |what: &str| {
             let before = count.load(SeqCst);
             eventually(what, || {
@@ -78,12 +78,12 @@ pub fn nothing_is_done_twice(deaths: usize, flags: &[&str]) {
             });
         };
         for _ in 0..deaths {
-            some_more("posts go on");
-            drop(shaky.take());
-            some_more("posts go on without it");
-            shaky = Some(mortal(&port, &arrivals));
-            let reborn = shaky.as_ref().unwrap();
-            eventually("it is asked again", || !reborn.requests().is_empty());
+            some_more("posts continue");
+            drop(mortal.take());
+            some_more("posts continue without it");
+            mortal = Some(slow_backend(&port, &arrivals));
+            let restarted = mortal.as_ref().unwrap();
+            eventually("it gets requests again", || !restarted.requests().is_empty());
         }
         over.store(true, SeqCst);
         clients.into_iter().map(|client| client.join().unwrap()).collect()
@@ -95,12 +95,12 @@ pub fn nothing_is_done_twice(deaths: usize, flags: &[&str]) {
     let failed: usize = outcomes.iter().map(|one| one.failed.len()).sum();
     println!("{done} done, {failed} failed, {} have arrived", arrivals.len());
     assert!(outcomes.iter().flat_map(|one| &one.done).all(|name| arrivals.contains_key(name)));
-    assert!(failed <= 64 * deaths, "only those that were under way: {failed}");
-    assert!(failed > 0, "it was in earnest");
+    assert!(failed <= 64 * deaths, "only requests under way may fail: {failed}");
+    assert!(failed > 0, "no request failed at all");
 }
 
 #[test]
 #[ignore = "heavy: 64 clients that leave no processor idle"]
-fn no_post_arrives_twice_while_a_backend_dies_and_comes_back() {
-    nothing_is_done_twice(4, &["--health-interval=50ms", "--fail-timeout=500ms"]);
+fn no_post_arrives_twice_while_a_backend_dies_and_returns() {
+    assert_no_post_arrives_twice(4, &["--health-interval=50ms", "--fail-timeout=500ms"]);
 }

@@ -1,7 +1,7 @@
-//! Backends whose requests fail: taken out, let back in.
+//! Ejection of backends that fail requests, and their return.
 
 use super::view::View;
-use super::{Mood, ask_n, demo_at, moody};
+use super::{Mood, demo_at, moody, statuses_of};
 use crate::backend::Recorder;
 use crate::bed::{dead_port, eventually, get};
 use crate::chaos::Crowd;
@@ -13,25 +13,25 @@ use std::time::Duration;
 const GET: &str = "GET / HTTP/1.1\r\nHost: test\r\n\r\n";
 const POST: &str = "POST / HTTP/1.1\r\nHost: test\r\nContent-Length: 0\r\n\r\n";
 
-/// Checks say nothing for as long as a test takes.
+/// No check is made within the time of a test.
 const UNCHECKED: [&str; 2] = ["--health-interval=60s", "--fail-timeout=60s"];
 
-/// How many requests a backend has got when twenty have been made that it shares with a good one.
-fn got_before_it_was_taken_out(bad: &Recorder, flags: &[&str]) -> usize {
+/// Returns the number of tries that a bad backend gets of twenty requests, beside a good one.
+fn tries_before_ejection(bad: &Recorder, flags: &[&str]) -> usize {
     let good = Recorder::hello("ok");
     let view = View::of(&[bad.addr, good.addr], &[&UNCHECKED, flags].concat());
     let mut client = view.balancer.client();
     (0..20).for_each(|_| _ = client.request(GET));
     let tries = usize::try_from(view.tries(bad.addr)).unwrap();
     let is_out = view.state(bad.addr) == "down";
-    assert_eq!(is_out, tries < 10, "{}", view.shown(bad.addr));
-    view.has_told(bad.addr, "is taken out for 60.0 s", usize::from(is_out));
+    assert_eq!(is_out, tries < 10, "{}", view.report(bad.addr));
+    view.assert_logged(bad.addr, "is taken out for 60.0 s", usize::from(is_out));
     if is_out {
         let why = view.why(bad.addr);
         assert!(why.starts_with("taken out: "), "{why}");
-        assert_eq!(view.shown(bad.addr)["failures"], tries);
+        assert_eq!(view.report(bad.addr)["failures"], tries);
     }
-    assert_eq!(view.state(good.addr), "checking", "nobody has checked it");
+    assert_eq!(view.state(good.addr), "checking", "it has not been checked");
     tries
 }
 
@@ -40,38 +40,41 @@ fn replying(status: &str) -> Recorder {
 }
 
 #[test]
-fn three_failures_in_a_row_take_a_backend_out_whatever_they_are() {
+fn three_consecutive_failures_of_any_kind_eject_a_backend() {
     for (what, bad) in [
-        ("says that nobody is behind it", replying("502 Bad Gateway")),
-        ("says that it has waited", replying("504 Gateway Timeout")),
-        ("closes without a word", Recorder::new(|conversation| drop(conversation.read_request()))),
-        ("says nothing", Recorder::silent()),
-        ("talks nonsense", Recorder::replying("SSH-2.0-OpenSSH\r\n\r\n")),
+        ("replies 502", replying("502 Bad Gateway")),
+        ("replies 504", replying("504 Gateway Timeout")),
+        ("closes without a reply", Recorder::new(|conversation| drop(conversation.read_request()))),
+        ("does not reply", Recorder::silent()),
+        ("replies nonsense", Recorder::replying("SSH-2.0-OpenSSH\r\n\r\n")),
     ] {
         let flags = ["--reply-head-timeout=300ms"];
-        assert_eq!(got_before_it_was_taken_out(&bad, &flags), 3, "{what}");
+        assert_eq!(tries_before_ejection(&bad, &flags), 3, "{what}");
     }
 }
 
 #[test]
-fn a_connection_that_is_refused_counts_like_any_other_failure() {
+fn a_refused_connection_counts_as_a_failure() {
     let (dead, good) = (dead_port(), Recorder::hello("ok"));
     for (flags, tries) in [(vec![], 3), (vec!["--max-fails=1"], 1), (vec!["--max-fails=0"], 10)] {
         let view = View::of(&[dead.addr, good.addr], &[&UNCHECKED[..], &flags].concat());
-        assert!(ask_n(&view.balancer, 20, GET).iter().all(|status| *status == 200), "another one serves");
+        assert!(
+            statuses_of(&view.balancer, 20, GET).iter().all(|status| *status == 200),
+            "another one serves"
+        );
         assert_eq!(view.tries(dead.addr), tries, "{flags:?}");
     }
 }
 
 #[test]
-fn a_reply_of_its_own_does_not_take_a_backend_out() {
+fn error_replies_of_its_own_do_not_eject_a_backend() {
     for status in ["500 Internal Server Error", "503 Service Unavailable", "404 Not Found", "501 No"] {
-        assert_eq!(got_before_it_was_taken_out(&replying(status), &["--max-fails=1"]), 10, "{status}");
+        assert_eq!(tries_before_ejection(&replying(status), &["--max-fails=1"]), 10, "{status}");
     }
 }
 
 #[test]
-fn a_success_in_between_begins_the_count_anew() {
+fn a_success_restarts_the_count() {
     let asked = AtomicUsize::new(0);
     let bad = Recorder::new(move |conversation| {
         // Two failures, a success, two failures: over one connection each.
@@ -82,69 +85,69 @@ fn a_success_in_between_begins_the_count_anew() {
             conversation.send("HTTP/1.1 200 OK\r\nContent-Length: 2\r\nConnection: close\r\n\r\nok");
         }
     });
-    assert_eq!(got_before_it_was_taken_out(&bad, &[]), 10);
+    assert_eq!(tries_before_ejection(&bad, &[]), 10);
 }
 
 #[test]
-fn many_that_fail_at_the_same_moment_take_a_backend_out_once() {
+fn simultaneous_failures_eject_a_backend_once() {
     const CROWD: usize = 64;
     for _ in 0..10 {
         let (good, gate) = (Recorder::hello("ok"), Arc::new(Barrier::new(CROWD)));
         let bad = Recorder::new(move |conversation| {
             conversation.read_request();
-            gate.wait(); // all are here, and all are let down
+            gate.wait(); // all have arrived, and all fail
         });
-        // By turns: of twice as many requests, half go to either.
+        // Round robin: of twice as many requests, half go to each.
         let view = View::of(&[bad.addr, good.addr], &["--health=off", "--fail-timeout=60s", "--workers=128"]);
         thread::scope(|scope| {
             (0..2 * CROWD).for_each(|_| _ = scope.spawn(|| view.balancer.client().request(POST)));
         });
         assert_eq!(bad.requests().len(), CROWD);
-        view.has_told(bad.addr, "is taken out", 1);
-        view.has_told(bad.addr, "is taken out for 60.0 s", 1);
+        view.assert_logged(bad.addr, "is taken out", 1);
+        view.assert_logged(bad.addr, "is taken out for 60.0 s", 1);
     }
 }
 
 #[test]
-fn the_last_usable_backend_is_never_taken_out() {
-    let mute = || Recorder::new(|conversation| drop(conversation.read_request()));
-    let (one, other) = (mute(), mute());
+fn the_last_usable_backend_is_never_ejected() {
+    let closing = || Recorder::new(|conversation| drop(conversation.read_request()));
+    let (one, other) = (closing(), closing());
     for backends in [&[&one][..], &[&one, &other]] {
         let addrs: Vec<_> = backends.iter().map(|backend| backend.addr).collect();
         let view = View::of(&addrs, &UNCHECKED);
-        assert_eq!(ask_n(&view.balancer, 10, GET), [502; 10]);
+        assert_eq!(statuses_of(&view.balancer, 10, GET), [502; 10]);
         let out = addrs.iter().filter(|addr| view.state(**addr) == "down").count();
         assert_eq!(out, addrs.len() - 1);
         let tries: Vec<_> = addrs.iter().map(|addr| view.tries(*addr)).collect();
-        assert_eq!(tries, vec![10; addrs.len()], "each request has tried all there are");
+        assert_eq!(tries, vec![10; addrs.len()], "each request has tried all backends");
     }
 }
 
 #[test]
-fn without_checks_it_returns_on_trial_and_stays_away_longer_each_time() {
+fn without_checks_it_returns_on_trial_and_is_ejected_for_longer_each_time() {
     let (bad, mood) = moody("bad");
     let good = Recorder::hello("good");
     let flags = ["--health=off", "--fail-timeout=200ms", "--reply-head-timeout=100ms"];
     let view = View::of(&[bad.addr, good.addr], &flags);
     mood.set(Mood::Mute);
     let crowd = Crowd::of(view.balancer.addr, 16);
-    view.until_told(bad.addr, "is taken out for 0.2 s");
-    eventually("those that were under way have failed", || {
-        mood.waiting() == 0 || view.told(bad.addr, "is") > 1
+    view.until_logged(bad.addr, "is taken out for 0.2 s");
+    eventually("the requests under way have failed", || {
+        mood.waiting() == 0 || view.logged(bad.addr, "is") > 1
     });
     mood.forget_most();
-    view.until_told(bad.addr, "is taken out for 0.4 s");
-    view.until_told(bad.addr, "is taken out for 0.8 s");
+    view.until_logged(bad.addr, "is taken out for 0.4 s");
+    view.until_logged(bad.addr, "is taken out for 0.8 s");
     assert_eq!(mood.most_waiting(), 1, "one at a time");
     mood.set(Mood::Fine);
-    view.until_told(bad.addr, "answers again");
-    crowd.leave();
+    view.until_logged(bad.addr, "answers again");
+    crowd.stop();
     assert_ne!(view.state(bad.addr), "down");
-    view.has_told(bad.addr, "is taken out", 3);
+    view.assert_logged(bad.addr, "is taken out", 3);
 }
 
 #[test]
-fn with_checks_one_that_did_not_reply_returns_when_it_replies() {
+fn with_checks_a_backend_that_hung_returns_when_it_replies() {
     let (bad, mood) = moody("bad");
     let good = Recorder::hello("good");
     let flags = [
@@ -153,68 +156,68 @@ fn with_checks_one_that_did_not_reply_returns_when_it_replies() {
         "--reply-head-timeout=300ms",
         "--fail-timeout=1s",
     ];
-    // Checks alone never find it down: it can be connected to all the while.
+    // Its checks never take it down: it still accepts connections.
     let view = View::of(&[bad.addr, good.addr], &[&flags[..], &["--fall=1000"]].concat());
     view.until(bad.addr, "up");
     mood.set(Mood::Mute);
-    let _ = ask_n(&view.balancer, 10, GET);
-    view.until_told(bad.addr, "is taken out for");
+    let _ = statuses_of(&view.balancer, 10, GET);
+    view.until_logged(bad.addr, "is taken out for");
     let asked =
         || bad.requests().iter().filter(|request| request.request_line() == "HEAD / HTTP/1.1").count();
-    eventually("it is asked for a reply, again and again", || asked() >= 22); // 50 ms each: more than a second
-    assert_eq!(view.state(bad.addr), "down", "its time has long been over, but it says nothing");
+    eventually("checks ask for a reply, again and again", || asked() >= 22); // 50 ms each: more than a second
+    assert_eq!(view.state(bad.addr), "down", "its time has long been over, but it does not reply");
     let before = view.tries(bad.addr);
-    assert_eq!(ask_n(&view.balancer, 10, GET), [200; 10]);
+    assert_eq!(statuses_of(&view.balancer, 10, GET), [200; 10]);
     assert_eq!(view.tries(bad.addr), before);
     mood.set(Mood::Fine);
-    view.until_told(bad.addr, "is back: status 200");
-    assert_eq!(ask_n(&view.balancer, 10, GET), [200; 10]);
-    assert_eq!(view.tries(bad.addr), before + 5, "it has its share");
+    view.until_logged(bad.addr, "is back: status 200");
+    assert_eq!(statuses_of(&view.balancer, 10, GET), [200; 10]);
+    assert_eq!(view.tries(bad.addr), before + 5, "it gets its share");
 }
 
 #[test]
-fn with_checks_one_that_could_not_be_connected_to_returns_when_it_can_be() {
+fn with_checks_an_unreachable_backend_returns_when_it_accepts_connections() {
     let (port, good) = (dead_port(), Recorder::hello("good"));
     let flags = ["--health-interval=50ms", "--fail-timeout=60s", "--fall=1000"];
     let view = View::of(&[port.addr, good.addr], &flags);
-    assert_eq!(ask_n(&view.balancer, 10, GET), [200; 10]);
-    view.has_told(port.addr, "is taken out for 60.0 s", 1);
+    assert_eq!(statuses_of(&view.balancer, 10, GET), [200; 10]);
+    view.assert_logged(port.addr, "is taken out for 60.0 s", 1);
     let _alive = demo_at(&port, "back");
-    view.until_told(port.addr, "is");
-    eventually("it is used again, a minute early", || view.state(port.addr) == "up");
+    view.until_logged(port.addr, "is");
+    eventually("it returns a minute early", || view.state(port.addr) == "up");
     let served = || view.balancer.get("/").text().contains("back");
-    assert!(served() || served(), "it has its turn");
+    assert!(served() || served(), "it gets its turn");
 }
 
 #[test]
-fn a_backup_serves_while_the_only_other_one_is_on_trial() {
+fn a_backup_serves_while_the_only_other_backend_is_on_trial() {
     let (bad, mood) = moody("bad");
     let spare = Recorder::hello("spare");
     let flags = ["--health=off", "--fail-timeout=1s", "--reply-head-timeout=250ms"];
-    let view = View::of_parts(&[(bad.addr, ""), (spare.addr, ",backup")], &flags);
+    let view = View::with_roles(&[(bad.addr, ""), (spare.addr, ",backup")], &flags);
     mood.set(Mood::Mute);
-    assert_eq!(ask_n(&view.balancer, 4, GET), [504, 504, 504, 200]);
+    assert_eq!(statuses_of(&view.balancer, 4, GET), [504, 504, 504, 200]);
     mood.forget_most();
     thread::scope(|scope| {
         let asked = || {
             let mut client = view.balancer.client();
-            // Until the trial has gone wrong.
-            while view.told(bad.addr, "is taken out") < 2 {
+            // Until the trial has failed.
+            while view.logged(bad.addr, "is taken out") < 2 {
                 client.request(GET);
             }
         };
         (0..8).for_each(|_| _ = scope.spawn(asked));
     });
-    assert_eq!(mood.most_waiting(), 1, "one at a time has tried it: the others had the backup");
+    assert_eq!(mood.most_waiting(), 1, "one request at a time tried it, the others went to the backup");
 }
 
 #[test]
-fn what_was_begun_before_it_was_taken_out_does_not_count_after_its_return() {
+fn requests_sent_before_an_ejection_do_not_count_after_it() {
     let (bad, mood) = moody("bad");
     let good = Recorder::hello("good");
     let flags = ["--health-interval=20ms", "--rise=1", "--reply-head-timeout=1500ms", "--fail-timeout=60s"];
     let view = View::of(&[bad.addr, good.addr], &flags);
-    mood.set(Mood::Lost); // what comes now is never replied to, whatever happens later
+    mood.set(Mood::Lost); // requests that arrive now never get a reply
     let six = || {
         [(); 6].map(|()| {
             thread::spawn({
@@ -225,25 +228,25 @@ fn what_was_begun_before_it_was_taken_out_does_not_count_after_its_return() {
     };
     let first = six();
     eventually("half of them wait", || mood.waiting() == 3);
-    thread::sleep(Duration::from_millis(600)); // the others come later, and have their time for longer
+    thread::sleep(Duration::from_millis(600)); // the others come later and time out later
     let second = six();
-    eventually("half of those wait, too", || mood.waiting() == 6);
-    view.until_told(bad.addr, "is taken out");
+    eventually("half of those wait as well", || mood.waiting() == 6);
+    view.until_logged(bad.addr, "is taken out");
     mood.set(Mood::Fine);
-    view.until_told(bad.addr, "is back");
+    view.until_logged(bad.addr, "is back");
     let all = first.into_iter().chain(second);
     let mut statuses: Vec<_> = all.map(|client| client.join().unwrap()).collect();
     statuses.sort_unstable();
     assert_eq!(statuses, [[200; 6], [504; 6]].concat());
-    view.has_told(bad.addr, "is taken out", 1);
+    view.assert_logged(bad.addr, "is taken out", 1);
 }
 
 #[test]
-fn a_backend_that_hangs_is_found_by_one_client_alone() {
+fn a_single_client_gets_a_hanging_backend_ejected() {
     let (silent, good) = (Recorder::silent(), Recorder::hello("good"));
-    // As by default, a reply may take longer than failures are remembered.
+    // As with the defaults, the reply timeout exceeds the fail timeout.
     let flags = ["--health-interval=60s", "--reply-head-timeout=300ms", "--fail-timeout=100ms"];
     let view = View::of(&[silent.addr, good.addr], &flags);
-    let _ = ask_n(&view.balancer, 20, GET);
-    view.has_told(silent.addr, "is taken out", 1);
+    let _ = statuses_of(&view.balancer, 20, GET);
+    view.assert_logged(silent.addr, "is taken out", 1);
 }

@@ -1,8 +1,8 @@
-//! Who is asked how it does, who is taken out, and who comes back.
+//! Health checks, ejection and return of backends.
 
 mod checks;
 mod ejection;
-mod parts;
+mod roles;
 pub mod view;
 
 use crate::backend::Recorder;
@@ -12,26 +12,26 @@ use std::sync::atomic::{AtomicU8, AtomicUsize, Ordering::SeqCst};
 use std::thread;
 use std::time::Duration;
 
-/// The statuses of so many requests, one after the other over one connection.
-fn ask_n(balancer: &Balancer, count: usize, request: &str) -> Vec<u16> {
+/// Returns the statuses of this number of requests, sent one after the other over one connection.
+fn statuses_of(balancer: &Balancer, count: usize, request: &str) -> Vec<u16> {
     let mut client = balancer.client();
     (0..count).map(|_| client.request(request).status).collect()
 }
 
-/// `turnwheel backend` where this port is.
+/// Starts `turnwheel backend` on this port.
 pub fn demo_at(port: &DeadPort, name: &str) -> Balancer {
     let (listen, name) = (format!("--listen={}", port.addr), format!("--name={name}"));
     Balancer::spawn(program().args(["backend", &listen, &name]), "Backend is listening on ")
 }
 
-/// How a [`moody`] backend does.
+/// How a [`moody`] backend behaves.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Mood {
     /// It replies 200.
     Fine,
-    /// It says nothing for as long as that lasts.
+    /// It does not reply until its mood changes.
     Mute,
-    /// It never replies to what comes now.
+    /// It never replies to requests that arrive now.
     Lost,
     /// It replies 500.
     Sick,
@@ -39,7 +39,7 @@ pub enum Mood {
 
 const MOODS: [Mood; 4] = [Mood::Fine, Mood::Mute, Mood::Lost, Mood::Sick];
 
-/// The mood of a backend, and how many GETs wait for it to become better: now, and at most.
+/// The mood of a backend, and the number of GETs that wait for a better one: now, and at most.
 #[derive(Default)]
 pub struct Temper {
     mood: AtomicU8,
@@ -69,7 +69,7 @@ impl Temper {
     }
 }
 
-/// A backend that replies with its name, and whose mood can be changed. What it is asked at `/health`, and by HEAD, is not counted.
+/// A backend that replies with its name and whose mood can be changed. Requests to `/health` and HEAD are not counted.
 pub fn moody(name: &str) -> (Recorder, Arc<Temper>) {
     let fine = format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n{name}", name.len());
     let temper = Arc::new(Temper::default());
@@ -77,13 +77,13 @@ pub fn moody(name: &str) -> (Recorder, Arc<Temper>) {
     let recorder = Recorder::new(move |conversation| {
         while let Some(request) = conversation.read_request() {
             let counts = !request.head.starts_with("HEAD ") && request.target() != "/health";
-            let came = own.mood();
+            let on_arrival = own.mood();
             if counts {
                 let waiting = own.waiting.fetch_add(1, SeqCst) + 1;
                 own.most.fetch_max(waiting, SeqCst);
             }
-            let stays = || own.mood() == Mood::Mute || came == Mood::Lost;
-            while stays() && !conversation.has_ended() {
+            let waits = || own.mood() == Mood::Mute || on_arrival == Mood::Lost;
+            while waits() && !conversation.has_ended() {
                 thread::sleep(Duration::from_millis(1));
             }
             if counts {

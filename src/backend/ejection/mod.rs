@@ -1,0 +1,7 @@
+//! Passive ejection of one backend: failed requests take it out of rotation for a while. Pure.
+
+pub mod options;
+pub mod tracker;
+
+pub use options::EjectionOptions;
+pub use tracker::{EjectionTracker, FailureCause};
