@@ -58,30 +58,40 @@ fn meaning(table: &[Row], field: &str) -> &'static str {
     table.iter().find(|(fields, _)| fields.contains(field)).map(|(_, meaning)| *meaning).unwrap()
 }
 
-/// Returns the tables about the state and about a backend.
-fn state_tables() -> [Vec<Row>; 2] {
-    let tables = tables(between(DOCUMENT, "\n## `GET /api/state`", "\n## "));
-    tables.try_into().expect("the section has two tables")
+/// Returns the text of a section, without those below it.
+fn section(heading: &str) -> &'static str {
+    between(DOCUMENT, heading, "\n##")
+}
+
+/// Returns the first table of a section.
+fn table(heading: &str) -> Vec<Row> {
+    tables(section(heading)).into_iter().next().unwrap_or_else(|| panic!("{heading} has no table"))
+}
+
+/// Asserts that a section shows an object with these keys and no other, and that its table has no other either.
+#[track_caller]
+fn shows(heading: &str, value: &Value) {
+    assert_eq!(quoted(between(section(heading), "`{", "}`"), '"'), keys(value), "{heading}");
+    let fields: BTreeSet<_> = table(heading).into_iter().flat_map(|(fields, _)| fields).collect();
+    assert!(fields.is_subset(&keys(value)), "{heading} describes {fields:?}");
 }
 
 #[test]
 fn the_document_describes_each_field_of_the_state_and_no_other() {
-    let ([table, _], state) = (state_tables(), json!(fixture::state()));
-    describes(&table, &state);
-    for (field, object) in [("busy", &state["busy"][0]), ("recent", &state["recent"][0])] {
-        assert_eq!(quoted(between(meaning(&table, field), "`{", "}`"), '"'), keys(object), "{field}");
-    }
-    for field in ["lately", "requests"] {
-        assert_eq!(quoted(meaning(&table, field), '`'), keys(&state[field]), "{field}");
-    }
+    let (rows, state) = (table("\n## `GET /api/state`"), json!(fixture::state()));
+    describes(&rows, &state);
+    assert_eq!(quoted(meaning(&rows, "requests"), '`'), keys(&state["requests"]));
+    shows("\n### Busy workers", &state["busy"][0]);
+    shows("\n### Recent requests", &state["recent"][0]);
+    describes(&table("\n### The last ten seconds"), &state["lately"]);
 }
 
 #[test]
 fn the_document_describes_each_field_of_a_backend_and_no_other() {
     let backend = fixture::backend("127.0.0.1:8081", "up");
-    let ([_, table], mut value) = (state_tables(), json!(backend));
-    describes(&table, &value);
-    assert_eq!(quoted(meaning(&table, "lately"), '`'), keys(&value["lately"]));
+    let (rows, mut value) = (table("\n## `GET /api/backends`"), json!(backend));
+    describes(&rows, &value);
+    assert_eq!(quoted(meaning(&rows, "lately"), '`'), keys(&value["lately"]));
     let listed = BackendState { lately: None, ..backend };
     value.as_object_mut().unwrap().remove("lately");
     assert_eq!(json!(listed), value, "GET /api/backends has all but lately");
