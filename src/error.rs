@@ -1,73 +1,73 @@
-//! What can go wrong: with one request ([`Refusal`]: which status the client gets), and at the
-//! start ([`StartError`]: one sentence that says what to do).
+//! The errors of a request ([`Refusal`], which becomes a status for the client) and of the start ([`StartError`], one sentence that
+//! says what to do).
 
 use http::StatusCode;
 use http::header::{self, HeaderName};
 use std::{io, net::SocketAddr};
 
-/// Why a request gets an answer of the balancer's own instead of a backend's.
+/// The reason for which the balancer answers a request itself.
 ///
-/// The text of each is what the client reads: it names no inside address.
+/// The text of each is the body that the client reads; it contains no internal address.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Refusal {
-    /// The request breaks RFC 9112, or could be understood in two ways. 400.
+    /// The request violates RFC 9112 or is ambiguous. 400.
     #[error("bad request: {0}")]
     BadRequest(&'static str),
-    /// TRACE. 405.
+    /// The method is TRACE. 405.
     #[error("this method is not allowed here")]
     MethodNotAllowed,
-    /// CONNECT: this is a gateway, not a tunnel. 501.
+    /// The method is CONNECT, which a gateway does not serve. 501.
     #[error("this method is not implemented")]
     NotImplemented,
-    /// Neither HTTP/1.1 nor HTTP/1.0. 505.
-    #[error("only HTTP/1.1 and HTTP/1.0 are spoken here")]
+    /// The version is neither HTTP/1.1 nor HTTP/1.0. 505.
+    #[error("only HTTP/1.1 and HTTP/1.0 are supported")]
     Version,
-    /// An `Expect` other than `100-continue`. 417.
+    /// The request has an `Expect` other than `100-continue`. 417.
     #[error("this expectation cannot be met")]
     Expectation,
-    /// The request target is longer than the limit, or than a whole head may be. 414.
+    /// The request target is longer than its limit or than the limit for a whole head. 414.
     #[error("the request target is too long")]
     UriTooLong,
-    /// More header bytes or lines than the limits allow. 431.
+    /// The head has more bytes or more lines than the limits allow. 431.
     #[error("the request head is too large")]
     HeadTooLarge,
-    /// A body larger than the limit. 413.
+    /// The body is larger than the limit. 413.
     #[error("the request body is too large")]
     BodyTooLarge,
-    /// The client began a request and did not get to its blank line in time. 408.
+    /// The client began a request and did not send the end of its head in time. 408.
     #[error("the request head took too long to arrive")]
     HeadTooSlow,
-    /// The client sent nothing more of its body for too long. 408.
+    /// The client paused its upload for longer than the timeout. 408.
     #[error("the request body took too long to arrive")]
     ClientTooSlow,
-    /// The client broke off its upload. It most likely never reads this. 400.
+    /// The client broke off its upload, and probably does not read this answer. 400.
     #[error("the request body ended early")]
     ClientGone,
-    /// There are as many connections as there may be, in all or from this client. 503.
+    /// The limit of connections is reached, in all or for this client. 503.
     #[error("too many connections: try again shortly")]
     TooManyConnections,
-    /// The queue in front of the workers is full. 503.
+    /// The queue of the workers is full. 503.
     #[error("too many requests are waiting: try again shortly")]
     QueueFull,
-    /// No worker was free for this request in time. 503.
+    /// No worker took the request from the queue in time. 503.
     #[error("no worker was free in time: try again shortly")]
     QueuedTooLong,
-    /// Every backend that could serve it was full for too long. 503.
+    /// Every usable backend stayed at its in-flight limit for too long. 503.
     #[error("every server is busy: try again shortly")]
     AllFull,
-    /// There is no backend to choose. 503.
+    /// No backend is usable. 503.
     #[error("no server is available: try again shortly")]
     NoBackend,
-    /// Every try ended without a reply that can be relayed. 502.
+    /// No try produced a reply that can be relayed. 502.
     #[error("no server gave a usable reply")]
     BadGateway,
-    /// The backend did not answer in time. 504.
+    /// The backend did not reply in time. 504.
     #[error("the server took too long to reply")]
     BackendTooSlow,
 }
 
 impl Refusal {
-    /// One of each kind.
+    /// All variants.
     pub const ALL: [Refusal; 18] = [
         Refusal::BadRequest("not understood"),
         Refusal::MethodNotAllowed,
@@ -89,7 +89,7 @@ impl Refusal {
         Refusal::BackendTooSlow,
     ];
 
-    /// What it is counted as.
+    /// Returns its reason, a word in the metrics and the access log.
     pub fn reason(self) -> &'static str {
         match self {
             Refusal::BadRequest(_) => "bad_request",
@@ -113,7 +113,7 @@ impl Refusal {
         }
     }
 
-    /// The status code of the answer.
+    /// Returns the status code of the answer.
     pub fn status(self) -> StatusCode {
         match self {
             Refusal::BadRequest(_) | Refusal::ClientGone => StatusCode::BAD_REQUEST,
@@ -135,8 +135,8 @@ impl Refusal {
         }
     }
 
-    /// A header that this status calls for: Retry-After with 503 (RFC 9110 §10.2.3), Allow with 405
-    /// (§15.5.6).
+    /// Returns the header that the status requires: Retry-After for 503 (RFC 9110 §10.2.3), Allow for 405 (§15.5.6), and `None`
+    /// for the others.
     pub fn header(self) -> Option<(HeaderName, &'static str)> {
         match self.status() {
             StatusCode::SERVICE_UNAVAILABLE => Some((header::RETRY_AFTER, "1")),
@@ -147,19 +147,20 @@ impl Refusal {
         }
     }
 
-    /// What the client did wrong when its body could not be read: its edge wraps that in the error.
+    /// Returns the refusal for an upload that could not be read: the one that the edge has wrapped in the error, or
+    /// [`Refusal::ClientGone`] for any other error.
     pub fn of_upload(error: &io::Error) -> Self {
         let refusal = error.get_ref().and_then(|inner| inner.downcast_ref::<Refusal>());
         refusal.copied().unwrap_or(Refusal::ClientGone)
     }
 
-    /// Is the client's own message at fault, so that nothing more of its connection can be trusted?
+    /// Returns whether the request itself is at fault, so that the rest of its connection cannot be trusted.
     pub fn distrusts_connection(self) -> bool {
         self.status().is_client_error() || matches!(self, Refusal::Version | Refusal::NotImplemented)
     }
 }
 
-/// Why the balancer could not start. Nothing is left half-started.
+/// The reason for which the balancer could not start. What had been started has been stopped again.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
     /// An address could not be bound.
@@ -167,37 +168,37 @@ pub enum StartError {
     Bind {
         /// The address as configured.
         address: SocketAddr,
-        /// What the operating system said.
+        /// The error of the operating system.
         cause: io::Error,
     },
-    /// A backend's name has no address.
+    /// The name of a backend could not be resolved.
     #[error("cannot find the address of backend {backend}: {cause}; check its name, or give an address")]
     Resolve {
         /// The backend as configured.
         backend: String,
-        /// What the resolver said.
+        /// The error of the resolver.
         cause: io::Error,
     },
-    /// The admin listener would be open to whoever reaches it.
+    /// The admin listener would be reachable from other machines without a token.
     #[error(
-        "the admin listener on {address} could be used by anybody who reaches it; set admin_token_file or listen on 127.0.0.1"
+        "the admin listener on {address} would be open to other machines; set admin_token_file or listen on 127.0.0.1"
     )]
     OpenAdmin {
         /// The address as configured.
         address: SocketAddr,
     },
-    /// What is counted cannot be set up.
+    /// The metrics could not be set up.
     #[error("cannot set up metrics: {0}")]
     Metrics(#[from] prometheus::Error),
     /// The operating system provided no random bytes.
     #[error("cannot get random bytes from the operating system: {0}")]
     Random(getrandom::Error),
-    /// The operating system gave no thread.
+    /// The operating system refused to start a thread.
     #[error("cannot start thread {name}: {cause}; fewer workers may help")]
     Thread {
         /// The thread's name.
         name: String,
-        /// What the operating system said.
+        /// The error of the operating system.
         cause: io::Error,
     },
 }

@@ -11,7 +11,7 @@ use crate::cluster::snapshot::RoutingSnapshot;
 use crate::edge::{EdgeKind, lifecycle::Counter};
 use crate::observe::Recorder;
 use crate::observe::metrics::history::{History, Rates, SecondCounts};
-use crate::observe::metrics::{Metrics, Moment};
+use crate::observe::metrics::{Metrics, Readings};
 use crate::observe::recent::RecentRequest;
 use crate::observe::worker_status::Activity;
 use crate::queue::CongestionSignal;
@@ -141,7 +141,7 @@ fn seconds(time: Duration) -> f64 {
 impl Insight for Overview {
     fn metrics(&self) -> Result<String, prometheus::Error> {
         let snapshot = self.members.snapshot().get();
-        self.metrics.text(&Moment {
+        self.metrics.text(&Readings {
             backends: &snapshot.selector.backends,
             queue_depth: self.congestion.depth(),
             workers: self.workers,
@@ -172,7 +172,7 @@ impl Insight for Overview {
             workers_busy: self.recorder.busy(),
             busy: self.busy(&snapshot),
             requests: classes.into(),
-            rejected: self.metrics.unplaced(),
+            rejected: self.metrics.without_backend(),
             access_log_dropped: self.recorder.dropped_lines(),
             lately: recent_rates(self.history.recent().all),
             recent: self.recorder.recent().into_iter().map(ended_request).collect(),

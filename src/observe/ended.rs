@@ -4,29 +4,29 @@ use crate::edge::relay::RelayError;
 use crate::error::Refusal;
 use std::io::{self, ErrorKind};
 
-/// How a request ended. The words are the access log's, and stay.
+/// How a request ended. The words are part of the access log's format.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Ended {
-    /// The client has got the whole reply of a backend, whatever its status.
+    /// The client was sent the whole reply of a backend, whatever its status.
     Ok,
-    /// The client went away: during its upload, or before it had its whole reply.
+    /// The client disconnected during its upload or its reply.
     ClientGone,
-    /// The client sent or took nothing for too long.
+    /// The client sent or read nothing until a timeout.
     ClientSlow,
-    /// The backend broke off its reply, after the client had got its head.
+    /// The backend broke off its reply after the head had been relayed.
     BackendBrokeOff,
-    /// Every backend that was tried failed before it had begun a reply.
+    /// Every backend that was tried failed before it began a reply.
     BackendFailed,
-    /// The backend was too slow: with the head of its reply, or between two pieces of it.
+    /// The backend did not send the head of its reply, or the next part of its body, in time.
     Timeout,
-    /// The balancer did not serve it. The reason is beside it in the log.
+    /// The balancer refused it. The log has the reason in another field.
     Rejected,
-    /// A fault in the balancer.
+    /// Its worker panicked, which is a fault of the balancer.
     Panicked,
 }
 
 impl Ended {
-    /// One of each kind.
+    /// All variants.
     pub const ALL: [Ended; 8] = [
         Ended::Ok,
         Ended::ClientGone,
@@ -38,7 +38,7 @@ impl Ended {
         Ended::Panicked,
     ];
 
-    /// The word.
+    /// Returns its word in the access log and the admin API.
     pub fn word(self) -> &'static str {
         match self {
             Ended::Ok => "ok",
@@ -52,19 +52,19 @@ impl Ended {
         }
     }
 
-    /// After a reply of a backend's was relayed, or not to its end.
+    /// Returns how a request ended whose reply was relayed with this result.
     pub fn after_relay(outcome: &Result<(), RelayError>) -> Self {
         match outcome {
             Ok(()) => Ended::Ok,
-            Err(RelayError::Backend(error)) if is_late(error) => Ended::Timeout,
+            Err(RelayError::Backend(error)) if is_timeout(error) => Ended::Timeout,
             Err(RelayError::Backend(_)) => Ended::BackendBrokeOff,
-            Err(RelayError::Client(error)) if is_late(error) => Ended::ClientSlow,
+            Err(RelayError::Client(error)) if is_timeout(error) => Ended::ClientSlow,
             Err(RelayError::Client(_)) => Ended::ClientGone,
         }
     }
 }
 
-/// After an answer of the balancer's own.
+/// Returns how a request ended that was refused.
 impl From<Refusal> for Ended {
     fn from(refusal: Refusal) -> Self {
         match refusal {
@@ -77,11 +77,11 @@ impl From<Refusal> for Ended {
     }
 }
 
-/// A socket says that it would block when its timeout is over; ureq says so in an error of its own.
-fn is_late(error: &io::Error) -> bool {
-    let within = error.get_ref().and_then(|inner| inner.downcast_ref());
+/// Returns whether a timeout caused the error. A socket reports `WouldBlock` for it, and ureq an error of its own.
+fn is_timeout(error: &io::Error) -> bool {
+    let inner = error.get_ref().and_then(|error| error.downcast_ref());
     matches!(error.kind(), ErrorKind::TimedOut | ErrorKind::WouldBlock)
-        || matches!(within, Some(ureq::Error::Timeout(_)))
+        || matches!(inner, Some(ureq::Error::Timeout(_)))
 }
 
 #[cfg(test)]
@@ -90,13 +90,13 @@ mod tests {
     use std::collections::BTreeSet;
 
     #[test]
-    fn each_end_has_a_word_of_its_own() {
+    fn words_are_distinct() {
         let words: BTreeSet<_> = Ended::ALL.iter().map(|ended| ended.word()).collect();
         assert_eq!(words.len(), Ended::ALL.len());
     }
 
     #[test]
-    fn what_a_refusal_is_called_goes_with_its_status() {
+    fn a_refusal_maps_to_the_word_of_its_status() {
         for refusal in Refusal::ALL {
             let expected = match refusal.status().as_u16() {
                 502 => Ended::BackendFailed,
@@ -110,7 +110,7 @@ mod tests {
     }
 
     #[test]
-    fn a_relay_ends_by_whose_fault_it_was() {
+    fn a_failed_relay_names_the_side_at_fault() {
         let error = |kind: ErrorKind| io::Error::from(kind);
         for (outcome, expected) in [
             (Ok(()), Ended::Ok),

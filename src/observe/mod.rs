@@ -1,4 +1,4 @@
-//! What is recorded of requests, and how it can be seen.
+//! Records how requests end, and shows it: access log, metrics, recent requests, and what each worker is serving.
 
 pub mod access_log;
 pub mod ended;

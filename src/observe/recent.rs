@@ -1,7 +1,10 @@
-//! The requests that ended last, for those who watch: so that four of them are seen one by one.
+//! The most recent requests, for the live page and `turnwheel top`.
+//!
+//! A thread that ends a request sends it to a bounded channel and goes on; a reader moves what the channel holds into the list.
+//! Under load only a sample is kept, and at a low rate every request.
 
 use super::ended::Ended;
-use super::worker_status::PATH;
+use super::worker_status::MAX_PATH;
 use crate::observe::outcome::Outcome;
 use crossbeam_channel::{Receiver, Sender, bounded};
 use std::collections::VecDeque;
@@ -9,109 +12,111 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
-/// So many are kept.
-const KEPT: usize = 32;
+/// The length of the list.
+const CAPACITY: usize = 32;
 
-/// Of many requests one each 20 ms is kept. Nobody could read more, and workers have better things to do.
-const SPACING: u64 = 20_000;
+/// The mean interval between two requests that are kept, in microseconds. A viewer cannot read more, and each costs its worker
+/// a few allocations.
+const INTERVAL: u64 = 20_000;
 
-/// So many may be handed in before somebody looks: a burst, and those of more than a second.
-const HANDED_IN: usize = 128;
+/// The capacity of the channel: a burst, and the requests of more than a second, which is how often it is emptied.
+const PENDING: usize = 128;
 
 /// A request that has ended.
 #[derive(Clone, Debug)]
 pub struct RecentRequest {
-    /// Counts up from 1, over those that were kept.
+    /// Its number among the requests that were kept, from 1.
     pub number: u64,
     /// When it ended.
     pub ended_at: Instant,
-    /// Its method; nothing if its head could not be believed, as with the path.
+    /// Its method, or `None` if its head was invalid.
     pub method: Option<String>,
-    /// Its path, without the query.
+    /// Its path without the query, or `None` if its head was invalid.
     pub path: Option<String>,
-    /// The name of the backend that was chosen last.
+    /// The backend that was chosen last.
     pub backend: Option<String>,
     /// The status that was sent.
     pub status: u16,
     /// How it ended.
     pub ended: Ended,
-    /// From when it was ready for a worker to its end, in seconds.
+    /// The time from when it was ready for a worker to its end, in seconds.
     pub seconds: f64,
-    /// Backends that were tried.
+    /// How many backends were tried.
     pub tries: u32,
 }
 
-/// The last requests. Whoever ends one hands it in and goes on; whoever looks puts the list together.
+/// The list of the most recent requests.
 #[derive(Debug)]
 pub struct Recent {
     opened: Instant,
-    /// When one more may be kept, in microseconds, if they come evenly. A burst may run ahead of it.
+    /// The time from which the next request is kept if they arrive evenly, in microseconds since `opened`. A burst may run
+    /// [`CAPACITY`] intervals ahead of the clock.
     next: AtomicU64,
-    hand_in: Sender<RecentRequest>,
-    handed_in: Receiver<RecentRequest>,
-    kept: Mutex<Kept>,
+    sender: Sender<RecentRequest>,
+    receiver: Receiver<RecentRequest>,
+    list: Mutex<List>,
 }
 
 #[derive(Debug, Default)]
-struct Kept {
-    number: u64,
+struct List {
+    newest: u64,
     requests: VecDeque<RecentRequest>,
 }
 
 impl Default for Recent {
     fn default() -> Self {
-        let (hand_in, handed_in) = bounded(HANDED_IN);
-        let (next, kept) = (AtomicU64::new(0), Mutex::default());
-        Recent { opened: Instant::now(), next, hand_in, handed_in, kept }
+        let (sender, receiver) = bounded(PENDING);
+        Recent { opened: Instant::now(), next: AtomicU64::new(0), sender, receiver, list: Mutex::default() }
     }
 }
 
 impl Recent {
-    /// Keeps it, unless there are many. Nobody waits here.
+    /// Keeps a request that has ended, unless many are kept already. It never blocks.
     pub fn note(&self, outcome: &Outcome<'_>) {
         let now = self.opened.elapsed().as_micros() as u64;
         let next = self.next.load(Relaxed);
-        if next <= now + KEPT as u64 * SPACING {
-            // Two who are here at once count as one: then one more is kept.
-            self.next.store(next.max(now) + SPACING, Relaxed);
-            let _ = self.hand_in.try_send(RecentRequest::of(outcome)); // full: nobody has looked for long
+        if next <= now + CAPACITY as u64 * INTERVAL {
+            // Two threads that get here together advance the time once, so that one more request is kept.
+            self.next.store(next.max(now) + INTERVAL, Relaxed);
+            let _ = self.sender.try_send(RecentRequest::new(outcome)); // full: the channel was not emptied in time
         }
     }
 
-    /// Puts those that have been handed in on the list. It has to be done each second at least.
+    /// Empties the channel into the list. It must be called at least once a second.
     pub fn gather(&self) {
-        drop(self.gathered());
+        drop(self.updated());
     }
 
-    /// Those that there are, the newest last.
+    /// Returns the list, the newest request last.
     pub fn all(&self) -> Vec<RecentRequest> {
-        self.gathered().requests.iter().cloned().collect()
+        self.updated().requests.iter().cloned().collect()
     }
 
-    fn gathered(&self) -> MutexGuard<'_, Kept> {
-        let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
-        self.handed_in.try_iter().for_each(|request| kept.keep(request));
-        kept
+    /// Returns the list after the channel has been emptied into it.
+    fn updated(&self) -> MutexGuard<'_, List> {
+        let mut list = self.list.lock().unwrap_or_else(PoisonError::into_inner);
+        self.receiver.try_iter().for_each(|request| list.push(request));
+        list
     }
 }
 
-impl Kept {
-    fn keep(&mut self, request: RecentRequest) {
-        self.number += 1;
-        if self.requests.len() == KEPT {
+impl List {
+    fn push(&mut self, request: RecentRequest) {
+        self.newest += 1;
+        if self.requests.len() == CAPACITY {
             self.requests.pop_front();
         }
-        self.requests.push_back(RecentRequest { number: self.number, ..request });
+        self.requests.push_back(RecentRequest { number: self.newest, ..request });
     }
 }
 
 impl RecentRequest {
-    fn of(outcome: &Outcome<'_>) -> Self {
+    fn new(outcome: &Outcome<'_>) -> Self {
         RecentRequest {
-            number: 0, // it gets one when it is kept
+            number: 0, // the list assigns it
             ended_at: Instant::now(),
             method: outcome.head.map(|head| head.method.to_string()),
-            path: outcome.head.map(|head| head.uri.path().chars().take(PATH).collect()),
+            path: outcome.head.map(|head| head.uri.path().chars().take(MAX_PATH).collect()),
             backend: outcome.backend.map(|backend| backend.authority().to_string()),
             status: outcome.status.as_u16(),
             ended: outcome.ended,
@@ -134,7 +139,7 @@ mod tests {
     }
 
     #[test]
-    fn the_last_ones_are_kept_and_numbered() {
+    fn keeps_and_numbers_the_last_requests() {
         let recent = Recent::default();
         note(&recent, 3);
         let all = recent.all();
@@ -145,38 +150,42 @@ mod tests {
     }
 
     #[test]
-    fn of_a_flood_only_the_first_are_kept_and_later_one_each_spacing() {
+    fn keeps_a_sample_under_load() {
         let recent = Recent::default();
         let began = Instant::now();
         for _ in 0..1000 {
             note(&recent, 100);
             recent.gather();
         }
-        let most = KEPT as u64 + 2 + began.elapsed().as_micros() as u64 / SPACING;
+        let most = CAPACITY as u64 + 2 + began.elapsed().as_micros() as u64 / INTERVAL;
         let all = recent.all();
-        assert_eq!(all.len(), KEPT);
-        assert!((KEPT as u64..=most).contains(&all[KEPT - 1].number), "{} of {most}", all[KEPT - 1].number);
+        assert_eq!(all.len(), CAPACITY);
+        assert!(
+            (CAPACITY as u64..=most).contains(&all[CAPACITY - 1].number),
+            "{} of {most}",
+            all[CAPACITY - 1].number
+        );
     }
 
     #[test]
-    fn nobody_waits_while_somebody_looks_and_nothing_is_lost() {
+    fn a_reader_neither_blocks_writers_nor_loses_requests() {
         let recent = Recent::default();
-        let looking = recent.gathered();
+        let reading = recent.updated();
         std::thread::scope(|scope| {
             (0..8).for_each(|_| _ = scope.spawn(|| note(&recent, 2)));
         });
-        drop(looking);
+        drop(reading);
         assert_eq!(recent.all().len(), 16);
     }
 
     #[test]
-    fn what_nobody_looks_at_takes_no_room() {
+    fn memory_is_bounded_without_a_reader() {
         let recent = Recent::default();
-        for _ in 0..3 * HANDED_IN {
+        for _ in 0..3 * PENDING {
             recent.next.store(0, Relaxed);
             note(&recent, 1);
         }
-        assert_eq!(recent.handed_in.len(), HANDED_IN);
-        assert_eq!(recent.all().len(), KEPT);
+        assert_eq!(recent.receiver.len(), PENDING);
+        assert_eq!(recent.all().len(), CAPACITY);
     }
 }

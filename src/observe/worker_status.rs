@@ -1,117 +1,118 @@
-//! What one worker is at, written by it and read by those who watch.
+//! The request that a worker is serving, written by the worker and read by the admin listener.
 //!
-//! Nobody waits for anybody: there is no lock. A worker says what it begins in a few plain stores, between two that make the
-//! version odd and even again. Who reads and finds that the version was odd, or has changed meanwhile, reads once more.
+//! It is a sequence lock: neither side blocks. The worker makes the version odd, stores its request in a few plain stores, and makes
+//! the version even again. A reader that finds an odd version, or another version after it has read, reads again.
 
 use crate::backend::Backend;
 use http::request;
 use std::sync::atomic::{AtomicU8, AtomicU64, Ordering::*, fence};
 
-/// Bytes of a method that are kept.
-const METHOD: usize = 15;
+/// The most bytes of a method that are kept.
+const MAX_METHOD: usize = 15;
 
-/// Bytes of a path that are kept.
-pub(super) const PATH: usize = 48;
+/// The most bytes of a path that are kept.
+pub(super) const MAX_PATH: usize = 48;
 
-const WORDS: usize = (METHOD + 1 + PATH) / 8;
+/// The length of the text: the method, a zero byte, and the path.
+const TEXT: usize = MAX_METHOD + 1 + MAX_PATH;
 
-/// How often a reader tries. A worker that begins a request every 10 µs writes for a thousandth of the time.
-const TRIES: usize = 16;
+/// The most attempts of a reader. A worker that begins a request every 10 µs writes for a thousandth of the time.
+const READ_ATTEMPTS: usize = 16;
 
-/// How far a request has come.
+/// The phase of a request at its worker.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Phase {
-    /// No backend has it yet.
+pub enum WorkerPhase {
+    /// No backend has been chosen yet.
     Choosing,
-    /// A backend has it, and has not begun its reply.
+    /// A backend has the request, and has not begun its reply.
     Waiting,
-    /// The client is getting its reply.
+    /// The reply is being relayed to the client.
     Relaying,
 }
 
-impl Phase {
-    const ALL: [Phase; 3] = [Phase::Choosing, Phase::Waiting, Phase::Relaying];
+impl WorkerPhase {
+    const ALL: [WorkerPhase; 3] = [WorkerPhase::Choosing, WorkerPhase::Waiting, WorkerPhase::Relaying];
 
-    /// In one word.
+    /// Returns its word in the admin API.
     pub fn word(self) -> &'static str {
         match self {
-            Phase::Choosing => "choosing",
-            Phase::Waiting => "waiting",
-            Phase::Relaying => "relaying",
+            WorkerPhase::Choosing => "choosing",
+            WorkerPhase::Waiting => "waiting",
+            WorkerPhase::Relaying => "relaying",
         }
     }
 }
 
-/// What a worker is at.
+/// The request that a worker is serving.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Activity {
-    /// The method, cut if it is a long one.
+    /// The method, truncated to 15 bytes.
     pub method: String,
-    /// The path, cut if it is a long one. Without the query: that is where clients write what nobody should see.
+    /// The path, truncated to 48 bytes, without the query, which may hold secrets.
     pub path: String,
-    /// The [id](Backend::id) of the backend that has the request.
+    /// The [id](Backend::id) of the backend that has the request, or `None` if none has been chosen yet.
     pub backend: Option<u64>,
-    /// How far it is.
-    pub phase: Phase,
-    /// When it began, in microseconds of the recorder's time.
+    /// Its phase.
+    pub phase: WorkerPhase,
+    /// When the worker began with it, in microseconds since the recorder was made.
     pub since: u64,
 }
 
-/// One worker's. It has cache lines to itself, so that no worker writes where another one does.
+/// The status of one worker. It is aligned to its own cache lines, so that workers do not write to the same one.
 #[derive(Debug, Default)]
 #[repr(align(128))]
 pub struct WorkerStatus {
     version: AtomicU64,
-    /// When it began, and nothing while it is idle.
+    /// When the request began, in microseconds; 0 while the worker is idle.
     since: AtomicU64,
-    /// Its id and one, or nothing.
+    /// The backend's id plus one, or 0.
     backend: AtomicU64,
     phase: AtomicU8,
-    words: [AtomicU64; WORDS],
+    text: [AtomicU64; TEXT / 8],
 }
 
 impl WorkerStatus {
-    /// The worker begins with a request, so many microseconds after the recorder did.
+    /// Records that the worker has begun with a request, `since` microseconds after the recorder was made.
     pub fn begin(&self, since: u64, head: &request::Parts) {
-        let mut text = [0; METHOD + 1 + PATH];
-        fill(&mut text[..METHOD], head.method.as_str());
-        fill(&mut text[METHOD + 1..], head.uri.path());
+        let mut text = [0; TEXT];
+        fill(&mut text[..MAX_METHOD], head.method.as_str());
+        fill(&mut text[MAX_METHOD + 1..], head.uri.path());
         let version = self.version.load(Relaxed);
         self.version.store(version + 1, Relaxed);
         fence(Release);
-        for (word, bytes) in self.words.iter().zip(text.as_chunks().0) {
+        for (word, bytes) in self.text.iter().zip(text.as_chunks().0) {
             word.store(u64::from_ne_bytes(*bytes), Relaxed);
         }
         self.backend.store(0, Relaxed);
-        self.phase.store(Phase::Choosing as u8, Relaxed);
+        self.phase.store(WorkerPhase::Choosing as u8, Relaxed);
         self.since.store(since.max(1), Relaxed);
         self.version.store(version + 2, Release);
     }
 
-    /// It goes to this backend.
+    /// Records that the request goes to this backend.
     pub fn tries(&self, backend: &Backend) {
         self.backend.store(backend.id() + 1, Relaxed);
-        self.phase.store(Phase::Waiting as u8, Relaxed);
+        self.phase.store(WorkerPhase::Waiting as u8, Relaxed);
     }
 
-    /// Its reply has begun.
+    /// Records that the reply has begun.
     pub fn relays(&self) {
-        self.phase.store(Phase::Relaying as u8, Relaxed);
+        self.phase.store(WorkerPhase::Relaying as u8, Relaxed);
     }
 
-    /// The worker is done with it.
+    /// Records that the worker is idle.
     pub fn end(&self) {
         self.since.store(0, Relaxed);
     }
 
-    /// Is the worker at work?
+    /// Returns whether the worker is serving a request.
     pub fn is_busy(&self) -> bool {
         self.since.load(Relaxed) > 0
     }
 
-    /// What it is at; nothing if it is idle, or begins something else all the time.
+    /// Returns the request that the worker is serving, or `None` if it is idle or every attempt met a write.
     pub fn look(&self) -> Option<Activity> {
-        for _ in 0..TRIES {
+        for _ in 0..READ_ATTEMPTS {
             let before = self.version.load(Acquire);
             let activity = self.read();
             fence(Acquire);
@@ -122,24 +123,26 @@ impl WorkerStatus {
         None
     }
 
-    /// As it stands, be it half written.
+    /// Reads the fields without a check, so that they may belong to two requests.
     fn read(&self) -> Option<Activity> {
-        let mut text = [0; METHOD + 1 + PATH];
-        for (bytes, word) in text.as_chunks_mut().0.iter_mut().zip(&self.words) {
+        let mut text = [0; TEXT];
+        for (bytes, word) in text.as_chunks_mut().0.iter_mut().zip(&self.text) {
             *bytes = word.load(Relaxed).to_ne_bytes();
         }
-        let phase = Phase::ALL[usize::from(self.phase.load(Relaxed)).min(Phase::ALL.len() - 1)];
+        let phase = WorkerPhase::ALL[usize::from(self.phase.load(Relaxed)).min(WorkerPhase::ALL.len() - 1)];
         let (backend, since) = (self.backend.load(Relaxed).checked_sub(1), self.since.load(Relaxed));
-        let (method, path) = (text_of(&text[..METHOD]), text_of(&text[METHOD + 1..]));
+        let (method, path) = (text_of(&text[..MAX_METHOD]), text_of(&text[MAX_METHOD + 1..]));
         (since > 0).then_some(Activity { method, path, backend, phase, since })
     }
 }
 
-fn fill(room: &mut [u8], text: &str) {
-    let length = text.len().min(room.len());
-    room[..length].copy_from_slice(&text.as_bytes()[..length]);
+/// Copies the text, truncated to the length of the buffer.
+fn fill(buffer: &mut [u8], text: &str) {
+    let length = text.len().min(buffer.len());
+    buffer[..length].copy_from_slice(&text.as_bytes()[..length]);
 }
 
+/// Returns the text up to the first zero byte.
 fn text_of(bytes: &[u8]) -> String {
     let end = bytes.iter().position(|byte| *byte == 0).unwrap_or(bytes.len());
     String::from_utf8_lossy(&bytes[..end]).into_owned()
@@ -156,7 +159,7 @@ mod tests {
     }
 
     #[test]
-    fn a_worker_is_idle_until_it_begins_and_when_it_is_done() {
+    fn follows_a_request_from_its_beginning_to_its_end() {
         let (status, backend) =
             (WorkerStatus::default(), crate::balance::strategies::tests::backends(1).remove(0));
         assert_eq!((status.is_busy(), status.look()), (false, None));
@@ -164,37 +167,37 @@ mod tests {
         let activity = status.look().unwrap();
         assert!(status.is_busy());
         assert_eq!((&*activity.method, &*activity.path, activity.since), ("GET", "/a/b", 7));
-        assert_eq!((activity.backend, activity.phase), (None, Phase::Choosing));
+        assert_eq!((activity.backend, activity.phase), (None, WorkerPhase::Choosing));
         status.tries(&backend);
         let activity = status.look().unwrap();
-        assert_eq!((activity.backend, activity.phase), (Some(backend.id()), Phase::Waiting));
+        assert_eq!((activity.backend, activity.phase), (Some(backend.id()), WorkerPhase::Waiting));
         status.relays();
-        assert_eq!(status.look().unwrap().phase, Phase::Relaying);
+        assert_eq!(status.look().unwrap().phase, WorkerPhase::Relaying);
         status.end();
         assert_eq!((status.is_busy(), status.look()), (false, None));
         status.begin(0, &head("POST", "/"));
         let activity = status.look().unwrap();
-        assert_eq!((&*activity.path, activity.backend, activity.phase), ("/", None, Phase::Choosing));
+        assert_eq!((&*activity.path, activity.backend, activity.phase), ("/", None, WorkerPhase::Choosing));
     }
 
     #[test]
-    fn what_is_long_is_cut() {
+    fn truncates_a_long_method_and_a_long_path() {
         let status = WorkerStatus::default();
         status.begin(1, &head("VERSION-CONTROL-AND-MORE", &format!("/{}", "x".repeat(200))));
         let activity = status.look().unwrap();
-        assert_eq!((&*activity.method, activity.path.len()), ("VERSION-CONTROL", PATH));
+        assert_eq!((&*activity.method, activity.path.len()), ("VERSION-CONTROL", MAX_PATH));
     }
 
     #[test]
-    fn nobody_reads_half_of_one_request_and_half_of_another() {
+    fn a_reader_never_sees_a_mix_of_two_requests() {
         let (status, done) = (WorkerStatus::default(), AtomicBool::new(false));
         let requests: Vec<_> = ["a", "b", "c"]
-            .map(|letter| head(&letter.repeat(METHOD), &format!("/{}", letter.repeat(PATH - 1))))
+            .map(|letter| head(&letter.repeat(MAX_METHOD), &format!("/{}", letter.repeat(MAX_PATH - 1))))
             .into();
         std::thread::scope(|scope| {
             scope.spawn(|| {
-                for turn in 0..200_000 {
-                    status.begin(turn % 3 + 1, &requests[turn as usize % 3]);
+                for number in 0..200_000 {
+                    status.begin(number % 3 + 1, &requests[number as usize % 3]);
                 }
                 done.store(true, SeqCst);
             });
@@ -203,8 +206,8 @@ mod tests {
                 let Some(activity) = status.look() else { continue };
                 seen += 1;
                 let letter = ["a", "b", "c"][activity.since as usize - 1];
-                assert_eq!(activity.method, letter.repeat(METHOD));
-                assert_eq!(activity.path, format!("/{}", letter.repeat(PATH - 1)));
+                assert_eq!(activity.method, letter.repeat(MAX_METHOD));
+                assert_eq!(activity.path, format!("/{}", letter.repeat(MAX_PATH - 1)));
             }
         });
     }

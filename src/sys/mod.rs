@@ -1,4 +1,4 @@
-//! What the operating system gives: threads, signals to stop, system calls.
+//! Threads, the stop signal, the sockets and the memory of the process, and synchronisation primitives.
 
 pub mod memory;
 pub mod shutdown;

@@ -1,9 +1,9 @@
-//! How a running balancer is told to stop.
+//! The signal that stops a running balancer.
 
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
 use std::time::Duration;
 
-/// Makes a pair: whoever holds the handle can stop whoever waits on the signal.
+/// Returns a handle that gives the stop signal, and the receiver that waits for it.
 ///
 /// ```
 /// use std::time::Duration;
@@ -18,29 +18,29 @@ pub fn pair() -> (StopHandle, Stop) {
     (StopHandle(sender), Stop(receiver))
 }
 
-/// Stops a balancer, from any thread.
+/// Gives the stop signal, from any thread.
 #[derive(Clone, Debug)]
 pub struct StopHandle(Sender<()>);
 
 impl StopHandle {
-    /// Asks it to stop. Further calls change nothing.
+    /// Gives the stop signal. Further calls have no effect.
     pub fn stop(&self) {
-        let _ = self.0.try_send(()); // full: it has been asked already
+        let _ = self.0.try_send(()); // full: the signal has been given already
     }
 }
 
-/// The signal to stop. It is given, too, when all handles are dropped.
+/// Waits for the stop signal, which is also given when all handles have been dropped.
 #[derive(Debug)]
 pub struct Stop(Receiver<()>);
 
 impl Stop {
     /// Waits for the signal.
     pub fn wait(&self) {
-        let _ = self.0.recv(); // an error is a signal too: nobody is left to give another
+        let _ = self.0.recv(); // an error means that all handles have been dropped
     }
 
-    /// Waits for the signal, so long at most. True if it came.
-    pub fn within(&self, patience: Duration) -> bool {
-        self.0.recv_timeout(patience) != Err(RecvTimeoutError::Timeout)
+    /// Waits for the signal for at most this time. Returns whether it was given.
+    pub fn within(&self, timeout: Duration) -> bool {
+        self.0.recv_timeout(timeout) != Err(RecvTimeoutError::Timeout)
     }
 }

@@ -1,7 +1,6 @@
-//! Where code that is model-checked has its locks and atomics from.
+//! The locks and atomics of code that is model-checked.
 //!
-//! [`limit`](crate::backend::limit) and [`current`](crate::cluster::swap) name this module and never `std::sync`. Here
-//! that is the same; in `models/` a module of the same name stands in for it, whose types let a model
-//! checker decide who runs next.
+//! [`limit`](crate::backend::limit) and [`swap`](crate::cluster::swap) import them from here and never from `std::sync`. In
+//! `models/` a module of the same name replaces this one with types whose scheduling a model checker controls.
 
 pub use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, atomic};

@@ -110,11 +110,8 @@ fn every_value_about_backends_that_is_wrong_is_named_with_the_reason() {
         ("sticky = ''", "it is empty"),
         ("sticky = '__Host-a'", "browsers accept that prefix only with Secure"),
         ("admin = 'nowhere'", "admin is \"nowhere\"; write it as 127.0.0.1:8090, or off"),
-        (
-            "admin = '0.0.0.0:8090'",
-            "could be used by anybody who reaches it; set admin_token_file or listen on",
-        ),
-        ("admin = '[::]:8090'", "could be used by anybody who reaches it"),
+        ("admin = '0.0.0.0:8090'", "would be open to other machines; set admin_token_file or listen on"),
+        ("admin = '[::]:8090'", "would be open to other machines"),
         (
             "admin = '0.0.0.0:1'\nadmin_token_file = '/no/such'",
             "admin_token_file: cannot read the admin token in",

@@ -1,31 +1,31 @@
-//! What is in `deploy/` and in `docs/observability.md` asks for what a balancer shows, and reads well.
+//! Checks the queries in `deploy/` and `docs/observability.md` against the metrics of a balancer, and the dashboard's form.
 
 use crate::bed::is_tiny;
 use crate::prometheus::Site;
-use crate::promql::Known;
+use crate::promql::KnownSeries;
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// What Grafana puts in the place of a variable of its own.
-const GRAFANAS: &str = "__rate_interval";
+/// A variable that Grafana itself defines.
+const BUILTIN_VARIABLE: &str = "__rate_interval";
 
-/// An expression, and what is shown of its result.
+/// An expression, and the labels that are shown of its result.
 pub struct Query {
-    /// Where it was found.
+    /// The file and the panel, variable, alert or question.
     pub place: String,
     pub expr: String,
-    /// The labels that a legend or an annotation names.
+    /// The labels that the legend or the annotations name.
     pub shown: BTreeSet<String>,
 }
 
-/// A file of `deploy/`, or another one of the repository.
+/// Returns the path of a file of the repository.
 pub fn path_of(file: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join(file)
 }
 
-/// Its text.
+/// Returns the text of a file of the repository.
 pub fn text_of(file: &str) -> String {
     fs::read_to_string(path_of(file)).unwrap_or_else(|error| panic!("{file}: {error}"))
 }
@@ -43,18 +43,18 @@ fn words<'a>(value: &'a Value, key: &str) -> &'a str {
     value[key].as_str().filter(|text| !text.is_empty()).unwrap_or_else(|| panic!("no {key}: {value:#}"))
 }
 
-/// What stands after each of these marks, as far as it is a name.
+/// Returns the names that follow the mark in the text.
 fn names_after(text: &str, mark: &str) -> BTreeSet<String> {
     let name = |rest: &str| rest.chars().take_while(|c| c.is_alphanumeric() || *c == '_').collect();
     text.split(mark).skip(1).map(name).collect()
 }
 
-/// The panels that show something: all but the headings.
+/// Returns the panels without the headings.
 fn panels(dashboard: &Value) -> impl Iterator<Item = &Value> {
     list(dashboard, "panels").iter().filter(|panel| panel["type"] != "row")
 }
 
-/// What the dashboard's panels ask for.
+/// Returns the queries of the dashboard's panels.
 pub fn dashboard_queries() -> Vec<Query> {
     let dashboard = dashboard();
     let mut queries = Vec::new();
@@ -68,7 +68,7 @@ pub fn dashboard_queries() -> Vec<Query> {
     queries
 }
 
-/// What its variables can be: the series to look at, and the label whose values they are.
+/// Returns the queries of the dashboard's variables: the series, and the label whose values are offered.
 pub fn dashboard_variables() -> Vec<Query> {
     let dashboard = dashboard();
     let variables = list(&dashboard["templating"], "list").iter().filter(|one| one["type"] == "query");
@@ -83,7 +83,7 @@ pub fn dashboard_variables() -> Vec<Query> {
     variables.map(read).collect()
 }
 
-/// The conditions of alerts. An expression may go on in deeper lines.
+/// Returns the conditions of the alerts. An expression may continue on more deeply indented lines.
 pub fn alerts() -> Vec<Query> {
     let text = text_of("deploy/prometheus/alerts.yml");
     let rules: Vec<_> = text.split("- alert: ").skip(1).collect();
@@ -115,24 +115,24 @@ pub fn documented_queries() -> Vec<Query> {
     blocks.enumerate().map(read).collect()
 }
 
-/// A page after all kinds of requests.
-fn page() -> String {
+/// Returns an answer of `/metrics` after requests of all kinds.
+fn metrics_text() -> String {
     let mut site = Site::new(&[]);
     site.traffic();
     site.operator.ask("GET /metrics", "").text().to_owned()
 }
 
 #[test]
-fn what_is_asked_for_is_there() {
-    let known = Known::on(&page());
+fn every_query_asks_for_exported_series_and_labels() {
+    let known = KnownSeries::on(&metrics_text());
     let [panels, variables, alerts, answers] =
         [dashboard_queries(), dashboard_variables(), alerts(), documented_queries()];
     let counts = [panels.len(), variables.len(), alerts.len(), answers.len()];
-    assert!(counts[0] > 20 && counts[1..] == [3, 8, 3], "they were not all found: {counts:?}");
+    assert!(counts[0] > 20 && counts[1..] == [3, 8, 3], "queries are missing: {counts:?}");
     for query in [panels, variables, alerts, answers].iter().flatten() {
         let mut complaints = known.complaints(&query.expr);
-        // tiny_http does not know.
-        complaints.retain(|what| !(is_tiny() && what.contains("turnwheel_connections")));
+        // tiny_http does not count them.
+        complaints.retain(|text| !(is_tiny() && text.contains("turnwheel_connections")));
         assert!(complaints.is_empty(), "{}: {complaints:#?}", query.place);
         let labels = known.result_labels(&query.expr);
         let missing: Vec<_> = query.shown.difference(&labels).collect();
@@ -141,8 +141,8 @@ fn what_is_asked_for_is_there() {
 }
 
 #[test]
-fn what_is_spoken_of_is_there() {
-    let known = Known::on(&page());
+fn every_metric_in_the_documents_is_exported() {
+    let known = KnownSeries::on(&metrics_text());
     for file in ["README.md", "docs/observability.md", "deploy/README.md", "deploy/prometheus/alerts.yml"] {
         let names = names_after(&text_of(file), "turnwheel_");
         let names = names.iter().map(|name| format!("turnwheel_{name}"));
@@ -155,7 +155,7 @@ fn what_is_spoken_of_is_there() {
 }
 
 #[test]
-fn every_alert_says_what_has_happened_and_what_to_do() {
+fn every_alert_has_a_summary_an_action_and_a_test() {
     let text = text_of("deploy/prometheus/alerts.yml");
     for rule in text.split("- alert: ").skip(1) {
         for key in ["expr:", "for:", "labels: { severity: ", "annotations:", "summary:", "action:"] {
@@ -166,38 +166,38 @@ fn every_alert_says_what_has_happened_and_what_to_do() {
     let tests = text_of("deploy/prometheus/alerts_test.yml");
     for alert in alerts() {
         let fires = format!("alertname=\"{}\",alertstate=\"firing\"", alert.place);
-        assert!(tests.contains(&fires), "no test has {} fire", alert.place);
+        assert!(tests.contains(&fires), "no test for the alert {}", alert.place);
     }
 }
 
 #[test]
-fn every_panel_says_what_it_shows() {
+fn every_panel_has_a_title_a_description_and_a_unit() {
     let dashboard = dashboard();
     let all = list(&dashboard, "panels");
     let ids: BTreeSet<_> = all.iter().map(|panel| panel["id"].as_u64().unwrap()).collect();
-    assert_eq!(ids.len(), all.len(), "two panels have one id");
+    assert_eq!(ids.len(), all.len(), "two panels have the same id");
     assert!(panels(&dashboard).count() > 15);
     for panel in panels(&dashboard) {
         words(panel, "title");
         assert!(words(panel, "description").ends_with(['.', ')']), "{panel:#}");
-        let shows = if panel["type"] == "heatmap" {
+        let options = if panel["type"] == "heatmap" {
             &panel["options"]["yAxis"]
         } else {
             &panel["fieldConfig"]["defaults"]
         };
-        words(shows, "unit");
+        words(options, "unit");
         let targets = list(panel, "targets");
         let names: BTreeSet<_> = targets.iter().map(|target| words(target, "refId")).collect();
         assert!(!targets.is_empty() && names.len() == targets.len(), "{panel:#}");
-        for asked in targets.iter().chain([panel]) {
-            assert_eq!(asked["datasource"]["uid"], "${datasource}", "{asked:#}");
+        for part in targets.iter().chain([panel]) {
+            assert_eq!(part["datasource"]["uid"], "${datasource}", "{part:#}");
         }
     }
     all.iter().for_each(|row| _ = words(row, "title"));
 }
 
 #[test]
-fn no_panel_lies_on_another_one() {
+fn panels_do_not_overlap() {
     let dashboard = dashboard();
     let mut taken = BTreeMap::new();
     for panel in list(&dashboard, "panels") {
@@ -211,14 +211,14 @@ fn no_panel_lies_on_another_one() {
 }
 
 #[test]
-fn every_variable_is_one_that_the_dashboard_has() {
+fn every_variable_is_defined() {
     let dashboard = dashboard();
     let variables = list(&dashboard["templating"], "list").iter();
     let mut known: BTreeSet<_> = variables.map(|one| words(one, "name").to_owned()).collect();
     for name in ["datasource", "job", "instance", "backend"] {
-        assert!(known.contains(name), "there is no ${name}");
+        assert!(known.contains(name), "no variable ${name}");
     }
-    known.insert(GRAFANAS.into());
+    known.insert(BUILTIN_VARIABLE.into());
     for query in dashboard_queries().iter().chain(&dashboard_variables()) {
         let used = names_after(&query.expr, "$");
         let missing: Vec<_> = used.difference(&known).collect();

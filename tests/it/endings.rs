@@ -1,14 +1,12 @@
-//! What the access log says of each request: what it is called, and in one word, how it ended.
+//! How the access log says that each request ended.
 
 use crate::admin_client::{ADMIN, AdminClient};
 use crate::backend::Recorder;
 use crate::bed::{Balancer, Client, DEADLINE, Ending, dead_port, edge, eventually, is_tiny, program};
-use crate::pool::{ask_all, dammed};
 use serde_json::Value;
 use std::io::{Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::process::{Child, ChildStdout, Stdio};
-use std::sync::atomic::Ordering::SeqCst;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use turnwheel::balance::strategies::{Candidate, ClientKey, Strategy};
@@ -17,13 +15,14 @@ use turnwheel::sys::shutdown;
 
 const LOG: &str = "--access-log=json";
 
-fn serve(backends: &[SocketAddr], flags: &[&str]) -> Balancer {
+/// Starts a balancer with a JSON access log.
+pub fn serve(backends: &[SocketAddr], flags: &[&str]) -> Balancer {
     Balancer::serve(backends, &[&[LOG], flags].concat())
 }
 
-/// The log, once it has so many lines, a JSON object each.
+/// Waits for this many lines of the log, each a JSON object, and returns them. More lines are a failure.
 #[track_caller]
-fn lines(balancer: &Balancer, count: usize) -> Vec<Value> {
+pub fn lines(balancer: &Balancer, count: usize) -> Vec<Value> {
     let lines = || -> Vec<Value> {
         let text = balancer.stdout();
         let objects = text.lines().filter(|line| line.starts_with('{'));
@@ -35,7 +34,7 @@ fn lines(balancer: &Balancer, count: usize) -> Vec<Value> {
     lines
 }
 
-/// The one line that there is: how it ended, why, and its status.
+/// Returns how the only request in the log ended: the word, the reason and the status.
 #[track_caller]
 fn ended(balancer: &Balancer) -> (String, Option<String>, u64) {
     let line = lines(balancer, 1).remove(0);
@@ -48,75 +47,7 @@ fn end(word: &str, reason: Option<&str>, status: u64) -> (String, Option<String>
 }
 
 #[test]
-fn a_request_has_one_id_at_the_client_at_the_backend_and_in_the_log() {
-    let backend = Recorder::replying("HTTP/1.1 200 OK\r\nX-Request-Id: theirs\r\nContent-Length: 0\r\n\r\n");
-    let balancer = serve(&[backend.addr], &[]);
-    for (sent, kept) in
-        [("", false), ("X-Request-Id: a-b_c.7\r\n", true), ("x-request-id: with space\r\n", false)]
-    {
-        let reply = balancer.client().request(format!("GET / HTTP/1.1\r\nHost: a\r\n{sent}\r\n"));
-        let id = reply.all("X-Request-Id").join("|");
-        assert_eq!(id == "a-b_c.7", kept, "{id}");
-        assert!(kept || id.len() == 32, "{id}");
-        assert_eq!(backend.last_request().header("X-Request-Id"), Some(id.clone()));
-        eventually("it is in the log", || balancer.stdout().contains(&format!("\"id\":\"{id}\"")));
-    }
-    lines(&balancer, 3);
-}
-
-/// `Connection` names what is for one hop only. An id that one side could hide from the other would be no name for a request.
-#[test]
-fn nobody_can_keep_an_id_from_the_other_side() {
-    let backend = Recorder::replying(
-        "HTTP/1.1 200 OK\r\nConnection: x-request-id\r\nX-Request-Id: a\r\nX-Request-Id: b\r\nContent-Length: 0\r\n\r\n",
-    );
-    let balancer = serve(&[backend.addr], &[]);
-    for id in ["", "X-Request-Id: mine\r\n"] {
-        let mut client = balancer.client();
-        let reply = client
-            .request(format!("GET / HTTP/1.1\r\nHost: a\r\nConnection: X-Request-Id, close\r\n{id}\r\n"));
-        let told = reply.header("X-Request-Id").map(str::to_owned);
-        assert!(told.is_some() && told == backend.last_request().header("X-Request-Id"), "{told:?}");
-        assert_eq!(client.read_to_end_of_connection().1, Ending::Finished, "what else it names holds");
-    }
-    lines(&balancer, 2);
-}
-
-#[test]
-fn an_answer_of_the_balancers_own_says_the_id_too() {
-    let (backend, dam) = dammed();
-    let balancer = serve(&[backend.addr], &["--workers=1", "--queue=1"]);
-    let mut clients = ask_all(balancer.addr, 1);
-    eventually("the worker is busy", || dam.held.load(SeqCst) == 1);
-    clients.extend(ask_all(balancer.addr, 1));
-    let refused = |id: &str| {
-        let reply =
-            balancer.client().request(format!("GET / HTTP/1.1\r\nHost: a\r\nX-Request-Id: {id}\r\n\r\n"));
-        (reply.status, reply.header("X-Request-Id").map(str::to_owned))
-    };
-    eventually("the queue is full", || refused("seven") == (503, Some("seven".into())));
-    dam.open.store(true, SeqCst);
-    clients.iter_mut().for_each(|client| assert_eq!(client.read_reply().status, 200));
-    let dead = dead_port();
-    let broken = serve(&[dead.addr], &[]);
-    let reply = broken.get("/");
-    let id = reply.header("X-Request-Id").unwrap();
-    assert_eq!((reply.status, lines(&broken, 1)[0]["id"].as_str()), (502, Some(id)));
-}
-
-#[test]
-fn without_the_log_nobody_is_given_an_id() {
-    let backend = Recorder::hello("hello");
-    let balancer = Balancer::serve(&[backend.addr], &[]);
-    assert_eq!(balancer.get("/").header("X-Request-Id"), None);
-    assert_eq!(backend.last_request().header("X-Request-Id"), None);
-    let reply = balancer.client().request("GET / HTTP/1.1\r\nHost: a\r\nX-Request-Id: mine\r\n\r\n");
-    assert_eq!(reply.header("X-Request-Id"), None, "it is between the client and the backend");
-    assert_eq!(backend.last_request().header("X-Request-Id").as_deref(), Some("mine"));
-}
-
-#[test]
-fn bytes_are_counted_both_ways() {
+fn logs_the_bytes_of_both_bodies() {
     let backend = Recorder::hello("hello");
     let balancer = serve(&[backend.addr], &[]);
     let body = "x".repeat(100_000);
@@ -141,7 +72,7 @@ fn a_whole_reply_is_ok_whatever_its_status() {
 }
 
 #[test]
-fn a_client_that_leaves_before_its_reply_is_gone() {
+fn a_disconnect_during_the_reply_is_client_gone() {
     let backend = Recorder::pouring();
     let balancer = serve(&[backend.addr], &[]);
     let mut client = balancer.client();
@@ -152,7 +83,7 @@ fn a_client_that_leaves_before_its_reply_is_gone() {
 }
 
 #[test]
-fn a_client_that_breaks_off_its_upload_is_gone() {
+fn a_half_close_during_an_upload_is_client_gone() {
     let backend = Recorder::hello("hello");
     let balancer = serve(&[backend.addr], &[]);
     let mut stream = TcpStream::connect(balancer.addr).unwrap();
@@ -163,9 +94,9 @@ fn a_client_that_breaks_off_its_upload_is_gone() {
     assert_eq!((&*word, reason.as_deref(), status), ("client_gone", Some("client_gone"), 400));
 }
 
-/// A small upload is gathered before a worker has it, where there is the parked edge.
+/// The parked edge buffers a small upload before a worker gets the request.
 #[test]
-fn a_client_that_resets_a_small_upload_is_gone() {
+fn a_reset_during_a_small_upload_is_client_gone() {
     let backend = Recorder::hello("hello");
     for framing in ["Content-Length: 3000\r\n\r\n", "Transfer-Encoding: chunked\r\n\r\n"] {
         let balancer = serve(&[backend.addr], &[]);
@@ -178,9 +109,9 @@ fn a_client_that_resets_a_small_upload_is_gone() {
     }
 }
 
-/// What was refused before a worker had it, though its head could be believed.
+/// Such a request is refused before a worker gets it, and its head is valid.
 #[test]
-fn an_upload_that_is_not_whole_has_an_id_and_what_was_received_of_it() {
+fn a_partial_upload_is_logged_with_its_id_and_bytes() {
     let backend = Recorder::hello("hello");
     let balancer = serve(&[backend.addr], &["--client-body-timeout=100ms"]);
     let half = "POST / HTTP/1.1\r\nHost: a\r\nX-Request-Id: half\r\nContent-Length: 3000\r\n\r\n";
@@ -191,7 +122,7 @@ fn an_upload_that_is_not_whole_has_an_id_and_what_was_received_of_it() {
 }
 
 #[test]
-fn an_upload_that_is_not_whole_when_the_grace_is_over_is_logged() {
+fn a_partial_upload_at_the_end_of_the_grace_is_logged() {
     let backend = Recorder::hello("hello");
     let mut balancer = serve(&[backend.addr], &["--grace=100ms"]);
     let mut client = balancer.client();
@@ -201,13 +132,13 @@ fn an_upload_that_is_not_whole_when_the_grace_is_over_is_logged() {
     balancer.signal(libc::SIGTERM);
     assert_eq!(balancer.wait_exit(DEADLINE), 0);
     let line = lines(&balancer, 1).remove(0);
-    // The parked edge tells the client; tiny_http's connection is gone first.
+    // The parked edge answers the client; with tiny_http the connection has been closed before.
     let expected = if is_tiny() { "client_gone" } else { "client_too_slow" };
     assert_eq!((&line["method"], &line["reason"]), (&"POST".into(), &expected.into()), "{line}");
 }
 
 #[test]
-fn a_refusal_of_head_has_no_body_and_is_counted_without() {
+fn a_refused_head_request_is_logged_with_no_body_bytes() {
     let dead = dead_port();
     let balancer = serve(&[dead.addr], &[]);
     let mut client = balancer.client();
@@ -218,7 +149,7 @@ fn a_refusal_of_head_has_no_body_and_is_counted_without() {
 }
 
 #[test]
-fn a_client_that_stops_sending_is_slow() {
+fn a_stalled_upload_is_client_slow() {
     let backend = Recorder::hello("hello");
     let balancer = serve(&[backend.addr], &["--client-body-timeout=100ms"]);
     let mut client = balancer.client();
@@ -229,7 +160,7 @@ fn a_client_that_stops_sending_is_slow() {
 }
 
 #[test]
-fn a_client_that_takes_nothing_is_slow() {
+fn a_client_that_does_not_read_is_client_slow() {
     let backend = Recorder::pouring();
     let balancer = serve(&[backend.addr], &["--client-write-timeout=100ms"]);
     let mut client = balancer.client();
@@ -239,7 +170,7 @@ fn a_client_that_takes_nothing_is_slow() {
 }
 
 #[test]
-fn a_backend_that_breaks_off_is_said_to() {
+fn a_broken_reply_is_backend_broke_off() {
     let backend = Recorder::new(|conversation| {
         if conversation.read_request().is_some() {
             conversation.send("HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nhalf");
@@ -253,7 +184,7 @@ fn a_backend_that_breaks_off_is_said_to() {
 }
 
 #[test]
-fn a_backend_that_is_not_there_has_failed() {
+fn an_unreachable_backend_is_backend_failed() {
     let dead = dead_port();
     let balancer = serve(&[dead.addr], &[]);
     assert_eq!(balancer.get("/").status, 502);
@@ -261,7 +192,7 @@ fn a_backend_that_is_not_there_has_failed() {
 }
 
 #[test]
-fn a_backend_that_is_late_with_its_head_or_its_body_is_a_timeout() {
+fn a_late_head_or_body_is_a_timeout() {
     let mute = Recorder::silent();
     let balancer = serve(&[mute.addr], &["--reply-head-timeout=100ms"]);
     assert_eq!(balancer.get("/").status, 504);
@@ -281,7 +212,7 @@ fn a_backend_that_is_late_with_its_head_or_its_body_is_a_timeout() {
 }
 
 #[test]
-fn what_is_not_served_is_rejected_with_a_reason() {
+fn a_refusal_is_rejected_with_a_reason() {
     let backend = Recorder::hello("hello");
     for (request, reason, status) in [
         ("GET / HTTP/1.1\r\n\r\n", "bad_request", 400),
@@ -295,9 +226,9 @@ fn what_is_not_served_is_rejected_with_a_reason() {
     assert_eq!(backend.requests().len(), 0);
 }
 
-/// The log's reader has stopped reading: what fits into the pipe and the queue is kept, and nobody waits for the rest.
+/// The log's reader has stopped: the lines that fit into the pipe and the queue are kept, and no request waits for the others.
 #[test]
-fn a_log_that_nobody_reads_costs_lines_and_no_request() {
+fn a_log_that_is_not_read_loses_lines_and_delays_no_request() {
     const REQUESTS: usize = 12_000;
     let backend = Recorder::hello("hello");
     let (mut child, unread, [balancer, admin]) = logging_into_a_pipe(&backend);
@@ -310,15 +241,15 @@ fn a_log_that_nobody_reads_costs_lines_and_no_request() {
     eventually("lines are dropped and counted", || dropped() > 0);
     let page = operator.ask("GET /metrics", "");
     assert!(page.text().contains("\nturnwheel_access_log_dropped_total "), "{}", page.text());
-    assert!((dropped() as usize) < REQUESTS, "what there was room for was kept");
+    assert!((dropped() as usize) < REQUESTS, "the lines that fitted were kept");
     child.kill().unwrap();
     child.wait().unwrap();
     drop(unread);
 }
 
-/// The log's reader is gone. Nobody who looks at what was dropped may think that the log has all of it.
+/// The log's reader has closed the pipe. The number of dropped lines must not suggest a complete log.
 #[test]
-fn a_log_that_cannot_be_written_says_so_and_counts_what_is_lost() {
+fn a_log_that_cannot_be_written_warns_and_counts_lost_lines() {
     let backend = Recorder::hello("hello");
     let (mut child, reader, [balancer, admin]) = logging_into_a_pipe(&backend);
     drop(reader);
@@ -328,15 +259,15 @@ fn a_log_that_cannot_be_written_says_so_and_counts_what_is_lost() {
         operator.done("GET /api/state", "")["access_log_dropped"].as_u64().unwrap() > 0
     });
     child.kill().unwrap();
-    let mut said = String::new();
-    child.stderr.take().unwrap().read_to_string(&mut said).unwrap();
+    let mut stderr = String::new();
+    child.stderr.take().unwrap().read_to_string(&mut stderr).unwrap();
     child.wait().unwrap();
-    let told = |words: &str| said.lines().filter(|line| line.contains(words)).count();
-    assert_eq!(told("the access log cannot be written, trying again: Broken pipe"), 1, "{said}");
-    assert!(told("the access log cannot be written: lines are dropped") > 0, "{said}");
+    let warnings = |words: &str| stderr.lines().filter(|line| line.contains(words)).count();
+    assert_eq!(warnings("the access log cannot be written, trying again: Broken pipe"), 1, "{stderr}");
+    assert!(warnings("the access log cannot be written: lines are dropped") > 0, "{stderr}");
 }
 
-/// A balancer whose log goes into a pipe, the end that nobody reads yet, and where it and its admin listener are.
+/// Starts a balancer that logs into a pipe. Returns it, the unread end of the pipe, and the addresses of its two listeners.
 fn logging_into_a_pipe(backend: &Recorder) -> (Child, ChildStdout, [SocketAddr; 2]) {
     let mut command = program();
     command.args(["serve", "--listen=127.0.0.1:0", ADMIN, LOG]);
@@ -357,11 +288,11 @@ fn logging_into_a_pipe(backend: &Recorder) -> (Child, ChildStdout, [SocketAddr; 
     (child, reader, addresses)
 }
 
-/// A sink that can be looked into.
+/// A sink whose content a test can read.
 #[derive(Clone, Default)]
-struct Kept(Arc<Mutex<Vec<u8>>>);
+struct Sink(Arc<Mutex<Vec<u8>>>);
 
-impl Write for Kept {
+impl Write for Sink {
     fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
         self.0.lock().unwrap().extend_from_slice(bytes);
         Ok(bytes.len())
@@ -381,12 +312,12 @@ impl Strategy for Panics {
 }
 
 #[test]
-fn a_request_that_makes_its_worker_panic_is_answered_and_logged() {
-    let (backend, kept) = (Recorder::hello("hello"), Kept::default());
+fn a_request_whose_worker_panics_is_answered_and_logged() {
+    let (backend, sink) = (Recorder::hello("hello"), Sink::default());
     let mut config = Config::new(vec![format!("http://{}", backend.addr).parse().unwrap()]);
     config.listen = vec!["127.0.0.1:0".parse().unwrap()];
     config.upstream.strategy = Arc::new(Panics);
-    config.access_log = Some((turnwheel::observe::access_log::Format::Json, Box::new(kept.clone())));
+    config.access_log = Some((turnwheel::observe::access_log::Format::Json, Box::new(sink.clone())));
     let balancer = turnwheel::balancer::Balancer::bind(config).unwrap();
     let address = balancer.local_addr().unwrap();
     let (handle, stop) = shutdown::pair();
@@ -399,7 +330,7 @@ fn a_request_that_makes_its_worker_panic_is_answered_and_logged() {
         }
         handle.stop();
     });
-    let text = String::from_utf8(kept.0.lock().unwrap().clone()).unwrap();
+    let text = String::from_utf8(sink.0.lock().unwrap().clone()).unwrap();
     let lines: Vec<Value> = text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
     assert_eq!(lines.len(), 3, "{text}");
     for line in lines {

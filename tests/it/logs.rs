@@ -1,4 +1,4 @@
-//! What it writes down: the access log on standard output, trouble on standard error.
+//! The access log on standard output, and warnings on standard error.
 
 use crate::backend::Recorder;
 use crate::bed::{Balancer, dead_port, eventually, program};
@@ -7,16 +7,16 @@ use serde_json::Value;
 const ASK: &str =
     "GET /a?b=c HTTP/1.1\r\nHost: example\r\nUser-Agent: probe/1\r\nReferer: http://from/\r\n\r\n";
 
-/// The access log's lines once there are so many, and no more.
+/// Waits for this many lines of the access log, and returns them. More lines are a failure.
 #[track_caller]
 fn log_lines(balancer: &Balancer, count: usize) -> Vec<String> {
     let lines = || balancer.stdout().lines().skip(1).map(str::to_owned).collect::<Vec<_>>();
     eventually("the lines are written", || lines().len() >= count);
-    assert_eq!(lines().len(), count, "a line for each request: {:#?}", lines());
+    assert_eq!(lines().len(), count, "one line for each request: {:#?}", lines());
     lines()
 }
 
-/// Takes `before` off, and gives what comes up to `after`.
+/// Removes `before` from the start of the text and returns the part up to `after`, which is removed too.
 #[track_caller]
 fn field<'a>(rest: &mut &'a str, before: &str, after: &str) -> &'a str {
     let line = *rest;
@@ -27,14 +27,14 @@ fn field<'a>(rest: &mut &'a str, before: &str, after: &str) -> &'a str {
 }
 
 #[track_caller]
-fn is_seconds(text: &str) -> f64 {
+fn parse_seconds(text: &str) -> f64 {
     let (whole, fraction) = text.split_once('.').unwrap();
     assert!(!whole.is_empty() && fraction.len() == 6, "{text}");
     text.parse().unwrap()
 }
 
 #[test]
-fn a_line_of_text_has_the_combined_format_and_where_the_time_went() {
+fn a_text_line_is_in_the_combined_format_with_timings() {
     let backend = Recorder::hello("hello");
     let balancer = Balancer::serve(&[backend.addr], &["--access-log=text"]);
     assert_eq!(balancer.client().request(ASK).status, 200);
@@ -54,16 +54,16 @@ fn a_line_of_text_has_the_combined_format_and_where_the_time_went() {
     assert_eq!(field(&mut rest, "backend=", " "), backend.addr.to_string());
     assert_eq!(field(&mut rest, "tries=", " "), "1");
     assert_eq!(field(&mut rest, "received=", " "), "0");
-    let queued = is_seconds(field(&mut rest, "queue=", " "));
-    let upstream = is_seconds(field(&mut rest, "upstream=", " "));
-    let total = is_seconds(field(&mut rest, "total=", " "));
+    let queued = parse_seconds(field(&mut rest, "queue=", " "));
+    let upstream = parse_seconds(field(&mut rest, "upstream=", " "));
+    let total = parse_seconds(field(&mut rest, "total=", " "));
     assert_eq!(rest, "ended=ok reason=-");
     assert!(queued + upstream <= total + 1e-5, "{line}");
     assert!(upstream > 0.0, "{line}");
 }
 
 #[test]
-fn a_line_of_json_has_a_field_for_each_fact() {
+fn a_json_line_has_all_fields_and_no_others() {
     let (backend, dead) = (Recorder::hello("hello"), dead_port());
     let balancer = Balancer::serve(&[dead.addr, backend.addr], &["--access-log=json"]);
     assert_eq!(balancer.client().request(ASK).status, 200);
@@ -92,11 +92,11 @@ fn a_line_of_json_has_a_field_for_each_fact() {
     let time = line["time"].as_str().unwrap();
     assert!(time.len() == 27 && time.ends_with('Z') && time.as_bytes()[10] == b'T', "{time}");
     assert_eq!(line["id"].as_str().unwrap().len(), 32);
-    assert_eq!(line.as_object().unwrap().len(), 19, "nothing that this test does not know: {line}");
+    assert_eq!(line.as_object().unwrap().len(), 19, "a field that this test does not know: {line}");
 }
 
 #[test]
-fn each_request_has_one_line_however_it_ended() {
+fn writes_one_line_for_each_request_whatever_its_status() {
     let (backend, dead) =
         (Recorder::replying("HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n"), dead_port());
     let alive = Balancer::serve(&[backend.addr], &["--access-log=json"]);
@@ -125,7 +125,7 @@ fn each_request_has_one_line_however_it_ended() {
 }
 
 #[test]
-fn nothing_from_a_client_reaches_the_log_unescaped() {
+fn escapes_everything_that_a_client_sends() {
     let backend = Recorder::hello("hello");
     for format in ["text", "json"] {
         let balancer = Balancer::serve(&[backend.addr], &[&format!("--access-log={format}")]);
@@ -143,7 +143,7 @@ fn nothing_from_a_client_reaches_the_log_unescaped() {
         for line in &lines {
             assert!(line.bytes().all(|byte| (b' '..=b'~').contains(&byte)), "{}", line.escape_debug());
         }
-        // A line is written after its reply, so two requests' lines may come in either order.
+        // A line is written after its reply, so the lines of two requests may be in either order.
         let expected = match format {
             "text" => [
                 r#" 200 5 "quote\" 200 0 \"back\\slash\ttab" "quote\" 200 0 \"back\\slash\ttab" id="#,
@@ -158,7 +158,7 @@ fn nothing_from_a_client_reaches_the_log_unescaped() {
 }
 
 #[test]
-fn there_is_no_access_log_unless_it_is_asked_for() {
+fn the_access_log_is_off_by_default() {
     let backend = Recorder::hello("hello");
     for flags in [&[][..], &["--access-log=off"]] {
         let mut balancer = Balancer::serve(&[backend.addr], flags);
@@ -170,7 +170,7 @@ fn there_is_no_access_log_unless_it_is_asked_for() {
 }
 
 #[test]
-fn the_access_log_is_written_to_its_end() {
+fn a_stop_writes_the_rest_of_the_access_log() {
     let backend = Recorder::hello("hello");
     let mut balancer = Balancer::serve(&[backend.addr], &["--access-log=text"]);
     let mut client = balancer.client();
@@ -183,26 +183,26 @@ fn the_access_log_is_written_to_its_end() {
 }
 
 #[test]
-fn trouble_with_a_backend_is_a_line_on_standard_error() {
+fn warns_once_about_a_failing_backend_on_standard_error() {
     let dead = dead_port();
     let balancer = Balancer::serve(&[dead.addr], &[]);
     assert_eq!(balancer.get("/").status, 502);
-    let about_it = || balancer.stderr().lines().filter(|line| line.contains(&dead.addr.to_string())).count();
-    eventually("it is said", || about_it() > 0 && balancer.stderr().contains("INFO ready"));
-    assert_eq!(about_it(), 1, "{}", balancer.stderr());
+    let mentions = || balancer.stderr().lines().filter(|line| line.contains(&dead.addr.to_string())).count();
+    eventually("it is logged", || mentions() > 0 && balancer.stderr().contains("INFO ready"));
+    assert_eq!(mentions(), 1, "{}", balancer.stderr());
     assert!(balancer.stderr().contains("WARN"));
-    assert!(!balancer.stderr().contains('\x1b'), "no colours where nobody looks");
+    assert!(!balancer.stderr().contains('\x1b'), "colours in output that is not a terminal");
 }
 
 #[test]
-fn rust_log_chooses_what_is_said() {
+fn rust_log_sets_the_log_level() {
     let dead = dead_port();
     let args =
         ["serve".to_string(), "--listen=127.0.0.1:0".into(), format!("--backend=http://{}", dead.addr)];
     let mut balancer =
         Balancer::spawn(program().args(args).env("RUST_LOG", "warn"), "Load balancer is listening on ");
     assert_eq!(balancer.get("/").status, 502);
-    eventually("the trouble is said", || balancer.stderr().contains("WARN"));
+    eventually("the failure is logged", || balancer.stderr().contains("WARN"));
     balancer.signal(libc::SIGTERM);
     assert_eq!(balancer.wait_exit(crate::bed::DEADLINE), 0);
     assert!(!balancer.stderr().contains("INFO"), "{}", balancer.stderr());

@@ -37,6 +37,7 @@ mod readme;
 mod real;
 mod refusals;
 mod reload;
+mod request_ids;
 mod retries;
 mod scale;
 mod source;

@@ -1,4 +1,4 @@
-//! What Prometheus is told of a running balancer.
+//! The metrics of a running balancer.
 
 use crate::admin_client::{ADMIN, AdminClient};
 use crate::backend::Recorder;
@@ -10,7 +10,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::sync::atomic::Ordering::SeqCst;
 
-/// All names, with the type and the labels of each.
+/// The name, type and labels of every metric.
 const NAMES: [(&str, &str, &str); 13] = [
     ("turnwheel_access_log_dropped_total", "counter", ""),
     ("turnwheel_backend_up", "gauge", "backend"),
@@ -27,10 +27,10 @@ const NAMES: [(&str, &str, &str); 13] = [
     ("turnwheel_workers_busy", "gauge", ""),
 ];
 
-/// One page as it came.
+/// One answer of `/metrics`.
 struct Page {
     text: String,
-    /// Each line's series, without its prefix, and its value.
+    /// The value of each series, by its name without the prefix and its labels.
     series: BTreeMap<String, f64>,
 }
 
@@ -42,31 +42,31 @@ fn scrape(operator: &AdminClient) -> Page {
     for line in text.lines().filter(|line| !line.starts_with('#')) {
         let (name, value) = line.rsplit_once(' ').unwrap();
         let before = series.insert(name.strip_prefix("turnwheel_").unwrap().into(), value.parse().unwrap());
-        assert_eq!(before, None, "{name} is there twice");
+        assert_eq!(before, None, "{name} appears twice");
     }
     Page { text, series }
 }
 
 impl Page {
-    /// The value of a series without labels.
+    /// Returns the value of a series, named with its labels.
     #[track_caller]
     fn get(&self, series: &str) -> f64 {
-        *self.series.get(series).unwrap_or_else(|| panic!("there is no {series}:\n{}", self.text))
+        *self.series.get(series).unwrap_or_else(|| panic!("no series {series}:\n{}", self.text))
     }
 
-    /// The same with a label.
+    /// Returns the value of a series with one label.
     #[track_caller]
     fn of(&self, name: &str, label: &str, value: impl ToString) -> f64 {
         self.get(&format!("{name}{{{label}=\"{}\"}}", value.to_string()))
     }
 
-    /// Of a backend.
+    /// Returns the value of a series of a backend.
     #[track_caller]
     fn at(&self, name: &str, backend: SocketAddr) -> f64 {
         self.of(name, "backend", backend)
     }
 
-    /// Requests by backend and status, those that there were.
+    /// Returns the requests by backend and status, without zeros.
     fn requests(&self) -> Vec<(String, u32)> {
         let series = self.series.iter().filter(|(_, count)| **count > 0.0);
         let found = series.filter_map(|(series, count)| {
@@ -75,12 +75,12 @@ impl Page {
         found.collect()
     }
 
-    /// All requests.
+    /// Returns the number of all requests.
     fn all(&self) -> u32 {
         self.requests().iter().map(|(_, count)| count).sum()
     }
 
-    /// What was refused, and how often.
+    /// Returns the refusals by reason, without zeros.
     fn rejected(&self) -> Vec<(&str, u32)> {
         let series = self.series.iter().filter(|(_, count)| **count > 0.0);
         let found = series.filter_map(|(series, count)| {
@@ -91,10 +91,10 @@ impl Page {
     }
 }
 
-/// The page once so many requests have been counted: that is done when the reply is out.
+/// Waits until this many requests have been counted, which happens after their replies, and returns the metrics.
 #[track_caller]
 fn scrape_after(operator: &AdminClient, requests: u32) -> Page {
-    eventually("all requests are counted and nobody is at work", || {
+    eventually("all requests are counted and no worker is busy", || {
         let page = scrape(operator);
         page.all() == requests && page.get("workers_busy") == 0.0
     });
@@ -117,7 +117,7 @@ fn sorted(mut counts: Vec<(String, u32)>) -> Vec<(String, u32)> {
 }
 
 #[test]
-fn each_request_is_counted_by_its_backend_and_its_status() {
+fn counts_requests_by_backend_and_status() {
     let one = Recorder::hello("one");
     let two = Recorder::replying("HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n");
     let (balancer, operator) = serve(&[one.addr, two.addr], &[]);
@@ -132,7 +132,7 @@ fn each_request_is_counted_by_its_backend_and_its_status() {
     assert_eq!(page.requests(), sorted(expected));
     assert_eq!(page.rejected(), [("bad_request", 1)]);
     assert_eq!(page.get("request_duration_seconds_count"), 7.0);
-    assert_eq!(page.get("queue_wait_seconds_count"), 6.0, "what is refused at once has not waited");
+    assert_eq!(page.get("queue_wait_seconds_count"), 6.0, "a request that is refused at once does not wait");
     for backend in [one.addr, two.addr] {
         assert_eq!(page.at("upstream_duration_seconds_count", backend), 3.0);
         assert!(page.at("upstream_duration_seconds_sum", backend) > 0.0);
@@ -149,7 +149,7 @@ fn each_request_is_counted_by_its_backend_and_its_status() {
 }
 
 #[test]
-fn a_retry_is_the_one_that_failed_whose_it_is() {
+fn a_retry_counts_at_the_backend_that_failed() {
     let (dead, alive) = (dead_port(), Recorder::hello("alive"));
     let (balancer, operator) = serve(&[dead.addr, alive.addr], &["--max-fails=0", "--health=off"]);
     (0..6).for_each(|_| assert_eq!(balancer.get("/").text(), "alive"));
@@ -161,7 +161,7 @@ fn a_retry_is_the_one_that_failed_whose_it_is() {
 }
 
 #[test]
-fn a_request_that_every_backend_fails_is_the_last_ones() {
+fn a_request_that_fails_everywhere_counts_at_the_last_backend() {
     let (one, two) = (dead_port(), dead_port());
     let (balancer, operator) = serve(&[one.addr, two.addr], &["--max-fails=0", "--health=off"]);
     assert_eq!(balancer.get("/").status, 502);
@@ -172,7 +172,7 @@ fn a_request_that_every_backend_fails_is_the_last_ones() {
 }
 
 #[test]
-fn what_goes_on_is_seen_while_it_does() {
+fn gauges_show_requests_in_progress() {
     let (backend, dam) = dammed();
     let (balancer, operator) = serve(&[backend.addr], &["--workers=1", "--queue=1"]);
     let busy =
@@ -182,7 +182,7 @@ fn what_goes_on_is_seen_while_it_does() {
     eventually("the worker is busy", || dam.held.load(SeqCst) == 1);
     assert_eq!(busy(&scrape(&operator)), [1.0, 1.0, 0.0]);
     clients.extend(ask_all(balancer.addr, 1));
-    eventually("another one waits", || busy(&scrape(&operator)) == [1.0, 1.0, 1.0]);
+    eventually("another request waits", || busy(&scrape(&operator)) == [1.0, 1.0, 1.0]);
     assert_eq!(balancer.get("/").status, 503);
     let page = scrape(&operator);
     assert_eq!((page.requests(), page.rejected()), (vec![counted("none", 503, 1)], vec![("queue_full", 1)]));
@@ -192,7 +192,7 @@ fn what_goes_on_is_seen_while_it_does() {
     let seen = ["workers", "workers_busy", "queue_depth"].map(|key| state[key].as_u64());
     assert_eq!(seen, [Some(1); 3], "{state}");
     if !is_tiny() {
-        eventually("two are connected", || scrape(&operator).get("connections") == 2.0);
+        eventually("two clients are connected", || scrape(&operator).get("connections") == 2.0);
     }
     dam.open.store(true, SeqCst);
     clients.iter_mut().for_each(|client| assert_eq!(client.read_reply().text(), "ok"));
@@ -201,12 +201,12 @@ fn what_goes_on_is_seen_while_it_does() {
     assert_eq!(page.get("queue_wait_seconds_count"), 2.0);
     drop(clients);
     if !is_tiny() {
-        eventually("nobody is connected", || scrape(&operator).get("connections") == 0.0);
+        eventually("no client is connected", || scrape(&operator).get("connections") == 0.0);
     }
 }
 
 #[test]
-fn who_waits_too_long_is_counted_with_the_time() {
+fn a_queue_timeout_is_counted_with_its_wait() {
     let (backend, dam) = dammed();
     let (balancer, operator) = serve(&[backend.addr], &["--workers=1", "--queue-timeout=200ms"]);
     let mut clients = ask_all(balancer.addr, 1);
@@ -224,9 +224,9 @@ fn who_waits_too_long_is_counted_with_the_time() {
 }
 
 #[test]
-fn connections_beyond_the_limit_have_a_reason_of_their_own() {
+fn counts_connections_beyond_the_limit() {
     if is_tiny() {
-        return eprintln!("skipped: tiny_http lets in everybody");
+        return eprintln!("skipped: tiny_http has no limit of connections");
     }
     let one = Recorder::hello("one");
     let (balancer, operator) = serve(&[one.addr], &["--max-connections=1"]);
@@ -239,20 +239,20 @@ fn connections_beyond_the_limit_have_a_reason_of_their_own() {
 }
 
 #[test]
-fn a_backend_that_is_down_says_so() {
+fn shows_which_backends_are_up() {
     let (dead, alive) = (dead_port(), Recorder::hello("alive"));
     let flags = ["--health-interval=20ms", "--fall=1", "--rise=1"];
     let (_balancer, operator) = serve(&[dead.addr, alive.addr], &flags);
-    eventually("it is down", || scrape(&operator).at("backend_up", dead.addr) == 0.0);
+    eventually("the backend is down", || scrape(&operator).at("backend_up", dead.addr) == 0.0);
     assert_eq!(scrape(&operator).at("backend_up", alive.addr), 1.0);
     operator.drain(alive.addr);
-    assert_eq!(scrape(&operator).at("backend_up", alive.addr), 1.0, "it drains, and is well");
+    assert_eq!(scrape(&operator).at("backend_up", alive.addr), 1.0, "a draining backend is up");
     let _listener = std::net::TcpListener::bind(dead.addr).unwrap();
-    eventually("it is up", || scrape(&operator).at("backend_up", dead.addr) == 1.0);
+    eventually("the backend is up", || scrape(&operator).at("backend_up", dead.addr) == 1.0);
 }
 
 #[test]
-fn a_backend_that_leaves_takes_its_series_along() {
+fn the_series_of_a_backend_end_when_it_leaves() {
     let [one, two] = ["one", "two"].map(Recorder::hello);
     let (balancer, operator) = serve(&[one.addr, two.addr], &[]);
     (0..4).for_each(|_| assert_eq!(balancer.get("/").status, 200));
@@ -262,12 +262,12 @@ fn a_backend_that_leaves_takes_its_series_along() {
     let page = scrape(&operator);
     assert!(!page.text.contains(&two.addr.to_string()), "{}", page.text);
     assert_eq!(page.requests(), [counted(one.addr, 200, 2)]);
-    assert_eq!(page.get("request_duration_seconds_count"), 4.0, "the totals know of it");
+    assert_eq!(page.get("request_duration_seconds_count"), 4.0, "the totals include it");
     assert_eq!(operator.done("GET /api/state", "")["requests"]["2xx"], 4);
     operator.add(two.addr);
     let page = scrape(&operator);
     let name = format!("requests_total{{backend=\"{}\",status=\"200\"}}", two.addr);
-    assert_eq!(page.get(&name), 0.0, "who comes back comes as a new one");
+    assert_eq!(page.get(&name), 0.0, "a backend that returns starts at zero");
     assert_eq!(page.at("upstream_duration_seconds_count", two.addr), 0.0);
     (0..2).for_each(|_| assert_eq!(balancer.get("/").status, 200));
     let page = scrape_after(&operator, 4);
@@ -276,14 +276,14 @@ fn a_backend_that_leaves_takes_its_series_along() {
 }
 
 #[test]
-fn nothing_is_lost_while_many_count_and_somebody_reads() {
+fn scrapes_under_load_lose_no_count() {
     let [one, two] = ["one", "two"].map(Recorder::hello);
     let (balancer, operator) = serve(&[one.addr, two.addr], &[]);
     let crowd = SteadyLoad::of(16, balancer.addr);
     let mut before = 0;
     while crowd.served() < 2000 {
         let page = scrape(&operator);
-        assert!(page.all() >= before, "a counter does not fall");
+        assert!(page.all() >= before, "a counter fell");
         before = page.all();
         assert_eq!(crowd.errors(), [""; 0]);
     }
@@ -298,9 +298,9 @@ fn nothing_is_lost_while_many_count_and_somebody_reads() {
     assert_eq!(operator.done("GET /api/state", "")["requests"]["2xx"], served);
 }
 
-/// From the first moment on, but what tiny_http does not know.
+/// They are there from the start, except for what tiny_http cannot count.
 #[test]
-fn every_name_is_there_with_its_help_its_type_and_its_labels() {
+fn exports_every_metric_with_help_type_and_labels() {
     let one = Recorder::hello("one");
     let (_balancer, operator) = serve(&[one.addr], &[]);
     let reply = operator.ask("GET /metrics", "");
@@ -310,18 +310,18 @@ fn every_name_is_there_with_its_help_its_type_and_its_labels() {
     let families: Vec<_> = text.lines().filter_map(|line| line.strip_prefix("# TYPE ")).collect();
     let names = NAMES.iter().filter(|(name, ..)| !(is_tiny() && *name == "turnwheel_connections"));
     let expected: Vec<_> = names.clone().map(|(name, kind, _)| format!("{name} {kind}")).collect();
-    assert_eq!(families, expected, "all of them, in order, and no other");
+    assert_eq!(families, expected, "all of them in order, and no others");
     for (name, kind, labels) in names {
         let help = text.lines().find_map(|line| line.strip_prefix(&format!("# HELP {name} ")));
         assert!(help.is_some_and(|help| help.ends_with('.')), "{name}: {help:?}");
         assert_eq!(*kind == "counter", name.ends_with("_total"), "{name}");
-        let is_its = |line: &&str| {
+        let belongs = |line: &&str| {
             let series = line.split(['{', ' ']).next().unwrap();
             let stem = ["_bucket", "_sum", "_count"].iter().find_map(|end| series.strip_suffix(end));
             series == *name || *kind == "histogram" && stem == Some(name)
         };
-        let lines: Vec<_> = text.lines().filter(is_its).collect();
-        assert!(!lines.is_empty(), "{name} has no line");
+        let lines: Vec<_> = text.lines().filter(belongs).collect();
+        assert!(!lines.is_empty(), "{name} has no series");
         for line in lines {
             let inside = line.split_once('{').map_or("", |(_, rest)| rest.split_once('}').unwrap().0);
             let found: BTreeSet<_> =
@@ -338,7 +338,7 @@ fn every_name_is_there_with_its_help_its_type_and_its_labels() {
 }
 
 #[test]
-fn only_an_operator_reads_them() {
+fn metrics_need_the_admin_token() {
     let one = Recorder::hello("one");
     let token = "a-token-of-24-characters";
     let (_folder, path) = file_with(token);
@@ -350,6 +350,6 @@ fn only_an_operator_reads_them() {
         assert_eq!(operator.ask_with(&line, &[], "").status, 401);
         let rebound = format!("Host: evil.example:{}", operator.addr.port());
         assert_eq!(operator.ask_with(&line, &[&rebound, &credentials], "").status, 403);
-        assert_eq!(balancer.get(path).text(), "one", "that is the backend's");
+        assert_eq!(balancer.get(path).text(), "one", "the main listener forwards the path");
     }
 }

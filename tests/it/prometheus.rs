@@ -1,4 +1,5 @@
-//! A real Prometheus reads a real balancer, by the files in `deploy/`, and answers what the dashboard, the alerts and `docs/observability.md` ask.
+//! A real Prometheus scrapes a balancer with the files in `deploy/` and evaluates the queries of the dashboard, the alerts and
+//! `docs/observability.md`.
 
 use crate::admin_client::{ADMIN, AdminClient};
 use crate::backend::Recorder;
@@ -17,7 +18,7 @@ use std::process::{Child, Command, Stdio};
 use std::thread;
 use tempfile::TempDir;
 
-/// A balancer with two backends that are well and one that is dead.
+/// A balancer with two healthy backends and a dead one.
 pub struct Site {
     pub balancer: Balancer,
     pub operator: AdminClient,
@@ -27,7 +28,7 @@ pub struct Site {
 }
 
 impl Site {
-    /// Checks find out soon who is dead.
+    /// Starts the balancer with short check intervals.
     pub fn new(flags: &[&str]) -> Self {
         let (alive, dead) = ([backend(true), backend(false)], dead_port());
         let all = [ADMIN, "--health-interval=20ms", "--fall=1", "--max-fails=0", "--all-down=refuse"];
@@ -37,10 +38,10 @@ impl Site {
         Site { balancer, operator, alive, dead, sent: 0 }
     }
 
-    /// Requests of all kinds: some succeed, some fail, some are repeated, some are refused.
+    /// Sends requests of all kinds: some succeed, fail, are retried or are refused.
     pub fn traffic(&mut self) {
         eventually("the dead backend is down", || self.operator.backend(self.dead.addr)["state"] == "down");
-        // An odd number, so that each backend is asked for each of them.
+        // An odd number, so that each backend gets each target.
         let targets = ["/"; 15].into_iter().chain(["/broken"; 3]).chain(["/moved", "/missing", "/cut"]);
         for target in targets.cycle().take(100) {
             let reply = self.balancer.get(target);
@@ -48,20 +49,20 @@ impl Site {
                 "/moved" => 301,
                 "/missing" => 404,
                 "/broken" => 500,
-                _ => 200, // what is cut is repeated
+                _ => 200, // a reply that is cut is retried
             };
             assert_eq!(reply.status, expected, "{target}");
         }
         let twice = "GET / HTTP/1.1\r\nHost: a\r\nHost: b\r\n\r\n";
         assert_eq!(self.balancer.client().request(twice).status, 400);
         self.alive.iter().for_each(|backend| self.operator.drain(backend.addr));
-        assert_eq!(self.balancer.get("/").status, 503, "nobody is left");
+        assert_eq!(self.balancer.get("/").status, 503, "every backend drains");
         self.alive.iter().for_each(|backend| self.operator.resume(backend.addr));
         self.sent += 102;
     }
 }
 
-/// One that replies by the target, and may break off where it is asked to.
+/// Returns a backend whose reply depends on the target. If `cuts`, it closes the connection on `/cut`.
 fn backend(cuts: bool) -> Recorder {
     Recorder::new(move |conversation| {
         while let Some(request) = conversation.read_request() {
@@ -77,7 +78,7 @@ fn backend(cuts: bool) -> Recorder {
     })
 }
 
-/// Prometheus with a folder of its own. It is killed and waited for on drop.
+/// A Prometheus process with its own folder. Dropping it kills the process and waits for it.
 struct Prometheus {
     child: Child,
     addr: SocketAddr,
@@ -85,13 +86,13 @@ struct Prometheus {
 }
 
 impl Prometheus {
-    /// By the files in `deploy/`, but quicker, and with this target.
+    /// Starts it with the files in `deploy/`, shorter intervals and this target.
     fn start(program: PathBuf, target: SocketAddr) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("prometheus.yml");
         fs::write(&file, config(target)).unwrap();
         fs::copy(path_of("deploy/prometheus/alerts.yml"), folder.path().join("alerts.yml")).unwrap();
-        // The port stays reserved until it has been bound: nobody else is given it meanwhile.
+        // The port stays reserved until Prometheus has bound it, so that no other process gets it.
         let reserved = dead_port();
         let child = Command::new(program)
             .arg(file_flag("config.file", &file))
@@ -105,23 +106,23 @@ impl Prometheus {
         let mut prometheus = Prometheus { child, addr: reserved.addr, folder };
         eventually("Prometheus listens", || {
             let ended = prometheus.child.try_wait().unwrap();
-            assert!(ended.is_none(), "it ended: {ended:?}");
+            assert!(ended.is_none(), "Prometheus ended: {ended:?}");
             std::net::TcpStream::connect(prometheus.addr).is_ok()
         });
         eventually("Prometheus is ready", || get(prometheus.addr, "/-/ready").status == 200);
         prometheus
     }
 
-    /// What the API says, which has to be a success.
+    /// Returns the data of an API call, which must succeed.
     #[track_caller]
     fn api(&self, path: &str) -> Value {
         let reply = get(self.addr, &format!("/api/v1/{path}"));
-        let said: Value = serde_json::from_slice(&reply.body).unwrap();
-        assert_eq!(said["status"], "success", "{path}: {said:#}");
-        said["data"].clone()
+        let answer: Value = serde_json::from_slice(&reply.body).unwrap();
+        assert_eq!(answer["status"], "success", "{path}: {answer:#}");
+        answer["data"].clone()
     }
 
-    /// The result of an expression: labels, and a number.
+    /// Returns the result of an expression: labels and a number for each series.
     #[track_caller]
     fn query(&self, expr: &str) -> Vec<(Value, f64)> {
         let data = self.api(&format!("query?query={}", escaped(expr)));
@@ -129,7 +130,7 @@ impl Prometheus {
         data["result"].as_array().unwrap().iter().map(|one| (one["metric"].clone(), number(one))).collect()
     }
 
-    /// The number that an expression comes to, if it does.
+    /// Returns the first number of a result, or `None` if it is empty.
     fn number(&self, expr: &str) -> Option<f64> {
         self.query(expr).first().map(|(_, number)| *number)
     }
@@ -141,22 +142,22 @@ impl Prometheus {
 
 impl Drop for Prometheus {
     fn drop(&mut self) {
-        let _ = self.child.kill(); // fails only if it has ended already
+        let _ = self.child.kill(); // fails only if the process has ended
         let _ = self.child.wait();
         if thread::panicking() {
-            eprintln!("what Prometheus logged:\n{}", self.log());
+            eprintln!("the log of Prometheus:\n{}", self.log());
         }
     }
 }
 
-/// `deploy/prometheus/prometheus.yml` for a test: its target, and no time to lose.
+/// Returns `deploy/prometheus/prometheus.yml` with the target and the short intervals of a test.
 fn config(target: SocketAddr) -> String {
     let text = text_of("deploy/prometheus/prometheus.yml");
     assert_eq!((text.matches("_interval: 5s").count(), text.matches("\"127.0.0.1:8090\"").count()), (2, 1));
     text.replace("_interval: 5s", "_interval: 200ms").replace("127.0.0.1:8090", &target.to_string())
 }
 
-/// The same, with the line for a token put in.
+/// Returns the same file with the line for a token uncommented.
 fn config_with_token(target: SocketAddr, token: &Path) -> String {
     let (mark, file) = ("# authorization:", "/etc/prometheus/turnwheel-token");
     let text = config(target);
@@ -164,7 +165,7 @@ fn config_with_token(target: SocketAddr, token: &Path) -> String {
     text.replace(mark, "authorization:").replace(file, &token.display().to_string())
 }
 
-/// As a part of a URL.
+/// Escapes a text for a URL.
 fn escaped(text: &str) -> String {
     let byte = |byte: u8| {
         if byte.is_ascii_alphanumeric() { (byte as char).to_string() } else { format!("%{byte:02X}") }
@@ -172,20 +173,20 @@ fn escaped(text: &str) -> String {
     text.bytes().map(byte).collect()
 }
 
-/// What Grafana makes of an expression: all that there is.
-fn filled_in(expr: &str) -> String {
-    let filled = expr.replace("$__rate_interval", "1m");
-    ["$job", "$instance", "$backend"].iter().fold(filled, |expr, variable| expr.replace(variable, ".*"))
+/// Substitutes the variables of the dashboard so that everything is selected.
+fn substituted(expr: &str) -> String {
+    let expr = expr.replace("$__rate_interval", "1m");
+    ["$job", "$instance", "$backend"].iter().fold(expr, |expr, variable| expr.replace(variable, ".*"))
 }
 
-/// Every one of these has an answer, in numbers. Of the dead backend there are no times.
+/// Asserts that each query has numbers as its result, except for the times of the dead backend.
 #[track_caller]
-fn answered(prometheus: &Prometheus, site: &Site, queries: &[Query]) {
+fn assert_answered(prometheus: &Prometheus, site: &Site, queries: &[Query]) {
     let dead = site.dead.addr.to_string();
     for Query { place, expr, .. } in queries {
-        let result = prometheus.query(&filled_in(expr));
+        let result = prometheus.query(&substituted(expr));
         if is_tiny() && expr.contains("turnwheel_connections") {
-            continue; // it does not know
+            continue; // tiny_http does not count them
         }
         let is_number = |(labels, number): &(Value, f64)| !number.is_nan() || labels["backend"] == dead;
         assert!(!result.is_empty() && result.iter().all(is_number), "{place}: {expr}: {result:#?}");
@@ -193,8 +194,8 @@ fn answered(prometheus: &Prometheus, site: &Site, queries: &[Query]) {
     }
 }
 
-/// What the rules have come to: the names of alerts whose condition holds.
-fn alerted(prometheus: &Prometheus) -> Vec<String> {
+/// Returns the names of the alerts whose condition holds.
+fn active_alerts(prometheus: &Prometheus) -> Vec<String> {
     let rules = prometheus.api("rules")["groups"][0]["rules"].take();
     let rules = rules.as_array().unwrap();
     assert_eq!(rules.len(), alerts().len());
@@ -204,58 +205,58 @@ fn alerted(prometheus: &Prometheus) -> Vec<String> {
 }
 
 #[test]
-fn it_answers_what_the_dashboard_the_alerts_and_the_readme_ask() {
+fn evaluates_the_queries_of_the_dashboard_the_alerts_and_the_documentation() {
     let Some(program) = find("prometheus") else { return };
     let mut site = Site::new(&[]);
     let prometheus = Prometheus::start(program, site.operator.addr);
-    eventually("it reads the balancer", || prometheus.number("up{job=\"turnwheel\"}") == Some(1.0));
-    // A series that begins with an error does not show its first step, so each has a second one.
+    eventually("Prometheus scrapes the balancer", || prometheus.number("up{job=\"turnwheel\"}") == Some(1.0));
+    // rate() misses the step with which a series begins, so there is a second round.
     for _ in 0..2 {
         site.traffic();
-        eventually("it knows of all requests", || {
+        eventually("Prometheus has all requests", || {
             prometheus.number("sum(turnwheel_requests_total)") == Some(site.sent.into())
         });
     }
-    answered(&prometheus, &site, &dashboard_queries());
-    answered(&prometheus, &site, &documented_queries());
+    assert_answered(&prometheus, &site, &dashboard_queries());
+    assert_answered(&prometheus, &site, &documented_queries());
     for Query { place, expr, shown } in dashboard_variables() {
         let label = shown.first().unwrap();
-        let found = prometheus.api(&format!("label/{label}/values?match[]={}", escaped(&filled_in(&expr))));
+        let found = prometheus.api(&format!("label/{label}/values?match[]={}", escaped(&substituted(&expr))));
         assert!(!found.as_array().unwrap().is_empty(), "{place}: {expr}");
     }
     let conditions = alerts();
     conditions.iter().for_each(|alert| _ = prometheus.query(&alert.expr));
     let expected = ["TurnwheelBackendDown", "TurnwheelErrors", "TurnwheelRefusing"];
-    eventually("it sees what is the matter", || {
-        let alerted = alerted(&prometheus);
-        expected.iter().all(|name| alerted.iter().any(|one| one == name))
+    eventually("the alerts are active", || {
+        let active = active_alerts(&prometheus);
+        expected.iter().all(|name| active.iter().any(|one| one == name))
     });
-    let alerted = alerted(&prometheus);
+    let active = active_alerts(&prometheus);
     let never = ["TurnwheelGone", "TurnwheelNoBackendUp", "TurnwheelWorkersBusy"];
-    assert!(!alerted.iter().any(|one| never.contains(&one.as_str())), "{alerted:?}");
+    assert!(!active.iter().any(|one| never.contains(&one.as_str())), "{active:?}");
     let page = site.operator.ask("GET /metrics", "");
     let backends = prometheus.number("count(turnwheel_backend_up)");
     assert_eq!(backends, Some(3.0), "{}", page.text());
 }
 
 #[test]
-fn with_a_token_it_is_let_in() {
+fn scrapes_with_a_token() {
     let Some(program) = find("prometheus") else { return };
     let (_folder, token) = file_with("a-token-of-24-characters\n");
     let site = Site::new(&[&file_flag("admin-token-file", &token)]);
     let prometheus = Prometheus::start(program, site.operator.addr);
-    eventually("it is kept out", || prometheus.number("up{job=\"turnwheel\"}") == Some(0.0));
+    eventually("the scrape is refused", || prometheus.number("up{job=\"turnwheel\"}") == Some(0.0));
     let target = prometheus.api("targets")["activeTargets"][0].take();
     assert!(target["lastError"].as_str().unwrap().contains("401"), "{target:#}");
     let file = prometheus.folder.path().join("prometheus.yml");
     fs::write(file, config_with_token(site.operator.addr, &token)).unwrap();
     // SAFETY: `kill` takes any numbers, and the child has not been waited for: the number is its own.
-    unsafe { libc::kill(prometheus.child.id() as i32, libc::SIGHUP) }; // it reads the file again
-    eventually("it is let in", || prometheus.number("up{job=\"turnwheel\"}") == Some(1.0));
+    unsafe { libc::kill(prometheus.child.id() as i32, libc::SIGHUP) }; // Prometheus reloads the file
+    eventually("the scrape succeeds", || prometheus.number("up{job=\"turnwheel\"}") == Some(1.0));
     assert_eq!(prometheus.number("count(turnwheel_backend_up)"), Some(3.0));
 }
 
-/// Its word on what it is given, which is nothing where all is well.
+/// Runs promtool, which must succeed, and returns its output.
 fn promtool(program: &Path, args: &[&str], input: &str) -> String {
     let mut child = Command::new(program)
         .args(args)
@@ -266,27 +267,27 @@ fn promtool(program: &Path, args: &[&str], input: &str) -> String {
         .spawn()
         .unwrap();
     child.stdin.take().unwrap().write_all(input.as_bytes()).unwrap();
-    let said = child.wait_with_output().unwrap();
-    let text = [said.stdout, said.stderr].map(|bytes| String::from_utf8(bytes).unwrap()).concat();
-    assert!(said.status.success(), "promtool {args:?}: {text}\n{input}");
+    let output = child.wait_with_output().unwrap();
+    let text = [output.stdout, output.stderr].map(|bytes| String::from_utf8(bytes).unwrap()).concat();
+    assert!(output.status.success(), "promtool {args:?}: {text}\n{input}");
     text
 }
 
 #[test]
-fn promtool_finds_nothing_to_complain_about_in_the_files() {
+fn promtool_accepts_the_files() {
     let Some(program) = find("promtool") else { return };
     for args in [
         ["check", "config", "prometheus.yml"],
         ["check", "rules", "alerts.yml"],
         ["test", "rules", "alerts_test.yml"],
     ] {
-        let said = promtool(&program, &args, "");
-        assert!(said.contains("SUCCESS") && !said.contains("FAILED"), "promtool {args:?}: {said}");
+        let output = promtool(&program, &args, "");
+        assert!(output.contains("SUCCESS") && !output.contains("FAILED"), "promtool {args:?}: {output}");
     }
 }
 
 #[test]
-fn promtool_finds_nothing_to_complain_about_on_a_page() {
+fn promtool_accepts_the_metrics() {
     let Some(program) = find("promtool") else { return };
     let mut site = Site::new(&[]);
     let check = |what: &str, site: &Site| {
@@ -301,9 +302,9 @@ fn promtool_finds_nothing_to_complain_about_on_a_page() {
         page = check("after requests of all kinds", &site);
         page.contains("status=\"503\"} 1")
     });
-    let repeated = format!("turnwheel_retries_total{{backend=\"{}\"}} 0", site.alive[0].addr);
-    assert!(!page.contains(&repeated), "nothing was repeated:\n{page}");
+    let no_retry = format!("turnwheel_retries_total{{backend=\"{}\"}} 0", site.alive[0].addr);
+    assert!(!page.contains(&no_retry), "nothing was retried:\n{page}");
     site.operator.remove(site.alive[1].addr);
-    let page = check("after one has left", &site);
+    let page = check("after a backend has left", &site);
     assert!(!page.contains(&site.alive[1].addr.to_string()), "{page}");
 }

@@ -1,6 +1,5 @@
-//! One line of the access log.
+//! Formats one line of the access log.
 
-use super::Format;
 use crate::edge::request_id;
 use crate::observe::outcome::Outcome;
 use http::request::Parts;
@@ -12,25 +11,34 @@ use std::io::Write;
 use std::net::IpAddr;
 use std::time::Duration;
 
-/// A line is seldom longer.
-const USUAL: usize = 512;
+/// The format of a line.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Format {
+    /// The combined log format, followed by the balancer's own fields.
+    Text,
+    /// One JSON object on each line.
+    Json,
+}
 
-/// The line of a request that has just ended.
-pub fn of(format: Format, outcome: &Outcome<'_>) -> Vec<u8> {
-    let mut out = Vec::with_capacity(USUAL);
+/// The initial capacity of a line, in bytes. Few lines are longer.
+const CAPACITY: usize = 512;
+
+/// Returns the line of a request that has just ended, with its line feed.
+pub fn format(format: Format, outcome: &Outcome<'_>) -> Vec<u8> {
+    let mut out = Vec::with_capacity(CAPACITY);
     let target = outcome.head.map(|head| head.uri.to_string());
     let target = target.as_deref();
-    // Writing to a vector does not fail, and there is nothing in a line that JSON does not know.
+    // Writing to a vector cannot fail, and every field has a JSON representation.
     let _ = match format {
-        Format::Text => text(&mut out, outcome, target),
-        Format::Json => serde_json::to_writer(&mut out, &Line::of(outcome, target)).map_err(Into::into),
+        Format::Text => write_text(&mut out, outcome, target),
+        Format::Json => serde_json::to_writer(&mut out, &JsonLine::new(outcome, target)).map_err(Into::into),
     };
     out.push(b'\n');
     out
 }
 
-/// The combined log format, and what a balancer has to add.
-fn text(out: &mut Vec<u8>, outcome: &Outcome<'_>, target: Option<&str>) -> std::io::Result<()> {
+/// Writes the combined log format, followed by the balancer's own fields.
+fn write_text(out: &mut Vec<u8>, outcome: &Outcome<'_>, target: Option<&str>) -> std::io::Result<()> {
     let Outcome { head, status, bytes, tries, received, .. } = outcome;
     let headers = head.map(|head| &head.headers);
     write!(out, "{} - - [{}] \"", outcome.peer.ip(), Timestamp::now().strftime("%d/%b/%Y:%H:%M:%S +0000"))?;
@@ -40,39 +48,39 @@ fn text(out: &mut Vec<u8>, outcome: &Outcome<'_>, target: Option<&str>) -> std::
         }
         _ => out.push(b'-'),
     }
-    let [referer, agent] = [header::REFERER, header::USER_AGENT].map(|name| said(headers, &name));
-    write!(out, "\" {} {bytes} \"{}\" \"{}\"", status.as_u16(), OrDash(referer), OrDash(agent))?;
+    let [referer, agent] = [header::REFERER, header::USER_AGENT].map(|name| header_value(headers, &name));
+    write!(out, "\" {} {bytes} \"{}\" \"{}\"", status.as_u16(), TextField(referer), TextField(agent))?;
     let backend = outcome.backend.map(|backend| backend.authority());
     let id = headers.and_then(request_id::get);
-    write!(out, " id={} backend={} tries={tries} received={received}", OrDash(id), OrDash(backend))?;
+    write!(out, " id={} backend={} tries={tries} received={received}", TextField(id), TextField(backend))?;
     let [queue, upstream, total] =
         [outcome.queued.unwrap_or_default(), outcome.upstream, outcome.total].map(|time| time.as_secs_f64());
     write!(out, " queue={queue:.6} upstream={upstream:.6} total={total:.6}")?;
     let reason = outcome.refusal.map(|refusal| refusal.reason());
-    write!(out, " ended={} reason={}", outcome.ended.word(), OrDash(reason))
+    write!(out, " ended={} reason={}", outcome.ended.word(), TextField(reason))
 }
 
-/// The same, as JSON.
+/// A line as a JSON object.
 #[derive(Serialize)]
-struct Line<'a> {
-    #[serde(serialize_with = "time_of_day")]
+struct JsonLine<'a> {
+    #[serde(serialize_with = "rfc3339")]
     time: Timestamp,
     id: Option<&'a str>,
     client: IpAddr,
     method: Option<&'a str>,
-    #[serde(serialize_with = "in_words")]
-    target: Option<Target<'a>>,
+    #[serde(serialize_with = "displayed")]
+    target: Option<JsonTarget<'a>>,
     version: Option<&'static str>,
-    #[serde(serialize_with = "in_words")]
+    #[serde(serialize_with = "displayed")]
     host: Option<Escaped<'a>>,
     status: u16,
     ended: &'static str,
     reason: Option<&'static str>,
     bytes: u64,
     received: u64,
-    #[serde(serialize_with = "in_words")]
+    #[serde(serialize_with = "displayed")]
     referer: Option<Escaped<'a>>,
-    #[serde(serialize_with = "in_words")]
+    #[serde(serialize_with = "displayed")]
     user_agent: Option<Escaped<'a>>,
     backend: Option<&'a str>,
     tries: u32,
@@ -81,25 +89,25 @@ struct Line<'a> {
     total_seconds: f64,
 }
 
-impl<'a> Line<'a> {
-    fn of(outcome: &Outcome<'a>, target: Option<&'a str>) -> Self {
+impl<'a> JsonLine<'a> {
+    fn new(outcome: &Outcome<'a>, target: Option<&'a str>) -> Self {
         let head = outcome.head;
         let headers = head.map(|head| &head.headers);
-        Line {
+        JsonLine {
             time: Timestamp::now(),
             id: headers.and_then(request_id::get),
             client: outcome.peer.ip(),
             method: head.map(|head| head.method.as_str()),
-            target: target.map(Target),
+            target: target.map(JsonTarget),
             version: head.map(|head| version(head.version)),
-            host: said(headers, &header::HOST),
+            host: header_value(headers, &header::HOST),
             status: outcome.status.as_u16(),
             ended: outcome.ended.word(),
             reason: outcome.refusal.map(|refusal| refusal.reason()),
             bytes: outcome.bytes,
             received: outcome.received,
-            referer: said(headers, &header::REFERER),
-            user_agent: said(headers, &header::USER_AGENT),
+            referer: header_value(headers, &header::REFERER),
+            user_agent: header_value(headers, &header::USER_AGENT),
             backend: outcome.backend.map(|backend| backend.authority().as_str()),
             tries: outcome.tries,
             queue_seconds: seconds(outcome.queued.unwrap_or_default()),
@@ -109,12 +117,12 @@ impl<'a> Line<'a> {
     }
 }
 
-/// A header's value, if there is one.
-fn said<'a>(headers: Option<&'a HeaderMap>, name: &HeaderName) -> Option<Escaped<'a>> {
+/// Returns a header's first value, or `None` if the request has no such header.
+fn header_value<'a>(headers: Option<&'a HeaderMap>, name: &HeaderName) -> Option<Escaped<'a>> {
     headers?.get(name).map(|value| Escaped(value.as_bytes()))
 }
 
-/// Milliseconds are too coarse for a loopback backend: seconds with six digits.
+/// Returns the time in seconds, rounded to microseconds: milliseconds are too coarse for a backend on the same machine.
 fn seconds(time: Duration) -> f64 {
     (time.as_secs_f64() * 1e6).round() / 1e6
 }
@@ -123,7 +131,7 @@ fn version(version: http::Version) -> &'static str {
     if version == http::Version::HTTP_10 { "HTTP/1.0" } else { "HTTP/1.1" }
 }
 
-/// What came from a client as a log may hold it: printable ASCII, everything else as `\xNN`.
+/// Bytes from a client, made safe for a terminal: everything but printable ASCII is written as an escape such as `\xNN`.
 struct Escaped<'a>(&'a [u8]);
 
 impl Display for Escaped<'_> {
@@ -132,25 +140,25 @@ impl Display for Escaped<'_> {
     }
 }
 
-/// The same for a target in JSON, which has its own way with quotes and backslashes.
-struct Target<'a>(&'a str);
+/// A request target in JSON: only bytes outside ASCII are escaped, because JSON escapes quotes and backslashes itself.
+struct JsonTarget<'a>(&'a str);
 
-impl Display for Target<'_> {
+impl Display for JsonTarget<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for plain in self.0.as_bytes().chunk_by(|one, other| one.is_ascii() == other.is_ascii()) {
-            match std::str::from_utf8(plain) {
-                Ok(plain) if plain.is_ascii() => f.write_str(plain)?,
-                _ => plain.escape_ascii().fmt(f)?,
+        for run in self.0.as_bytes().chunk_by(|one, other| one.is_ascii() == other.is_ascii()) {
+            match std::str::from_utf8(run) {
+                Ok(ascii) if ascii.is_ascii() => f.write_str(ascii)?,
+                _ => run.escape_ascii().fmt(f)?,
             }
         }
         Ok(())
     }
 }
 
-/// A field of text that there may be nothing to say in.
-struct OrDash<T>(Option<T>);
+/// A field of a text line: its value, or `-` if there is none, as in the common log format.
+struct TextField<T>(Option<T>);
 
-impl<T: Display> Display for OrDash<T> {
+impl<T: Display> Display for TextField<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.0 {
             Some(value) => value.fmt(f),
@@ -159,14 +167,15 @@ impl<T: Display> Display for OrDash<T> {
     }
 }
 
-fn in_words<S: Serializer>(value: &Option<impl Display>, serializer: S) -> Result<S::Ok, S::Error> {
+/// Serializes a value as the string that `Display` gives, and `None` as null.
+fn displayed<S: Serializer>(value: &Option<impl Display>, serializer: S) -> Result<S::Ok, S::Error> {
     match value {
         Some(value) => serializer.collect_str(value),
         None => serializer.serialize_none(),
     }
 }
 
-/// RFC 3339, with six digits.
-fn time_of_day<S: Serializer>(time: &Timestamp, serializer: S) -> Result<S::Ok, S::Error> {
+/// Serializes a time as RFC 3339 with microseconds.
+fn rfc3339<S: Serializer>(time: &Timestamp, serializer: S) -> Result<S::Ok, S::Error> {
     serializer.collect_str(&format_args!("{time:.6}"))
 }
