@@ -13,7 +13,7 @@ use crate::observe::Recorder;
 use crate::observe::metrics::history::{History, Rates, SecondCounts};
 use crate::observe::metrics::{Metrics, Readings};
 use crate::observe::recent::RecentRequest;
-use crate::observe::worker_status::Activity;
+use crate::observe::worker_status::WorkerActivity;
 use crate::queue::CongestionSignal;
 use crossbeam_channel::{Receiver, RecvTimeoutError};
 use jiff::Timestamp;
@@ -83,7 +83,7 @@ impl Overview {
     }
 
     fn busy(&self, snapshot: &RoutingSnapshot) -> Vec<BusyWorker> {
-        let busy_worker = |(worker, activity, time): (usize, Activity, Duration)| {
+        let busy_worker = |(worker, activity, time): (usize, WorkerActivity, Duration)| {
             let mut backends = snapshot.selector.backends.iter();
             let backend = backends.find(|backend| Some(backend.id()) == activity.backend);
             BusyWorker {

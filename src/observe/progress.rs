@@ -72,7 +72,7 @@ impl<'a> Progress<'a> {
         self.tries += 1;
         self.backend = Some(backend);
         if let Some(status) = self.active.status {
-            status.tries(backend);
+            status.set_backend(backend);
         }
     }
 
@@ -84,7 +84,7 @@ impl<'a> Progress<'a> {
     /// Notes that a backend's reply has begun.
     pub fn relay_begins(&self) {
         if let Some(status) = self.active.status {
-            status.relays();
+            status.set_relaying();
         }
     }
 

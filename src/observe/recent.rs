@@ -47,7 +47,7 @@ pub struct RecentRequest {
 
 /// The list of the most recent requests.
 #[derive(Debug)]
-pub struct Recent {
+pub struct RecentRequests {
     opened: Instant,
     /// The time from which the next request is kept if they arrive evenly, in microseconds since `opened`. A burst may run
     /// [`CAPACITY`] intervals ahead of the clock.
@@ -63,16 +63,22 @@ struct List {
     requests: VecDeque<RecentRequest>,
 }
 
-impl Default for Recent {
+impl Default for RecentRequests {
     fn default() -> Self {
         let (sender, receiver) = bounded(PENDING);
-        Recent { opened: Instant::now(), next: AtomicU64::new(0), sender, receiver, list: Mutex::default() }
+        RecentRequests {
+            opened: Instant::now(),
+            next: AtomicU64::new(0),
+            sender,
+            receiver,
+            list: Mutex::default(),
+        }
     }
 }
 
-impl Recent {
+impl RecentRequests {
     /// Keeps a request that has ended, unless many are kept already. It never blocks.
-    pub fn note(&self, outcome: &Outcome<'_>) {
+    pub fn record(&self, outcome: &Outcome<'_>) {
         let now = self.opened.elapsed().as_micros() as u64;
         let next = self.next.load(Relaxed);
         if next <= now + CAPACITY as u64 * INTERVAL {
@@ -83,12 +89,12 @@ impl Recent {
     }
 
     /// Empties the channel into the list. It must be called at least once a second.
-    pub fn gather(&self) {
+    pub fn collect(&self) {
         drop(self.updated());
     }
 
     /// Returns the list, the newest request last.
-    pub fn all(&self) -> Vec<RecentRequest> {
+    pub fn list(&self) -> Vec<RecentRequest> {
         self.updated().requests.iter().cloned().collect()
     }
 
@@ -131,18 +137,18 @@ mod tests {
     use super::*;
     use crate::error::Refusal;
 
-    fn note(recent: &Recent, times: usize) {
+    fn note(recent: &RecentRequests, times: usize) {
         for _ in 0..times {
             let peer = ([127, 0, 0, 1], 1).into();
-            recent.note(&Outcome::refused(None, peer, Instant::now(), Refusal::QueueFull));
+            recent.record(&Outcome::refused(None, peer, Instant::now(), Refusal::QueueFull));
         }
     }
 
     #[test]
     fn keeps_and_numbers_the_last_requests() {
-        let recent = Recent::default();
+        let recent = RecentRequests::default();
         note(&recent, 3);
-        let all = recent.all();
+        let all = recent.list();
         assert_eq!(all.iter().map(|one| one.number).collect::<Vec<_>>(), [1, 2, 3]);
         let last = &all[2];
         assert_eq!((last.status, last.ended, last.tries), (503, Ended::Rejected, 0));
@@ -151,14 +157,14 @@ mod tests {
 
     #[test]
     fn keeps_a_sample_under_load() {
-        let recent = Recent::default();
+        let recent = RecentRequests::default();
         let began = Instant::now();
         for _ in 0..1000 {
             note(&recent, 100);
-            recent.gather();
+            recent.collect();
         }
         let most = CAPACITY as u64 + 2 + began.elapsed().as_micros() as u64 / INTERVAL;
-        let all = recent.all();
+        let all = recent.list();
         assert_eq!(all.len(), CAPACITY);
         assert!(
             (CAPACITY as u64..=most).contains(&all[CAPACITY - 1].number),
@@ -169,23 +175,23 @@ mod tests {
 
     #[test]
     fn a_reader_neither_blocks_writers_nor_loses_requests() {
-        let recent = Recent::default();
+        let recent = RecentRequests::default();
         let reading = recent.updated();
         std::thread::scope(|scope| {
             (0..8).for_each(|_| _ = scope.spawn(|| note(&recent, 2)));
         });
         drop(reading);
-        assert_eq!(recent.all().len(), 16);
+        assert_eq!(recent.list().len(), 16);
     }
 
     #[test]
     fn memory_is_bounded_without_a_reader() {
-        let recent = Recent::default();
+        let recent = RecentRequests::default();
         for _ in 0..3 * PENDING {
             recent.next.store(0, Relaxed);
             note(&recent, 1);
         }
         assert_eq!(recent.receiver.len(), PENDING);
-        assert_eq!(recent.all().len(), CAPACITY);
+        assert_eq!(recent.list().len(), CAPACITY);
     }
 }

@@ -10,8 +10,8 @@ use crate::observe::ended::Ended;
 use crate::observe::metrics::Metrics;
 use crate::observe::outcome::Outcome;
 use crate::observe::progress::ActiveRequest;
-use crate::observe::recent::{Recent, RecentRequest};
-use crate::observe::worker_status::{Activity, WorkerStatus};
+use crate::observe::recent::{RecentRequest, RecentRequests};
+use crate::observe::worker_status::{WorkerActivity, WorkerStatus};
 use http::HeaderMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -22,7 +22,7 @@ pub struct Recorder {
     opened: Instant,
     log: AccessLog,
     metrics: Option<Arc<Metrics>>,
-    recent: Option<Recent>,
+    recent: Option<RecentRequests>,
     /// One for each worker.
     statuses: Box<[WorkerStatus]>,
 }
@@ -36,7 +36,7 @@ impl Recorder {
 
     /// Returns the recorder with a list of recent requests.
     pub fn with_recent(self) -> Self {
-        Recorder { recent: Some(Recent::default()), ..self }
+        Recorder { recent: Some(RecentRequests::default()), ..self }
     }
 
     /// Returns a recorder that records nothing.
@@ -62,7 +62,7 @@ impl Recorder {
             metrics.record(outcome);
         }
         if let Some(recent) = &self.recent {
-            recent.note(outcome);
+            recent.record(outcome);
         }
         self.log.record(outcome);
     }
@@ -113,10 +113,10 @@ impl Recorder {
     }
 
     /// Returns each busy worker's number, what it is doing, and for how long.
-    pub fn activities(&self) -> impl Iterator<Item = (usize, Activity, Duration)> {
+    pub fn activities(&self) -> impl Iterator<Item = (usize, WorkerActivity, Duration)> {
         let now = self.opened.elapsed();
         let activities =
-            self.statuses.iter().enumerate().filter_map(|(number, status)| Some((number, status.look()?)));
+            self.statuses.iter().enumerate().filter_map(|(number, status)| Some((number, status.read()?)));
         activities.map(move |(number, activity)| {
             let since = Duration::from_micros(activity.since);
             (number, activity, now.saturating_sub(since))
@@ -125,12 +125,12 @@ impl Recorder {
 
     /// Moves the requests that ended last to the list of recent requests. It has to be called once a second at least.
     pub fn gather_recent(&self) {
-        self.recent.iter().for_each(Recent::gather);
+        self.recent.iter().for_each(RecentRequests::collect);
     }
 
     /// Returns the requests that ended last, the newest last; empty where they are not kept.
     pub fn recent(&self) -> Vec<RecentRequest> {
-        self.recent.as_ref().map(Recent::all).unwrap_or_default()
+        self.recent.as_ref().map(RecentRequests::list).unwrap_or_default()
     }
 
     /// Returns the number of access log lines that could not be written, or not in time.

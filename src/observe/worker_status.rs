@@ -45,7 +45,7 @@ impl WorkerPhase {
 
 /// The request that a worker is serving.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Activity {
+pub struct WorkerActivity {
     /// The method, truncated to 15 bytes.
     pub method: String,
     /// The path, truncated to 48 bytes, without the query, which may hold secrets.
@@ -90,13 +90,13 @@ impl WorkerStatus {
     }
 
     /// Records that the request goes to this backend.
-    pub fn tries(&self, backend: &Backend) {
+    pub fn set_backend(&self, backend: &Backend) {
         self.backend.store(backend.id() + 1, Relaxed);
         self.phase.store(WorkerPhase::Waiting as u8, Relaxed);
     }
 
     /// Records that the reply has begun.
-    pub fn relays(&self) {
+    pub fn set_relaying(&self) {
         self.phase.store(WorkerPhase::Relaying as u8, Relaxed);
     }
 
@@ -111,10 +111,10 @@ impl WorkerStatus {
     }
 
     /// Returns the request that the worker is serving, or `None` if it is idle or every attempt met a write.
-    pub fn look(&self) -> Option<Activity> {
+    pub fn read(&self) -> Option<WorkerActivity> {
         for _ in 0..READ_ATTEMPTS {
             let before = self.version.load(Acquire);
-            let activity = self.read();
+            let activity = self.read_unchecked();
             fence(Acquire);
             if before.is_multiple_of(2) && self.version.load(Relaxed) == before {
                 return activity;
@@ -124,7 +124,7 @@ impl WorkerStatus {
     }
 
     /// Reads the fields without a check, so that they may belong to two requests.
-    fn read(&self) -> Option<Activity> {
+    fn read_unchecked(&self) -> Option<WorkerActivity> {
         let mut text = [0; TEXT];
         for (bytes, word) in text.as_chunks_mut().0.iter_mut().zip(&self.text) {
             *bytes = word.load(Relaxed).to_ne_bytes();
@@ -132,7 +132,7 @@ impl WorkerStatus {
         let phase = WorkerPhase::ALL[usize::from(self.phase.load(Relaxed)).min(WorkerPhase::ALL.len() - 1)];
         let (backend, since) = (self.backend.load(Relaxed).checked_sub(1), self.since.load(Relaxed));
         let (method, path) = (text_of(&text[..MAX_METHOD]), text_of(&text[MAX_METHOD + 1..]));
-        (since > 0).then_some(Activity { method, path, backend, phase, since })
+        (since > 0).then_some(WorkerActivity { method, path, backend, phase, since })
     }
 }
 
@@ -162,21 +162,21 @@ mod tests {
     fn follows_a_request_from_its_beginning_to_its_end() {
         let (status, backend) =
             (WorkerStatus::default(), crate::balance::strategies::tests::backends(1).remove(0));
-        assert_eq!((status.is_busy(), status.look()), (false, None));
+        assert_eq!((status.is_busy(), status.read()), (false, None));
         status.begin(7, &head("GET", "/a/b?token=secret"));
-        let activity = status.look().unwrap();
+        let activity = status.read().unwrap();
         assert!(status.is_busy());
         assert_eq!((&*activity.method, &*activity.path, activity.since), ("GET", "/a/b", 7));
         assert_eq!((activity.backend, activity.phase), (None, WorkerPhase::Choosing));
-        status.tries(&backend);
-        let activity = status.look().unwrap();
+        status.set_backend(&backend);
+        let activity = status.read().unwrap();
         assert_eq!((activity.backend, activity.phase), (Some(backend.id()), WorkerPhase::Waiting));
-        status.relays();
-        assert_eq!(status.look().unwrap().phase, WorkerPhase::Relaying);
+        status.set_relaying();
+        assert_eq!(status.read().unwrap().phase, WorkerPhase::Relaying);
         status.end();
-        assert_eq!((status.is_busy(), status.look()), (false, None));
+        assert_eq!((status.is_busy(), status.read()), (false, None));
         status.begin(0, &head("POST", "/"));
-        let activity = status.look().unwrap();
+        let activity = status.read().unwrap();
         assert_eq!((&*activity.path, activity.backend, activity.phase), ("/", None, WorkerPhase::Choosing));
     }
 
@@ -184,7 +184,7 @@ mod tests {
     fn truncates_a_long_method_and_a_long_path() {
         let status = WorkerStatus::default();
         status.begin(1, &head("VERSION-CONTROL-AND-MORE", &format!("/{}", "x".repeat(200))));
-        let activity = status.look().unwrap();
+        let activity = status.read().unwrap();
         assert_eq!((&*activity.method, activity.path.len()), ("VERSION-CONTROL", MAX_PATH));
     }
 
@@ -203,7 +203,7 @@ mod tests {
             });
             let mut seen = 0;
             while !done.load(SeqCst) || seen == 0 {
-                let Some(activity) = status.look() else { continue };
+                let Some(activity) = status.read() else { continue };
                 seen += 1;
                 let letter = ["a", "b", "c"][activity.since as usize - 1];
                 assert_eq!(activity.method, letter.repeat(MAX_METHOD));
