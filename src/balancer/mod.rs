@@ -74,8 +74,8 @@ impl Balancer {
         let (grace, drain_delay) = (self.0.config.grace, self.0.config.drain_delay);
         let running = RunningBalancer::start(self.0)?;
         tracing::info!("ready");
-        stop.wait();
-        running.drain(drain_delay, Instant::now() + drain_delay + grace);
+        let reason = stop.wait();
+        running.drain(reason, drain_delay, Instant::now() + drain_delay + grace);
         Ok(())
     }
 }

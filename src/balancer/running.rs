@@ -109,12 +109,13 @@ impl RunningBalancer {
         Ok(())
     }
 
-    /// Stops accepting after the delay, finishes what is queued and under way until the deadline at most, and ends
+    /// Logs the reason for the stop, stops accepting after the delay, finishes what is queued and under way until the deadline at most, and ends
     /// the threads.
-    pub fn drain(mut self, delay: Duration, deadline: Instant) {
+    pub fn drain(mut self, reason: Option<&str>, delay: Duration, deadline: Instant) {
         self.members.set_serving(false);
         self.server.announce_stop();
-        tracing::info!("stopping: finishing the requests under way");
+        let reason = reason.map(|reason| format!(" ({reason})")).unwrap_or_default();
+        tracing::info!("stopping{reason}: finishing the requests under way");
         if let Some(demo_controls) = &self.demo_controls {
             demo_controls.clear(); // first, so that no further requests come
         }
