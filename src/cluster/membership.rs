@@ -20,6 +20,10 @@ use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+/// The answer to a reload where there is nothing to read.
+const NO_FILE: &str =
+    "this balancer was started without a configuration file; to reload one, start it with --config FILE";
+
 /// The backends of a balancer.
 pub struct Membership {
     snapshot: Arc<Swap<RoutingSnapshot>>,
@@ -116,7 +120,7 @@ impl Membership {
     pub fn reload(&self) -> Result<Changes, Vec<String>> {
         let reread = self.reread.lock().unwrap_or_else(PoisonError::into_inner);
         let Some(read) = &*reread else {
-            return Err(vec!["there is no configuration file to read again".to_owned()]);
+            return Err(vec![NO_FILE.to_owned()]);
         };
         let mut upstream = read()?;
         let (members, known) = (std::mem::take(&mut upstream.backends), self.lock().members());

@@ -261,13 +261,12 @@ fn without_a_file_there_is_nothing_to_read_again() {
     let balancer = Balancer::serve(&[backend.addr], &[ADMIN]);
     let operator = AdminClient::of(&balancer);
     let (status, said) = operator.reload();
-    assert_eq!((status, &said["problems"]), (422, &json!(["there is no configuration file to read again"])));
+    let sentence =
+        "this balancer was started without a configuration file; to reload one, start it with --config FILE";
+    assert_eq!((status, &said["problems"]), (422, &json!([sentence])));
     let output = operator.reload_command();
     let printed = String::from_utf8(output.stderr).unwrap();
-    assert_eq!(
-        (output.status.code(), &*printed),
-        (Some(1), "turnwheel: there is no configuration file to read again\n")
-    );
+    assert_eq!((output.status.code(), printed), (Some(1), format!("turnwheel: {sentence}\n")));
 }
 
 #[test]
