@@ -1,4 +1,4 @@
-//! The balancer inside another program, with a strategy of one's own.
+//! The balancer inside another program, with a strategy of its own.
 //!
 //!     cargo run --example embed --no-default-features
 
@@ -10,7 +10,7 @@ use turnwheel::balancer::config::Config;
 use turnwheel::demo::DemoBackend;
 use turnwheel::sys::shutdown;
 
-/// Sends everybody to the backend that is doing least.
+/// Chooses the backend with the fewest requests in flight.
 struct LeastBusy;
 
 impl Strategy for LeastBusy {
@@ -26,8 +26,8 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let mut config = Config::new(vec![backend.local_addr().into()]);
     config.listen = vec![any_port];
     config.upstream.strategy = Arc::new(LeastBusy);
-    let balancer = Balancer::bind(config)?;
-    let address = balancer.local_addr().ok_or("nothing is listened on")?;
+    let balancer = Balancer::bind(config.validate()?)?;
+    let address = balancer.local_addr().ok_or("the balancer has no address")?;
     println!("listening on {address}");
 
     let (handle, stop) = shutdown::pair();

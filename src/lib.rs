@@ -36,7 +36,7 @@
 //!
 //! let mut config = Config::new(vec!["http://127.0.0.1:8081".parse().unwrap()]);
 //! config.listen = vec!["127.0.0.1:0".parse().unwrap()];
-//! let balancer = Balancer::bind(config).unwrap();
+//! let balancer = Balancer::bind(config.validate().unwrap()).unwrap();
 //! println!("listening on {}", balancer.local_addr().unwrap());
 //!
 //! let (handle, stop) = shutdown::pair();

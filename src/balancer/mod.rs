@@ -1,6 +1,7 @@
 //! Builds a balancer from its configuration, binds its addresses, and runs it.
 
 pub mod config;
+pub(crate) mod rules;
 mod running;
 
 use crate::admin::{Admin, DemoControls};
@@ -10,7 +11,7 @@ use crate::edge;
 use crate::error::StartError;
 use crate::observe::metrics::Metrics;
 use crate::sys::shutdown::Stop;
-use config::Config;
+use config::ValidConfig;
 use running::{Parts, RunningBalancer};
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -24,7 +25,7 @@ impl Balancer {
     ///
     /// # Errors
     /// When a backend has no address, or an address cannot be bound.
-    pub fn bind(config: Config) -> Result<Self, StartError> {
+    pub fn bind(config: ValidConfig) -> Result<Self, StartError> {
         Balancer::with_lookup(config, Arc::new(System))
     }
 
@@ -32,7 +33,8 @@ impl Balancer {
     ///
     /// # Errors
     /// When a backend has no address, or an address cannot be bound.
-    pub fn with_lookup(mut config: Config, lookup: Arc<dyn Lookup>) -> Result<Self, StartError> {
+    pub fn with_lookup(config: ValidConfig, lookup: Arc<dyn Lookup>) -> Result<Self, StartError> {
+        let mut config = config.into_inner();
         let upstream = std::mem::take(&mut config.upstream);
         let metrics = Arc::new(Metrics::new()?);
         let of_backends = Arc::clone(&metrics);

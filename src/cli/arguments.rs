@@ -1,16 +1,32 @@
-//! The command line: what a person can ask for.
+//! The command line: what a user can ask for.
 
 use crate::admin::options::LISTEN;
-use crate::cli::settings::Settings;
-use clap::{Parser, Subcommand};
+use crate::cli::settings::formats;
+use crate::cli::settings::values::Settings;
+use crate::cli::{address, defaults};
+use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
+/// Reads the arguments of this process. Where they are wrong, or ask for help or the version, it prints that and ends
+/// the process.
+pub fn parse() -> Command {
+    let matches = command().get_matches();
+    Cli::from_arg_matches(&matches).unwrap_or_else(|error| error.exit()).command
+}
+
+/// Returns the command line with the defaults of each command in its help, and one name in all versions.
+fn command() -> clap::Command {
+    defaults::shown(Cli::command()).mut_subcommands(|command| command.display_name("turnwheel"))
+}
+
 /// A synchronous HTTP/1.1 load balancer: operating-system threads, blocking I/O, no async.
 #[derive(Debug, Parser)]
-#[command(version, about, max_term_width = 100)]
-#[command(after_help = "Times are written 250ms or 30s, sizes 16KiB or 1GiB. RUST_LOG=debug says more.")]
+#[command(version, about, max_term_width = 100, propagate_version = true)]
+#[command(
+    after_help = "Times are written as 250ms or 30s, sizes as 16KiB or 1GiB. RUST_LOG=debug logs more."
+)]
 pub struct Cli {
     /// What to do.
     #[command(subcommand)]
@@ -21,71 +37,80 @@ pub struct Cli {
 #[derive(Debug, Subcommand)]
 #[allow(clippy::large_enum_variant, reason = "there is one of it in a process")]
 pub enum Command {
-    /// Two backends and the balancer in one process: the place to start
+    /// Run two backends and the balancer in one process: the place to start
     Demo {
-        /// Port of a demo backend; repeatable [default: 8081 and 8082]
+        /// Port of a demo backend; repeatable
         #[arg(long = "backend-port", value_name = "PORT", help_heading = "Demo backends")]
         backend_ports: Vec<u16>,
-        /// How long the demo backends think about each request
-        #[arg(long, value_name = "TIME", value_parser = humantime::parse_duration, default_value = "0s", help_heading = "Demo backends")]
+        /// Time that a demo backend takes for each request
+        #[arg(long, value_name = "TIME", value_parser = formats::time, default_value = "0s", help_heading = "Demo backends")]
         delay: Duration,
-        /// What can be set for the balancer.
+        /// The settings of the balancer.
         #[command(flatten)]
         settings: Settings,
     },
     /// Balance over backends that run elsewhere
     Serve {
-        /// Backend as http://host:port; repeatable
+        /// Backend as http://host:port; repeatable. Add ,weight=N to give it N shares, or ,backup to use it only when
+        /// no other backend is usable
         #[arg(long = "backend", value_name = "URL", help_heading = "Backends")]
         backends: Vec<String>,
-        /// File with the same settings; a flag overrides it
+        /// File with the same settings; a flag overrides the file
         #[arg(long, value_name = "FILE")]
         config: Option<PathBuf>,
-        /// What can be set for the balancer.
+        /// The settings of the balancer.
         #[command(flatten)]
         settings: Settings,
     },
-    /// One demo backend alone, to kill and revive by hand
+    /// Run one demo backend alone, to stop and start by hand
     Backend {
-        /// Address to listen on; port 0 lets the system choose
-        #[arg(long, value_name = "ADDR")]
+        /// Address to listen on. A port alone, 9000 or :9000, is on 127.0.0.1; with port 0 the system chooses one
+        #[arg(long, value_name = "ADDR", value_parser = address::parse)]
         listen: SocketAddr,
-        /// What it calls itself in its replies [default: its port, as ":8081"]
+        /// Name that the backend gives in its replies [default: its port, as ":8081"]
         #[arg(long)]
         name: Option<String>,
-        /// How long it thinks about each request
-        #[arg(long, value_name = "TIME", value_parser = humantime::parse_duration, default_value = "0s")]
+        /// Time that the backend takes for each request
+        #[arg(long, value_name = "TIME", value_parser = formats::time, default_value = "0s")]
         delay: Duration,
     },
-    /// Say whether a configuration is valid, and every reason why not
+    /// Tell whether a configuration file is valid, and every reason why not
     Check {
-        /// The file to look at
+        /// File to check
         #[arg(long, value_name = "FILE")]
         config: PathBuf,
     },
-    /// Ask a running balancer to read its configuration again
+    /// Tell a running balancer to read its configuration file again
     Reload {
-        /// Where its admin listener is
-        #[arg(long, value_name = "ADDR", default_value_t = LISTEN)]
+        /// Address of the balancer's admin listener. A port alone is on 127.0.0.1
+        #[arg(long, value_name = "ADDR", value_parser = address::parse, default_value_t = LISTEN)]
         admin: SocketAddr,
-        /// File with the admin token, if one is needed
+        /// File with the admin token, if the listener asks for one
         #[arg(long, value_name = "FILE")]
         admin_token_file: Option<PathBuf>,
     },
     /// Watch a running balancer in the terminal
     #[cfg(feature = "top")]
     Top {
-        /// Where its admin listener is
-        #[arg(long, value_name = "ADDR", default_value_t = LISTEN)]
+        /// Address of the balancer's admin listener. A port alone is on 127.0.0.1
+        #[arg(long, value_name = "ADDR", value_parser = address::parse, default_value_t = LISTEN)]
         admin: SocketAddr,
-        /// File with the admin token, if one is needed
+        /// File with the admin token, if the listener asks for one
         #[arg(long, value_name = "FILE")]
         admin_token_file: Option<PathBuf>,
-        /// How often to ask; 50ms at least
-        #[arg(long, value_name = "TIME", value_parser = humantime::parse_duration, default_value = "500ms")]
+        /// Time between two updates, 50ms at least
+        #[arg(long, value_name = "TIME", value_parser = formats::time, default_value = "500ms")]
         interval: Duration,
-        /// Print what is to be seen now, and leave
+        /// Print the current state once, and exit
         #[arg(long)]
         once: bool,
     },
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn the_command_line_is_consistent() {
+        super::command().debug_assert();
+    }
 }

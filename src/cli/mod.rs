@@ -1,10 +1,18 @@
-//! The command line: arguments, settings, and the commands that talk to a running balancer.
+//! The command line: arguments, settings, and the commands.
 
-mod arguments;
+mod address;
+pub mod arguments;
 mod client;
+mod defaults;
+mod demo;
+mod descriptors;
+pub mod failure;
+pub mod logging;
+mod output;
 pub mod reload;
+pub mod run;
+mod serve;
 pub mod settings;
+mod signals;
 #[cfg(feature = "top")]
 pub mod top;
-
-pub use arguments::{Cli, Command};

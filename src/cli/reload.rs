@@ -3,7 +3,7 @@
 use crate::admin::answers::changes::Reloaded;
 use crate::admin::token::AdminToken;
 use crate::cli::client::{AdminClient, AdminClientError};
-use crate::cli::settings::Problems;
+use crate::cli::failure::Failure;
 use std::fmt;
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -33,11 +33,11 @@ impl fmt::Display for Counts {
 ///
 /// # Errors
 /// When there is no answer, or the configuration is not valid: every reason.
-pub fn ask(admin: SocketAddr, token: Option<AdminToken>) -> Result<Counts, Problems> {
+pub fn ask(admin: SocketAddr, token: Option<AdminToken>) -> Result<Counts, Failure> {
     let client = AdminClient::new(admin, token, TIMEOUT);
     let Reloaded { added, removed, kept } = client.post("/api/reload").map_err(|error| match error {
-        AdminClientError::Refused { problems, .. } if !problems.is_empty() => Problems(problems),
-        error => Problems(vec![error.to_string()]),
+        AdminClientError::Refused { problems, .. } if !problems.is_empty() => Failure::new(problems),
+        error => Failure::from(error.to_string()),
     })?;
     Ok(Counts { added: added.len(), removed: removed.len(), kept: kept.len() })
 }
@@ -60,7 +60,7 @@ mod tests {
         let admin = Admin::bind(AdminOptions { listen, token: token(secret) }).unwrap();
         let address = admin.local_addr();
         let running = admin.start(Arc::new(control), Arc::new(Fake::default()), None).unwrap();
-        let outcome = ask(address, token(shown)).map_err(|problems| problems.to_string());
+        let outcome = ask(address, token(shown)).map_err(|failure| failure.to_string());
         assert_eq!(running.finish(Instant::now() + TIMEOUT), 0);
         outcome
     }

@@ -277,7 +277,7 @@ fn starts_beyond_loopback_only_with_a_token() {
     let args = ["serve", &url, "--listen=127.0.0.1:0", "--admin=0.0.0.0:0"];
     let refused = program().args(args).output().unwrap();
     let said = String::from_utf8(refused.stderr).unwrap();
-    assert_eq!((refused.status.code(), said.lines().count()), (Some(1), 1), "{said}");
+    assert_eq!((refused.status.code(), said.lines().count()), (Some(2), 1), "{said}");
     assert!(
         said.starts_with("turnwheel: ") && said.contains("set admin_token_file or listen on 127.0.0.1"),
         "{said}"

@@ -8,7 +8,11 @@ fn check(text: &str) -> (i32, String, Vec<String>) {
     let file = ConfigFile::new(text);
     let output = program().arg("check").arg("--config").arg(&file.path).output().unwrap();
     let said = String::from_utf8(output.stderr).unwrap();
-    let reasons = said.strip_prefix("turnwheel: ").unwrap_or(&said).lines().map(str::to_owned).collect();
+    let reason = |line: &str| {
+        let reason = line.strip_prefix("turnwheel: ");
+        reason.unwrap_or_else(|| panic!("a line without the program's name: {said}")).to_owned()
+    };
+    let reasons = said.lines().map(reason).collect();
     (output.status.code().unwrap(), String::from_utf8(output.stdout).unwrap(), reasons)
 }
 
@@ -187,4 +191,25 @@ fn values_that_do_not_go_together_are_named() {
 fn a_table_that_is_wrong_is_found_by_its_line() {
     refuses("[[backend]]\nurl = 'http://a:1'\n\n[[backend]]\nurl = 'http://b:1'\nwieght = 2\n", "line ");
     refuses("backend = ['http://a:1',\n  { url = 'http://b:1', weight = 'two' }]\n", "line 2: invalid type");
+}
+
+#[test]
+fn every_mistake_is_given_with_its_line_whether_of_form_or_of_meaning() {
+    let text = "worker = 3\nworkers = 'many'\nbackend = 'https://a:1'\nstrategy = 'best'\nlisten = 'here'\n\
+                queue = 0\ngrace = 'soon'\n";
+    let (code, said, reasons) = check(text);
+    assert_eq!((code, &*said), (1, ""));
+    let expected = [
+        "line 1: unknown field `worker`",
+        "line 2: invalid type: string \"many\"",
+        "line 4: unknown variant `best`",
+        "line 7: \"soon\" is no time; write a time as 250ms or 30s",
+        "TLS to a backend is not supported yet",
+        "\"here\" is no address to listen on",
+        "queue is 0; it must be at least 1",
+    ];
+    assert_eq!(reasons.len(), expected.len(), "{reasons:#?}");
+    for (reason, expected) in reasons.iter().zip(expected) {
+        assert!(reason.contains(expected), "{expected}: {reason}");
+    }
 }

@@ -2,6 +2,8 @@
 
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
+use std::time::Duration;
+use turnwheel::balancer::config::Config;
 
 /// `cargo test` builds it next to these tests.
 fn example() -> PathBuf {
@@ -23,4 +25,23 @@ fn the_example_serves_and_the_library_says_nothing_of_its_own() {
     assert_ne!(port.parse::<u16>().unwrap(), 0);
     assert_eq!((greeting, stopped), ("Hello from backend server on inside", "stopped"));
     assert_eq!(complained, "", "no subscriber is installed, so there is nowhere for it to speak");
+}
+
+#[test]
+fn an_invalid_configuration_is_refused_with_every_reason() {
+    let mut config = Config::new(Vec::new());
+    config.listen.clear();
+    config.workers = 0;
+    config.queue.capacity = 0;
+    config.upstream.forward.connect_timeout = Duration::ZERO;
+    let invalid = config.validate().err().expect("it is not valid");
+    let expected = [
+        "no backend is named; name at least one with --backend http://host:port",
+        "connect_timeout is 0s; it must be at least 10ms",
+        "there is no address to listen on; name at least one, 127.0.0.1:8080 for example",
+        "workers is 0; it must be at least 1",
+        "queue is 0; it must be at least 1",
+    ];
+    assert_eq!(invalid.reasons().collect::<Vec<_>>(), expected);
+    assert_eq!(invalid.to_string(), expected.join("\n"));
 }

@@ -318,7 +318,7 @@ fn a_request_whose_worker_panics_is_answered_and_logged() {
     config.listen = vec!["127.0.0.1:0".parse().unwrap()];
     config.upstream.strategy = Arc::new(Panics);
     config.access_log = Some((turnwheel::observe::access_log::Format::Json, Box::new(sink.clone())));
-    let balancer = turnwheel::balancer::Balancer::bind(config).unwrap();
+    let balancer = turnwheel::balancer::Balancer::bind(config.validate().unwrap()).unwrap();
     let address = balancer.local_addr().unwrap();
     let (handle, stop) = shutdown::pair();
     std::thread::scope(|scope| {

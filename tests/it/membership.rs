@@ -96,7 +96,8 @@ impl Inside {
     fn run(mut config: Config, names: &Arc<Names>) -> Self {
         config.listen = vec!["127.0.0.1:0".parse().unwrap()];
         config.admin = Some(admin::AdminOptions { listen: config.listen[0], token: None });
-        let balancer = Balancer::with_lookup(config, Arc::clone(names) as Arc<dyn Lookup>).unwrap();
+        let balancer =
+            Balancer::with_lookup(config.validate().unwrap(), Arc::clone(names) as Arc<dyn Lookup>).unwrap();
         let (handle, stop) = shutdown::pair();
         let (addr, admin) = (balancer.local_addr().unwrap(), balancer.admin_addr().unwrap());
         let thread = thread::spawn(move || balancer.run(&stop).unwrap());
@@ -181,7 +182,9 @@ fn an_unknown_name_prevents_the_start() {
     let names = Arc::new(Names::default());
     let mut config = Config::new(vec!["http://app.test:1".parse().unwrap()]);
     config.listen = vec!["127.0.0.1:0".parse().unwrap()];
-    let Err(error) = Balancer::with_lookup(config, names) else { panic!("it has started") };
+    let Err(error) = Balancer::with_lookup(config.validate().unwrap(), names) else {
+        panic!("it has started")
+    };
     let text = error.to_string();
     assert!(text.starts_with("cannot find the address of backend http://app.test:1: unknown host"), "{text}");
 }

@@ -82,7 +82,7 @@ fn a_panic_costs_one_request_and_no_worker() {
     config.listen = vec!["127.0.0.1:0".parse().unwrap()];
     config.workers = 1; // without it no request would be served
     config.upstream.strategy = Arc::new(PanicsOnce(AtomicBool::new(false)));
-    let balancer = balancer::Balancer::bind(config).unwrap();
+    let balancer = balancer::Balancer::bind(config.validate().unwrap()).unwrap();
     let addr = balancer.local_addr().unwrap();
     let (handle, stop) = shutdown::pair();
     let serving = thread::spawn(move || balancer.run(&stop));

@@ -508,7 +508,7 @@ fn the_demo_prints_and_answers_what_the_readme_says() {
 
     let help = text(program().args(["demo", "--help"]).output().unwrap());
     let help = help.split_whitespace().collect::<Vec<_>>().join(" ");
-    for default in ["[default: 8081 and 8082]", "[default: 127.0.0.1:8080]", "demo: 127.0.0.1:8090]"] {
+    for default in ["[default: 8081 and 8082]", "[default: 127.0.0.1:8080]", "[default: 127.0.0.1:8090]"] {
         assert!(help.contains(default), "the demo's ports are the README's: {default}\n{help}");
     }
 }

@@ -1,36 +1,36 @@
-//! Backends in the file: a URL, or a table with its part.
+//! Backends as flags and the file name them.
 
 use crate::backend::Member;
-use serde::de::value::{MapAccessDeserializer, SeqAccessDeserializer};
-use serde::de::{Deserializer, Error, MapAccess, SeqAccess, Visitor};
 use serde::{Deserialize, Serialize};
-use std::fmt;
 
-/// One backend as it was written: what a flag has in one text stands in a table's keys in the file.
+/// One backend as it was written: a URL, or in the file a table with its weight and its part.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct Backend {
-    /// The URL; from a flag, with what follows it.
+pub struct BackendSetting {
+    /// The URL. A weight and `backup` may follow it, after commas.
     pub url: String,
-    /// Nothing if it was not written down.
+    /// The weight, or `None` if the table has none.
     pub weight: Option<u32>,
-    /// Only of use when no other is usable.
+    /// Whether the table makes it a backup: a backend that is used only when no other is usable.
     pub backup: bool,
 }
 
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Table {
-    url: String,
-    weight: Option<u32>,
-    #[serde(default)]
-    backup: bool,
+/// What a backend's table in the file may hold.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct BackendTable {
+    /// See [`BackendSetting::url`].
+    pub url: Option<String>,
+    /// See [`BackendSetting::weight`].
+    pub weight: Option<u32>,
+    /// See [`BackendSetting::backup`].
+    pub backup: Option<bool>,
 }
 
-impl Backend {
-    /// What it says, if it says it well.
+impl BackendSetting {
+    /// Returns the backend that is meant.
     ///
     /// # Errors
-    /// With one sentence.
+    /// When the URL or the weight is wrong, with one sentence.
     pub fn member(&self) -> Result<Member, String> {
         let member: Member = self.url.parse().map_err(|error| format!("{error}"))?;
         match (self.weight, self.backup) {
@@ -43,57 +43,19 @@ impl Backend {
     }
 }
 
-impl From<&str> for Backend {
+impl From<&str> for BackendSetting {
     fn from(url: &str) -> Self {
-        Backend { url: url.to_owned(), weight: None, backup: false }
+        BackendSetting { url: url.to_owned(), weight: None, backup: false }
     }
 }
 
-/// Written out by hand because serde's own way of trying one form after the other forgets what was wrong.
-impl<'de> Deserialize<'de> for Backend {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Either;
-        impl<'de> Visitor<'de> for Either {
-            type Value = Backend;
-
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("a URL, or a table with url, weight and backup")
-            }
-
-            fn visit_str<E: Error>(self, url: &str) -> Result<Backend, E> {
-                Ok(Backend::from(url))
-            }
-
-            fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Backend, A::Error> {
-                let Table { url, weight, backup } = Table::deserialize(MapAccessDeserializer::new(map))?;
-                Ok(Backend { url, weight, backup })
-            }
-        }
-        deserializer.deserialize_any(Either)
-    }
-}
-
-/// One backend, or a list of them.
-pub fn one_or_many<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<Backend>, D::Error> {
-    struct OneOrMany;
-    impl<'de> Visitor<'de> for OneOrMany {
-        type Value = Vec<Backend>;
-
-        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-            f.write_str("a backend or a list of backends")
-        }
-
-        fn visit_str<E: Error>(self, url: &str) -> Result<Vec<Backend>, E> {
-            Ok(vec![Backend::from(url)])
-        }
-
-        fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Vec<Backend>, A::Error> {
-            Backend::deserialize(MapAccessDeserializer::new(map)).map(|backend| vec![backend])
-        }
-
-        fn visit_seq<A: SeqAccess<'de>>(self, list: A) -> Result<Vec<Backend>, A::Error> {
-            Deserialize::deserialize(SeqAccessDeserializer::new(list))
+impl BackendTable {
+    /// Returns these values where they are set, and the other table's elsewhere.
+    pub fn or(self, other: BackendTable) -> Self {
+        BackendTable {
+            url: self.url.or(other.url),
+            weight: self.weight.or(other.weight),
+            backup: self.backup.or(other.backup),
         }
     }
-    deserializer.deserialize_any(OneOrMany)
 }

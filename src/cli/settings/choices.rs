@@ -1,62 +1,62 @@
-//! Settings with a few values to choose from.
+//! Settings with a few values to choose from, by the names that flags and the file use.
 
 use clap::ValueEnum;
 use serde::{Deserialize, Serialize};
 
-/// Which edge takes requests in.
+/// The edge that takes requests in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Deserialize, Serialize)]
 #[serde(rename_all = "kebab-case")]
-pub enum Edge {
-    /// A thread for each connection: the one to read first
+pub enum EdgeName {
+    /// A thread for each connection: the edge to read first
     TinyHttp,
-    /// A fixed number of threads, however many connections: the one for real traffic
+    /// A fixed number of threads for any number of connections: the edge for real traffic
     Parked,
 }
 
-/// Who chooses the backend that a request is tried on first.
+/// The strategy that chooses a backend.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Deserialize, Serialize)]
 #[serde(rename_all = "kebab-case")]
-pub enum Strategy {
-    /// Each in turn
+pub enum StrategyName {
+    /// Each backend in turn
     RoundRobin,
-    /// Each in turn, as often as its weight says, and without bursts
+    /// Each backend in turn, as often as its weight says, without bursts
     WeightedRoundRobin,
-    /// Whoever has the fewest requests under way
+    /// The backend with the fewest requests in flight, relative to its weight
     LeastConnections,
-    /// Of two drawn by lot, whoever has fewer
+    /// The less loaded of two backends chosen at random
     PowerOfTwo,
-    /// The same client address, the same backend
+    /// Always the same backend for the same client address
     ClientHash,
 }
 
-/// Are backends asked how they are?
+/// Whether backends are checked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Deserialize, Serialize)]
 #[serde(rename_all = "lowercase")]
-pub enum Health {
-    /// Each of them, again and again
+pub enum HealthSwitch {
+    /// Check each backend at regular intervals
     On,
-    /// Never: only requests show who fails
+    /// Learn of failures from requests only
     Off,
 }
 
-/// What happens when no backend is usable.
+/// What happens to a request when no backend is usable.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Deserialize, Serialize)]
 #[serde(rename_all = "lowercase")]
-pub enum AllDown {
-    /// All of them are tried: some reply is better than none
+pub enum AllDownAction {
+    /// Try the backends all the same
     Try,
-    /// Requests get 503 at once
+    /// Reply with 503 at once
     Refuse,
 }
 
-/// How access log lines look.
+/// The format of access log lines.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Deserialize, Serialize)]
 #[serde(rename_all = "lowercase")]
-pub enum AccessLog {
-    /// None
+pub enum AccessLogMode {
+    /// No access log
     Off,
-    /// The combined format, then backend, tries and times
+    /// The combined log format, followed by backend, tries and times
     Text,
-    /// One JSON object a line
+    /// One JSON object per line
     Json,
 }

@@ -1,10 +1,12 @@
-//! What can change while the balancer runs, and what cannot.
+//! The settings that can change while the balancer runs, and those that cannot.
 
-use super::{Problems, Settings};
+use super::keys::named;
+use super::mistakes::{Cause, Mistakes};
+use super::reading::Reading;
+use super::values::Settings;
 use crate::cluster::options::Upstream;
-use serde_json::{Map, Value};
 
-/// All that concerns backends. The rest is in sockets and threads that exist already.
+/// Everything about backends. The rest is in sockets and threads that exist already.
 const RELOADABLE: [&str; 26] = [
     "backend",
     "strategy",
@@ -34,40 +36,37 @@ const RELOADABLE: [&str; 26] = [
     "trusted_proxies",
 ];
 
-fn named(settings: &Settings) -> Map<String, Value> {
-    // Strings, numbers and lists of them: there is nothing in it that JSON could not hold.
-    match serde_json::to_value(settings) {
-        Ok(Value::Object(map)) => map,
-        _ => Map::new(),
-    }
-}
-
 impl Settings {
-    /// What a balancer that was started with these settings should go by from now on, if these new ones
-    /// are what the file says.
+    /// Returns what a balancer that was started with these settings goes by from now on, if this is what has been read
+    /// again.
     ///
     /// # Errors
-    /// With every reason why not: what is wrong with them, and what cannot change while it runs.
-    pub fn reloaded(&self, new: Settings) -> Result<Upstream, Problems> {
-        let (before, after) = (named(self), named(&new));
-        let fixed = after.iter().filter(|(name, _)| !RELOADABLE.contains(&name.as_str()));
-        let changed = fixed.filter(|(name, value)| before.get(*name) != Some(*value));
-        let mut problems: Vec<String> = changed
-            .map(|(name, _)| {
-                format!("{name} cannot change while turnwheel is running; put it back, or restart")
-            })
-            .collect();
-        match new.validate() {
-            Ok(config) if problems.is_empty() => return Ok(config.upstream),
-            Ok(_) => {}
-            Err(Problems(more)) => problems.extend(more),
+    /// With everything that is wrong, and every setting that cannot change while the balancer runs.
+    pub fn reloaded(&self, new: Reading) -> Result<Upstream, Mistakes> {
+        let (before, after) = (named(self), named(&new.settings));
+        let mut fixed = Mistakes::default();
+        for (key, value) in &after {
+            let can_change = RELOADABLE.contains(&key.as_str());
+            if !can_change && before.get(key) != Some(value) && !new.mistakes.concern(key) {
+                let sentence =
+                    format!("{key} cannot change while turnwheel is running; put it back, or restart");
+                fixed.add(Cause::Value, key, sentence);
+            }
         }
-        Err(Problems(problems))
+        match new.validate(None) {
+            Ok(config) if fixed.0.is_empty() => Ok(config.into_inner().upstream),
+            Ok(_) => Err(fixed),
+            Err(mut mistakes) => {
+                mistakes.0.append(&mut fixed.0);
+                Err(mistakes)
+            }
+        }
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use super::super::file;
     use super::*;
 
     #[test]
@@ -80,13 +79,13 @@ mod tests {
 
     #[test]
     fn what_concerns_backends_can_change_and_nothing_else() {
-        let of = |text: &str| toml::from_str::<Settings>(text).unwrap();
-        let before = of("backend = 'http://127.0.0.1:1'\nworkers = 8");
+        let of = |text: &str| file::parse("t.toml", text).ok().unwrap();
+        let before = of("backend = 'http://127.0.0.1:1'\nworkers = 8").settings;
         let after = of("backend = ['http://127.0.0.1:2', 'http://127.0.0.1:3']\nworkers = 8\nretries = 1");
         let upstream = before.reloaded(after).unwrap();
         assert_eq!((upstream.backends.len(), upstream.forward.retries), (2, 1));
         let after = of("backend = 'https://127.0.0.1:2'\nworkers = 9\nlisten = '127.0.0.1:9'");
-        let problems = before.reloaded(after).err().unwrap().0;
+        let problems = before.reloaded(after).err().unwrap().texts();
         assert_eq!(problems.len(), 3, "{problems:?}");
         for part in ["workers cannot change", "listen cannot change", "TLS"] {
             assert!(problems.iter().any(|problem| problem.contains(part)), "{part}: {problems:?}");

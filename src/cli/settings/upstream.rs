@@ -1,175 +1,123 @@
-//! Checks what concerns backends, and fills in an [`Upstream`].
+//! Makes an [`Upstream`] from settings. Values whose form is wrong keep their default, and are among the mistakes.
 
-use super::choices::{AllDown, Health, Strategy};
-use super::validate::{Check, SHORTEST_TIMEOUT};
-use super::{Settings, backends};
+use super::choices::{AllDownAction, HealthSwitch, StrategyName};
+use super::config::set;
+use super::mistakes::{Cause, Mistakes};
+use super::values::Settings;
 use crate::backend::Member;
-use crate::balance::affinity::{self, CookieName};
+use crate::balance::affinity::{AffinityOptions, CookieName};
 use crate::balance::rotation::Rotation;
-use crate::balance::strategies;
+use crate::balance::strategies::Strategy;
 use crate::balance::strategies::client_hash::ClientHash;
 use crate::balance::strategies::least_connections::LeastConnections;
 use crate::balance::strategies::power_of_two::PowerOfTwo;
 use crate::balance::strategies::weighted_round_robin::WeightedRoundRobin;
+use crate::cluster::health::HealthOptions;
 use crate::cluster::options::Upstream;
+use crate::forward::ForwardOptions;
+use ipnet::IpNet;
+use std::net::IpAddr;
+use std::path::Path;
 use std::sync::Arc;
-use std::time::Duration;
 
-/// As many as there may be workers.
-const MOST_IN_FLIGHT: usize = 10_000;
-
-/// A backend that has to prove itself for longer than this has been forgotten.
-const MOST_CHECKS: u32 = 1000;
-
-impl Strategy {
-    fn build(self) -> Arc<dyn strategies::Strategy> {
+impl StrategyName {
+    fn build(self) -> Arc<dyn Strategy> {
         match self {
-            Strategy::RoundRobin => Arc::new(Rotation::default()),
-            Strategy::WeightedRoundRobin => Arc::new(WeightedRoundRobin::default()),
-            Strategy::LeastConnections => Arc::new(LeastConnections::default()),
-            Strategy::PowerOfTwo => Arc::new(PowerOfTwo),
-            Strategy::ClientHash => Arc::new(ClientHash),
+            StrategyName::RoundRobin => Arc::new(Rotation::default()),
+            StrategyName::WeightedRoundRobin => Arc::new(WeightedRoundRobin::default()),
+            StrategyName::LeastConnections => Arc::new(LeastConnections::default()),
+            StrategyName::PowerOfTwo => Arc::new(PowerOfTwo),
+            StrategyName::ClientHash => Arc::new(ClientHash),
         }
     }
 }
 
 impl Settings {
-    pub(super) fn validate_upstream(&self, check: &mut Check) -> Upstream {
-        let mut upstream = Upstream::new(check.backends(&self.backend));
-        for (name, value, target) in [
-            ("connect_timeout", self.connect_timeout, &mut upstream.forward.connect_timeout),
-            ("reply_head_timeout", self.reply_head_timeout, &mut upstream.forward.reply_head_timeout),
-            ("upstream_timeout", self.upstream_timeout, &mut upstream.forward.upstream_timeout),
-            (
-                "upstream_idle_timeout",
-                self.upstream_idle_timeout,
-                &mut upstream.forward.upstream_idle_timeout,
-            ),
-            ("resolve_interval", self.resolve_interval, &mut upstream.resolve_interval),
-            ("health_interval", self.health_interval, &mut upstream.health.interval),
-            ("health_timeout", self.health_timeout, &mut upstream.health.timeout),
-            ("fail_timeout", self.fail_timeout, &mut upstream.health.ejection.fail_timeout),
-            ("longest_ejection", self.longest_ejection, &mut upstream.health.ejection.longest),
-        ] {
-            check.wait(name, value, SHORTEST_TIMEOUT, target);
-        }
-        check.wait("slow_start", self.slow_start, Duration::ZERO, &mut upstream.choice.slow_start);
-        upstream.forward.retries = self.retries.unwrap_or(upstream.forward.retries);
-        upstream.budget.percent = self.retry_budget.unwrap_or(upstream.budget.percent);
-        upstream.budget.floor = self.retry_floor.unwrap_or(upstream.budget.floor);
-        upstream.choice.fail_open = self.all_down != Some(AllDown::Refuse);
-        if let Some(most) = self.max_in_flight {
-            let mut checked = most;
-            check.count("max_in_flight", Some(most), 1..=MOST_IN_FLIGHT, &mut checked);
-            upstream.choice.max_in_flight = Some(checked);
-        }
-        self.validate_strategy(check, &mut upstream);
-        self.validate_health(check, &mut upstream);
-        upstream.sticky = self.validate_sticky(check);
-        upstream.trusted_proxies = check.networks(&self.trusted_proxies);
+    pub(super) fn to_upstream(&self, mistakes: &mut Mistakes) -> Upstream {
+        let mut upstream = Upstream::new(self.members(mistakes));
+        set(&mut upstream.strategy, self.strategy.map(StrategyName::build));
+        set(&mut upstream.choice.slow_start, self.slow_start);
+        upstream.choice.fail_open = self.all_down != Some(AllDownAction::Refuse);
+        upstream.choice.max_in_flight = self.max_in_flight;
+        upstream.sticky = self.affinity(mistakes);
+        self.set_health(&mut upstream.health, mistakes);
+        self.set_forward(&mut upstream.forward);
+        set(&mut upstream.budget.percent, self.retry_budget);
+        set(&mut upstream.budget.floor, self.retry_floor);
+        set(&mut upstream.resolve_interval, self.resolve_interval);
+        upstream.trusted_proxies = self.networks(mistakes);
         upstream
     }
 
-    fn validate_strategy(&self, check: &mut Check, upstream: &mut Upstream) {
-        upstream.strategy = self.strategy.unwrap_or(Strategy::RoundRobin).build();
-        if !upstream.strategy.uses_weights() {
-            for (what, is_set) in [
-                ("a weight", upstream.backends.iter().any(|member| member.weight != 1)),
-                ("slow_start", upstream.choice.slow_start > Duration::ZERO),
-            ] {
-                if is_set {
-                    check.0.push(format!(
-                        "{what} is set, but round-robin gives each backend the same; choose \
-                         weighted-round-robin, or leave it out"
-                    ));
-                }
-            }
-        }
-        if !upstream.backends.is_empty() && upstream.backends.iter().all(|member| member.backup) {
-            check.0.push("every backend is a backup; at least one must not be".into());
-        }
+    fn members(&self, mistakes: &mut Mistakes) -> Vec<Member> {
+        let member = |setting: &super::backends::BackendSetting| {
+            setting.member().map_err(|sentence| mistakes.add(Cause::Value, "backend", sentence)).ok()
+        };
+        self.backend.iter().filter_map(member).collect()
     }
 
-    fn validate_health(&self, check: &mut Check, upstream: &mut Upstream) {
-        let health = &mut upstream.health;
-        health.on = self.health != Some(Health::Off);
-        if !health.on {
-            for (name, is_set) in [
-                ("health_path", self.health_path.is_some()),
-                ("health_status", self.health_status.is_some()),
-                ("health_interval", self.health_interval.is_some()),
-                ("health_timeout", self.health_timeout.is_some()),
-                ("rise", self.rise.is_some()),
-                ("fall", self.fall.is_some()),
-            ] {
-                if is_set {
-                    check
-                        .0
-                        .push(format!("{name} is set, but health is off; leave it out, or turn health on"));
-                }
-            }
-        }
-        if let Some(path) = &self.health_path {
-            let is_path = path.starts_with('/') && path.parse::<http::uri::PathAndQuery>().is_ok();
-            if !is_path {
-                check.0.push(format!("health_path {path:?} is no path; write it as /health"));
-            }
-            health.path = Some(path.clone());
-        } else if self.health_status.is_some() {
-            check.0.push("health_status is set, but nothing is fetched; set health_path as well".into());
-        }
+    fn set_health(&self, health: &mut HealthOptions, mistakes: &mut Mistakes) {
+        health.on = self.health != Some(HealthSwitch::Off);
+        health.path.clone_from(&self.health_path);
         match self.health_status.as_deref().map(str::parse) {
             None => {}
             Some(Ok(statuses)) => health.statuses = statuses,
-            Some(Err(error)) => check.0.push(format!("health_status: {error}")),
+            Some(Err(error)) => {
+                mistakes.add(Cause::Value, "health_status", format!("health_status: {error}"));
+            }
         }
-        check.threshold("rise", self.rise, &mut health.rise);
-        check.threshold("fall", self.fall, &mut health.fall);
-        health.ejection.max_fails = self.max_fails.unwrap_or(health.ejection.max_fails);
+        set(&mut health.interval, self.health_interval);
+        set(&mut health.timeout, self.health_timeout);
+        set(&mut health.rise, self.rise);
+        set(&mut health.fall, self.fall);
+        set(&mut health.ejection.max_fails, self.max_fails);
+        set(&mut health.ejection.fail_timeout, self.fail_timeout);
+        set(&mut health.ejection.longest, self.longest_ejection);
     }
 
-    fn validate_sticky(&self, check: &mut Check) -> Option<affinity::AffinityOptions> {
-        let secret =
-            self.sticky_secret_file.as_ref().and_then(|path| check.secret("sticky_secret_file", path));
-        let Some(name) = &self.sticky else {
-            if self.sticky_secret_file.is_some() {
-                check.0.push("sticky_secret_file is set, but sticky names no cookie; set it as well".into());
-            }
-            return None;
-        };
-        match name.parse::<CookieName>() {
-            Ok(cookie) => Some(affinity::AffinityOptions { cookie, secret: secret.map(String::into_bytes) }),
+    fn set_forward(&self, forward: &mut ForwardOptions) {
+        set(&mut forward.retries, self.retries);
+        set(&mut forward.connect_timeout, self.connect_timeout);
+        set(&mut forward.reply_head_timeout, self.reply_head_timeout);
+        set(&mut forward.upstream_timeout, self.upstream_timeout);
+        set(&mut forward.upstream_idle_timeout, self.upstream_idle_timeout);
+    }
+
+    fn affinity(&self, mistakes: &mut Mistakes) -> Option<AffinityOptions> {
+        let secret = self.sticky_secret_file.as_ref().and_then(|path| secret(path, mistakes));
+        match self.sticky.as_ref()?.parse::<CookieName>() {
+            Ok(cookie) => Some(AffinityOptions { cookie, secret }),
             Err(error) => {
-                check.0.push(format!("sticky: {error}"));
+                mistakes.add(Cause::Value, "sticky", format!("sticky: {error}"));
                 None
             }
         }
     }
-}
 
-impl Check {
-    fn backends(&mut self, backends: &[backends::Backend]) -> Vec<Member> {
-        let mut members: Vec<Member> = Vec::new();
-        for backend in backends {
-            match backend.member() {
-                Ok(Member { url, .. }) if members.iter().any(|member| member.url == url) => {
-                    self.0.push(format!("backend {url} is named twice; name each backend once"));
+    fn networks(&self, mistakes: &mut Mistakes) -> Vec<IpNet> {
+        let mut networks = Vec::new();
+        for text in &self.trusted_proxies {
+            match text.parse::<IpNet>().or_else(|_| text.parse::<IpAddr>().map(IpNet::from)) {
+                Ok(network) => networks.push(network),
+                Err(_) => {
+                    let sentence =
+                        format!("{text:?} is no network; write an address, or a network as 10.0.0.0/8");
+                    mistakes.add(Cause::Value, "trusted_proxies", sentence);
                 }
-                Ok(member) => members.push(member),
-                Err(problem) => self.0.push(problem),
             }
         }
-        if backends.is_empty() {
-            self.0.push("no backend is named; name at least one with --backend http://host:port".into());
-        }
-        members
+        networks
     }
+}
 
-    fn threshold(&mut self, name: &str, value: Option<u32>, target: &mut u32) {
-        match value {
-            None => {}
-            Some(value) if (1..=MOST_CHECKS).contains(&value) => *target = value,
-            Some(value) => self.0.push(format!("{name} is {value}; it must be from 1 to {MOST_CHECKS}")),
+/// Reads the secret behind the cookie's values.
+fn secret(path: &Path, mistakes: &mut Mistakes) -> Option<Vec<u8>> {
+    match std::fs::read_to_string(path) {
+        Ok(text) => Some(text.trim().into()),
+        Err(error) => {
+            let sentence = format!("sticky_secret_file: cannot read {}: {error}", path.display());
+            mistakes.add(Cause::Environment, "sticky_secret_file", sentence);
+            None
         }
     }
 }
