@@ -19,7 +19,7 @@ fn check(text: &str) -> (i32, String, Vec<String>) {
 const ONE: &str = "backend = 'http://127.0.0.1:1'";
 
 #[test]
-fn every_key_about_backends_is_known() {
+fn accepts_every_key_about_backends() {
     let secret = ConfigFile::new("sixteen-letters!");
     let secret = secret.path.display();
     let text = format!(
@@ -63,7 +63,7 @@ fn refuses(text: &str, reason: &str) {
 }
 
 #[test]
-fn every_backend_that_is_wrong_is_named_with_the_reason() {
+fn gives_the_reason_for_each_wrong_backend() {
     for (backend, reason) in [
         ("'127.0.0.1:1'", "is not a backend URL: it does not begin with http://"),
         ("'https://a:1'", "TLS to a backend is not supported yet"),
@@ -94,7 +94,7 @@ fn every_backend_that_is_wrong_is_named_with_the_reason() {
 }
 
 #[test]
-fn every_value_about_backends_that_is_wrong_is_named_with_the_reason() {
+fn gives_the_reason_for_each_wrong_value_about_backends() {
     for (line, reason) in [
         ("max_in_flight = 0", "max_in_flight is 0; it must be at least 1"),
         ("max_in_flight = 10001", "max_in_flight is 10001; it must be at most 10000"),
@@ -150,7 +150,7 @@ fn every_value_about_backends_that_is_wrong_is_named_with_the_reason() {
 }
 
 #[test]
-fn values_that_do_not_go_together_are_named() {
+fn names_values_that_do_not_go_together() {
     refuses(
         "backend = 'http://a:1,weight=2'\n",
         "a weight is set, but round-robin gives each backend the same; choose weighted-round-robin, or leave it out",
@@ -188,13 +188,13 @@ fn values_that_do_not_go_together_are_named() {
 }
 
 #[test]
-fn a_table_that_is_wrong_is_found_by_its_line() {
+fn names_the_line_of_a_wrong_table() {
     refuses("[[backend]]\nurl = 'http://a:1'\n\n[[backend]]\nurl = 'http://b:1'\nwieght = 2\n", "line ");
     refuses("backend = ['http://a:1',\n  { url = 'http://b:1', weight = 'two' }]\n", "line 2: invalid type");
 }
 
 #[test]
-fn every_mistake_is_given_with_its_line_whether_of_form_or_of_meaning() {
+fn gives_mistakes_of_form_with_their_lines_beside_those_of_meaning() {
     let text = "worker = 3\nworkers = 'many'\nbackend = 'https://a:1'\nstrategy = 'best'\nlisten = 'here'\n\
                 queue = 0\ngrace = 'soon'\n";
     let (code, said, reasons) = check(text);

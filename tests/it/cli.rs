@@ -471,28 +471,24 @@ fn the_exit_code_tells_a_wrong_flag_from_a_wrong_file() {
 
 #[test]
 fn a_port_alone_is_a_port_of_loopback() {
-    let free = || {
-        let (held, addr) = taken_port();
-        drop(held);
-        addr
-    };
     let backend = Recorder::hello("here");
     let url = format!("--backend=http://{}", backend.addr);
     for colon in ["", ":"] {
-        let (addr, admin) = (free(), free());
+        let reserved = [dead_port(), dead_port(), dead_port()];
+        let [addr, admin, other] = reserved.each_ref().map(|port| port.addr);
         let [listen, admin_flag] = [("listen", addr), ("admin", admin)]
             .map(|(name, addr)| format!("--{name}={colon}{}", addr.port()));
         let balancer = Balancer::start(&["serve", &*url, &listen, &admin_flag]);
         assert_eq!(balancer.addr, addr);
         assert_eq!(balancer.get("/").text(), "here");
         assert_eq!(get(admin, "/healthz").status, 200);
-        let addr = free();
-        let listen = format!("--listen={colon}{}", addr.port());
+        let listen = format!("--listen={colon}{}", other.port());
         let demo = Balancer::spawn(program().args(["backend", &listen]), "Backend is listening on ");
-        assert_eq!(demo.addr, addr);
+        assert_eq!(demo.addr, other);
     }
     for listen in [|port| format!("{port}"), |port| format!("'{port}'"), |port| format!("[':{port}']")] {
-        let addr = free();
+        let reserved = dead_port();
+        let addr = reserved.addr;
         let (_folder, path) =
             file(&format!("listen = {}\nbackend = 'http://{}'\n", listen(addr.port()), backend.addr));
         let balancer = Balancer::start(&["serve", "--config", path.to_str().unwrap()]);

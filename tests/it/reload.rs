@@ -31,7 +31,7 @@ fn variants(backends: &[Recorder; 3]) -> [String; 2] {
 }
 
 #[test]
-fn a_hundred_reloads_under_load_cost_nobody_anything() {
+fn a_hundred_reloads_under_load_fail_no_request() {
     let backends = three();
     let [plain, other] = variants(&backends);
     let file = ConfigFile::new(&plain);
@@ -55,7 +55,7 @@ fn a_hundred_reloads_under_load_cost_nobody_anything() {
 }
 
 #[test]
-fn the_command_says_what_has_changed() {
+fn the_command_prints_what_has_changed() {
     let backends = three();
     let [plain, other] = variants(&backends);
     let file = ConfigFile::new(&plain);
@@ -74,7 +74,7 @@ fn the_command_says_what_has_changed() {
 }
 
 #[test]
-fn what_the_file_says_holds_from_the_next_request_on() {
+fn a_changed_file_applies_from_the_next_request_on() {
     let backends = three();
     let [plain, other] = variants(&backends);
     let file = ConfigFile::new(&plain);
@@ -169,7 +169,7 @@ const FIXED: [(&str, &str, &str); 21] = [
 ];
 
 #[test]
-fn what_is_fixed_is_refused_by_name_however_small_the_difference() {
+fn a_change_of_a_fixed_setting_is_refused_by_name() {
     let backend = Recorder::hello("0");
     let text = |change: Option<&str>| {
         let mut text = backends_line(&[backend.addr]) + "workers = 4\n";
@@ -209,7 +209,7 @@ fn what_is_fixed_is_refused_by_name_however_small_the_difference() {
 }
 
 #[test]
-fn who_stays_stays_as_it_is() {
+fn a_backend_that_stays_keeps_its_state() {
     let backends = three();
     let [plain, other] = variants(&backends);
     let file = ConfigFile::new(&plain);
@@ -239,7 +239,7 @@ fn who_stays_stays_as_it_is() {
 }
 
 #[test]
-fn what_a_removed_backend_has_it_finishes() {
+fn a_removed_backend_finishes_its_requests() {
     let ((slow, dam), other) = (dammed(), Recorder::hello("other"));
     let file = ConfigFile::new(&backends_line(&[slow.addr, other.addr]));
     let (balancer, operator) = file.serve(&["--strategy=least-connections"]);
@@ -256,7 +256,7 @@ fn what_a_removed_backend_has_it_finishes() {
 }
 
 #[test]
-fn without_a_file_there_is_nothing_to_read_again() {
+fn a_reload_without_a_file_says_how_to_start_with_one() {
     let backend = Recorder::hello("0");
     let balancer = Balancer::serve(&[backend.addr], &[ADMIN]);
     let operator = AdminClient::of(&balancer);
@@ -270,7 +270,7 @@ fn without_a_file_there_is_nothing_to_read_again() {
 }
 
 #[test]
-fn a_file_that_is_written_while_it_is_read_does_no_harm() {
+fn a_reload_during_a_write_of_the_file_does_no_harm() {
     let backends = three();
     let addrs = backends.each_ref().map(|backend| backend.addr);
     // The backends stand last, so that half a file is none.
@@ -305,7 +305,7 @@ fn a_file_that_is_written_while_it_is_read_does_no_harm() {
 }
 
 #[test]
-fn reloads_at_the_same_time_end_with_what_the_file_says() {
+fn concurrent_reloads_end_with_the_latest_file() {
     let backends = three();
     let addrs = backends.each_ref().map(|backend| backend.addr);
     let file = ConfigFile::new(&backends_line(&addrs[..1]));

@@ -192,7 +192,7 @@ mod tests {
     }
 
     #[test]
-    fn what_would_overflow_or_exhaust_is_refused() {
+    fn refuses_values_that_would_overflow_or_exhaust() {
         for (setting, part) in [
             ("grace = '18446744073709551615s'", "at most 24h"),
             ("idle_timeout = '1ms'", "at least 10ms"),
@@ -209,7 +209,7 @@ mod tests {
     }
 
     #[test]
-    fn what_tiny_http_cannot_keep_is_refused_with_it() {
+    fn refuses_limits_that_tiny_http_cannot_keep() {
         for setting in [
             "client_head_timeout = '5s'",
             "min_body_rate = '1KiB'",
@@ -272,7 +272,7 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_read_names_its_line() {
+    fn a_mistake_of_form_names_its_line() {
         for (text, part) in [
             ("backend = 'http://a:1'\nworker = 3", "line 2: unknown field `worker`"),
             ("backend = 'http://a:1'\n\nworkers = 'many'", "line 3: invalid type"),

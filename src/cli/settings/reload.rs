@@ -70,7 +70,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_name_is_a_setting() {
+    fn every_reloadable_key_is_a_setting() {
         let all = named(&Settings::default());
         for name in RELOADABLE {
             assert!(all.contains_key(name), "{name} is none");
@@ -78,7 +78,7 @@ mod tests {
     }
 
     #[test]
-    fn what_concerns_backends_can_change_and_nothing_else() {
+    fn only_settings_about_backends_can_change() {
         let of = |text: &str| file::parse("t.toml", text).ok().unwrap();
         let before = of("backend = 'http://127.0.0.1:1'\nworkers = 8").settings;
         let after = of("backend = ['http://127.0.0.1:2', 'http://127.0.0.1:3']\nworkers = 8\nretries = 1");
