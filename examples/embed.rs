@@ -4,11 +4,11 @@
 
 use std::sync::Arc;
 use std::thread;
-use turnwheel::balance::strategies::{Candidate, ClientKey, Strategy};
-use turnwheel::balancer::Balancer;
-use turnwheel::balancer::config::Config;
-use turnwheel::demo::DemoBackend;
-use turnwheel::sys::shutdown;
+use turnwheel::Balancer;
+use turnwheel::Config;
+use turnwheel::DemoBackend;
+use turnwheel::shutdown;
+use turnwheel::strategy::{Candidate, ClientKey, Strategy};
 
 /// Chooses the backend with the fewest requests in flight.
 struct LeastBusy;

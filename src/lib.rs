@@ -1,38 +1,10 @@
-//! A synchronous HTTP/1.1 load balancer: operating-system threads, blocking I/O, no `async`.
+//! A synchronous HTTP/1.1 load balancer: operating-system threads, blocking I/O, no `async`. For Linux.
 //!
-//! # The journey of a request
-//!
-//! ```text
-//! client ──► edge ──► queue ──► worker ──► rotation ──► forward ──► backend
-//!                                 │                                   │
-//! client ◄────────── wire ◄───────┴────────────── reply ◄─────────────┘
-//! ```
-//!
-//! Read the modules in this order, and you have followed one request:
-//!
-//! 1. [`edge`]: a connection is accepted, a head is read and checked ([`edge::head`]), and the request
-//!    becomes an [`Exchange`](edge::Exchange). There are two edges: [`edge::tiny`] to read first, and
-//!    [`edge::parked`] for real traffic.
-//! 2. [`queue`]: it waits in a bounded queue, or is told at once that there is no room.
-//! 3. [`worker`]: one of a pool of threads takes it: choose, forward, relay, record.
-//! 4. [`balance::rotation`]: a mutex-guarded index says whose turn it is; [`balance::strategies`] is the seam for other
-//!    answers, and [`balance::selector`] asks it, about those that [`balance::candidates`] lets it choose from.
-//! 5. [`forward`]: ureq takes the request to the backend, with the [`forward::headers`] that a gateway adds;
-//!    [`forward::retry`] says what happens if that fails.
-//! 6. [`edge::wire`]: the reply goes back to the client, framed, as it arrives.
-//!
-//! Beside the path: [`backend`] (where one is, how much it is doing, whether it is well), [`backend::limit`] (how much it may be
-//! doing, and who is next), [`balance::affinity`] (clients that stay), [`forward::retry_budget`] (how many retries there may be), [`cluster::health`] (who is
-//! well), [`cluster::snapshot`] (what workers go by), [`cluster::membership`] (who belongs to it, and how that changes), [`admin`] (a listener
-//! for whoever looks after it, with a live page), [`observe`] (what is noted of a request, in the [`observe::access_log`] and in the
-//! [`observe::metrics`]), [`edge::request_id`] (what a request is called),
-//! [`error`] (what can go wrong, and what the client is told), [`demo`] (backends and traffic for a lesson), [`sys::shutdown`],
-//! [`balancer`] (builds it all and takes it down again), [`balancer::config`].
-//!
-//! # Embedding it
+//! A program embeds it in four steps: fill in a [`Config`], [validate](Config::validate) it, [bind](Balancer::bind) it,
+//! and [run](Balancer::run) it until a [`Stop`](shutdown::Stop) is signalled.
 //!
 //! ```
-//! use turnwheel::{balancer::Balancer, balancer::config::Config, sys::shutdown};
+//! use turnwheel::{Balancer, Config, shutdown};
 //!
 //! let mut config = Config::new(vec!["http://127.0.0.1:8081".parse().unwrap()]);
 //! config.listen = vec!["127.0.0.1:0".parse().unwrap()];
@@ -41,26 +13,122 @@
 //!
 //! let (handle, stop) = shutdown::pair();
 //! let thread = std::thread::spawn(move || balancer.run(&stop));
-//! handle.stop(); // from anywhere, at any time
+//! handle.stop(); // from any thread
 //! thread.join().unwrap().unwrap();
 //! ```
 //!
-//! The library prints nothing and installs neither a signal handler nor a log subscriber; the
-//! `turnwheel` program does. Without the default feature `cli` the command line is not built, and without `top` the
-//! view for a terminal is not.
+//! - [`config`] has the parts of a [`Config`], with their defaults and units.
+//! - [`strategy`] has the strategies that choose a backend, and the trait for one of your own.
+//! - [`shutdown`] has the signal that stops a balancer.
+//!
+//! The library prints nothing and installs neither a signal handler nor a log subscriber; the `turnwheel` program does.
+//! It reports events through [`tracing`]. Without the default feature `cli` the command line is not built, and without
+//! `top` the view for the terminal is not.
+//!
+//! # The path of a request
+//!
+//! ```text
+//! client ──► edge ──► queue ──► worker ──► rotation ──► forward ──► backend
+//!                                 │                                   │
+//! client ◄──────── response ◄─────┴────────────── reply ◄─────────────┘
+//! ```
+//!
+//! The folders of `src/` are named after it: `edge`, `queue`, `worker.rs`, `balance`, `forward`. `backend` and `cluster`
+//! hold what the path reads, `observe` what is recorded of it.
 
-pub mod admin;
-pub mod backend;
-pub mod balance;
-pub mod balancer;
+#[cfg(not(target_os = "linux"))]
+compile_error!(
+    "turnwheel runs on Linux only: it uses epoll and socket options that other systems do not have"
+);
+
+mod admin;
+mod backend;
+mod balance;
+mod balancer;
+mod cluster;
+mod demo;
+mod edge;
+mod error;
+mod forward;
+mod observe;
+mod queue;
+mod sys;
+mod worker;
+
 #[cfg(feature = "cli")]
-pub mod cli;
-pub mod cluster;
-pub mod demo;
-pub mod edge;
-pub mod error;
-pub mod forward;
-pub mod observe;
-pub mod queue;
-pub mod sys;
-pub mod worker;
+mod cli;
+
+pub use balancer::Balancer;
+pub use balancer::config::{Config, InvalidConfig, ValidConfig};
+pub use demo::backend::{DemoBackend, RunningBackend};
+pub use error::StartError;
+
+/// The parts of a [`Config`].
+pub mod config {
+    pub use crate::admin::options::{AdminOptions, LISTEN as ADMIN_LISTEN};
+    pub use crate::admin::token::{AdminToken, BadToken};
+    pub use crate::backend::address::{BackendUrl, BadBackendUrl};
+    pub use crate::backend::ejection::options::EjectionOptions;
+    pub use crate::backend::member::{BadMember, MOST_WEIGHT, Member};
+    pub use crate::balance::affinity::cookie::{BadCookieName, CookieName};
+    pub use crate::balance::affinity::session::AffinityOptions;
+    pub use crate::balance::candidates::SelectionOptions;
+    pub use crate::balancer::config::LISTEN;
+    pub use crate::cluster::health::options::HealthOptions;
+    pub use crate::cluster::health::statuses::{BadStatuses, Statuses};
+    pub use crate::cluster::names::Lookup;
+    pub use crate::cluster::options::{Reread, Upstream};
+    pub use crate::edge::kind::EdgeKind;
+    pub use crate::edge::options::{EdgeOptions, Limits};
+    pub use crate::forward::options::ForwardOptions;
+    pub use crate::forward::retry_budget::RetryBudgetOptions;
+    pub use crate::observe::access_log::line::AccessLogFormat;
+    pub use crate::queue::options::QueueOptions;
+}
+
+/// The strategies that choose the backend on which a request is tried first.
+///
+/// ```
+/// use turnwheel::strategy::{Candidate, ClientKey, Strategy};
+///
+/// /// Chooses the backend with the fewest requests in flight.
+/// struct LeastBusy;
+///
+/// impl Strategy for LeastBusy {
+///     fn pick(&self, usable: &[Candidate<'_>], _client: &ClientKey) -> usize {
+///         (0..usable.len()).min_by_key(|&index| usable[index].backend.in_flight()).unwrap_or(0)
+///     }
+/// }
+/// ```
+pub mod strategy {
+    pub use crate::backend::instance::Backend;
+    pub use crate::balance::rotation::Rotation;
+    pub use crate::balance::strategies::client_hash::ClientHash;
+    pub use crate::balance::strategies::least_connections::LeastConnections;
+    pub use crate::balance::strategies::power_of_two::PowerOfTwo;
+    pub use crate::balance::strategies::weighted_round_robin::WeightedRoundRobin;
+    pub use crate::balance::strategy::{Candidate, ClientKey, Strategy};
+}
+
+/// The signal that stops a balancer.
+pub mod shutdown {
+    pub use crate::sys::shutdown::{Stop, StopHandle, pair};
+}
+
+/// What the program itself, `compare/` and `fuzz/` use of the crate. It is not part of the library's interface and can
+/// change with every version.
+#[doc(hidden)]
+pub mod internals {
+    pub use crate::backend::address::BackendAddress;
+    pub use crate::backend::{limit, waiting_queue};
+    pub use crate::balance::affinity;
+    pub use crate::balance::rotation::SecondChoice;
+    #[cfg(feature = "cli")]
+    pub use crate::cli::{arguments, logging, run};
+    pub use crate::cluster::names;
+    pub use crate::edge::parked::{body, parser};
+    pub use crate::edge::{hop_by_hop, request_head, response};
+    pub use crate::error::Refusal;
+    pub use crate::forward::outcome::FailedAttempt;
+    pub use crate::forward::{headers, retry, retry_budget};
+}

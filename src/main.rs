@@ -1,7 +1,7 @@
 //! The program: arguments, then the command, then the exit code.
 
 use std::process::ExitCode;
-use turnwheel::cli::{arguments, logging, run};
+use turnwheel::internals::{arguments, logging, run};
 
 fn main() -> ExitCode {
     let command = arguments::parse();

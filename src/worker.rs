@@ -13,7 +13,7 @@ use crate::forward::retry::{self, RetryDecision};
 use crate::observe::ended::Ended;
 use crate::observe::progress::{ActiveRequest, Progress, Sent};
 use crate::observe::recorder::Recorder;
-use crate::queue::JobReceiver;
+use crate::queue::receiver::JobReceiver;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -181,7 +181,7 @@ impl Worker {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::backend::Member;
+    use crate::backend::member::Member;
     use crate::cluster::membership::Membership;
     use crate::cluster::names::System;
     use crate::cluster::options::Upstream;
@@ -189,8 +189,9 @@ mod tests {
     use crate::edge::framing::AfterReply;
     use crate::edge::request_head::Body;
     use crate::forward::retry_budget::RetryBudgetOptions;
-    use crate::observe::access_log::{AccessLog, Format};
-    use crate::observe::metrics::Metrics;
+    use crate::observe::access_log::line::AccessLogFormat;
+    use crate::observe::access_log::writer::AccessLog;
+    use crate::observe::metrics::registry::Metrics;
     use crate::sys::threads::ThreadGroup;
     use http::request;
     use std::io::{self, Read, Write};
@@ -249,7 +250,7 @@ mod tests {
             upstream.budget = RetryBudgetOptions { percent: 100, floor: 0 };
             let metrics = Arc::new(Metrics::new().unwrap());
             let (threads, lines, counted) = (ThreadGroup::default(), Lines::default(), Arc::clone(&metrics));
-            let log = AccessLog::to(Format::Json, Box::new(lines.clone()), &threads).unwrap();
+            let log = AccessLog::to(AccessLogFormat::Json, Box::new(lines.clone()), &threads).unwrap();
             let counters = Box::new(move |name: &str| counted.counters(name));
             let members = Membership::new(upstream, 4, Arc::new(System), None, counters).unwrap();
             let recorder = Arc::new(Recorder::new(log, metrics, 1));

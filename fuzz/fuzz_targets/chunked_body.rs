@@ -4,9 +4,9 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use turnwheel::edge::parked::body::decoder::BodyDecoder;
-use turnwheel::edge::request_head::Body;
-use turnwheel::error::Refusal;
+use turnwheel::internals::Refusal;
+use turnwheel::internals::body::decoder::BodyDecoder;
+use turnwheel::internals::request_head::Body;
 use turnwheel_fuzz::{chunked, cuts};
 
 fuzz_target!(|bytes: &[u8]| {

@@ -4,11 +4,11 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use turnwheel::edge::parked::body::decoder::BodyDecoder;
-use turnwheel::edge::parked::parser::head;
-use turnwheel::edge::parked::parser::head_scanner::HeadScanner;
-use turnwheel::edge::request_head::Limits;
-use turnwheel::error::Refusal;
+use turnwheel::config::Limits;
+use turnwheel::internals::Refusal;
+use turnwheel::internals::body::decoder::BodyDecoder;
+use turnwheel::internals::parser::head;
+use turnwheel::internals::parser::head_scanner::HeadScanner;
 use turnwheel_fuzz::{Head, body, cuts, limits};
 
 fuzz_target!(|bytes: &[u8]| {

@@ -5,9 +5,10 @@
 use http::request::Parts;
 use libfuzzer_sys::fuzz_target;
 use std::ops::Range;
-use turnwheel::edge::parked::parser::head;
-use turnwheel::edge::parked::parser::head_scanner::HeadScanner;
-use turnwheel::edge::request_head::{Body, Limits};
+use turnwheel::config::Limits;
+use turnwheel::internals::parser::head;
+use turnwheel::internals::parser::head_scanner::HeadScanner;
+use turnwheel::internals::request_head::Body;
 use turnwheel_fuzz::{Head, cuts, limits};
 
 fuzz_target!(|bytes: &[u8]| {

@@ -4,7 +4,8 @@
 
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::ops::Range;
-use turnwheel::edge::request_head::{Body, Limits};
+use turnwheel::config::Limits;
+use turnwheel::internals::request_head::Body;
 
 /// Returns where `bytes` are cut, derived from their own hash; the last cut is their end. So an input is a
 /// plain message that can be read and written by hand, and still each mutation is cut in another way.

@@ -4,14 +4,14 @@ use super::control::{Control, DemoControls, Insight};
 use super::handler::Handler;
 use super::options::AdminOptions;
 use super::token::AdminToken;
-use crate::edge;
 use crate::edge::lifecycle::Edge;
-use crate::edge::parked::ParkedEdge;
+use crate::edge::options::{EdgeOptions, Limits};
+use crate::edge::parked::edge::ParkedEdge;
 use crate::edge::server::Server;
 use crate::error::StartError;
 use crate::observe::recorder::Recorder;
-use crate::queue::JobReceiver;
 use crate::queue::options::QueueOptions;
+use crate::queue::receiver::JobReceiver;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -47,8 +47,8 @@ impl Admin {
     pub fn bind(options: AdminOptions) -> Result<Self, StartError> {
         options.check()?;
         let AdminOptions { listen, token } = options;
-        let clients = edge::EdgeOptions {
-            limits: edge::request_head::Limits { body: LARGEST_BODY, ..Default::default() },
+        let clients = EdgeOptions {
+            limits: Limits { body: LARGEST_BODY, ..Default::default() },
             max_connections: MOST_CONNECTIONS,
             idle_timeout: IDLE,
             ..Default::default()

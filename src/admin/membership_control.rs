@@ -3,8 +3,10 @@
 use super::answers::changes::{Reloaded, Removed};
 use super::answers::state::BackendState;
 use super::control::Control;
+use crate::backend::address::BackendUrl;
 use crate::backend::counters::BackendCounters;
-use crate::backend::{Backend, BackendUrl, Member};
+use crate::backend::instance::Backend;
+use crate::backend::member::Member;
 use crate::cluster::change::{ChangeError, Changes};
 use crate::cluster::membership::Membership;
 use jiff::Timestamp;

@@ -7,24 +7,18 @@
 //! and `page` is the live page.
 
 pub mod answers;
-mod api;
+pub mod api;
 pub mod control;
-mod demo_controls;
+pub mod demo_controls;
 pub(crate) mod fake;
-mod fields;
+pub mod fields;
 pub mod guard;
-mod handler;
+pub mod handler;
 pub mod listener;
-mod membership_control;
+pub mod membership_control;
 pub mod options;
 pub mod overview;
-mod page;
-mod reply;
-mod routes;
+pub mod page;
+pub mod reply;
+pub mod routes;
 pub mod token;
-
-pub use control::{BackendChange, Control, DemoControls, Insight, TrafficChange};
-pub use listener::{Admin, RunningAdmin};
-pub use options::{AdminOptions, LISTEN};
-pub use overview::Overview;
-pub use token::{AdminToken, BadToken};

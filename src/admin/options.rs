@@ -21,7 +21,7 @@ impl AdminOptions {
     ///
     /// # Errors
     /// When anyone who reaches the address could use it.
-    pub fn check(&self) -> Result<(), StartError> {
+    pub(crate) fn check(&self) -> Result<(), StartError> {
         if self.token.is_none() && !self.listen.ip().to_canonical().is_loopback() {
             return Err(StartError::OpenAdmin { address: self.listen });
         }

@@ -3,7 +3,7 @@
 use super::answers::changes::Problem;
 use super::page::{self, Asset};
 use crate::cluster::change::ChangeError;
-use crate::edge::Exchange;
+use crate::edge::exchange::Exchange;
 use crate::edge::relay::ReplyBuffers;
 use http::header::{CACHE_CONTROL, CONTENT_TYPE, X_CONTENT_TYPE_OPTIONS};
 use http::{HeaderName, HeaderValue, Response, StatusCode, response};

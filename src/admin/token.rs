@@ -55,7 +55,7 @@ impl AdminToken {
     }
 
     /// Whether the offered bytes are this token. The time that the comparison takes depends on the lengths only.
-    pub fn matches(&self, offered: &[u8]) -> bool {
+    pub(crate) fn matches(&self, offered: &[u8]) -> bool {
         self.0.as_bytes().ct_eq(offered).into()
     }
 

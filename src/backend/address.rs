@@ -8,7 +8,7 @@ use std::str::FromStr;
 /// The URL of a backend in the configuration: `http://host:port`.
 ///
 /// ```
-/// use turnwheel::backend::BackendUrl;
+/// use turnwheel::config::BackendUrl;
 ///
 /// let url: BackendUrl = "http://127.0.0.1:8081".parse().unwrap();
 /// assert_eq!(url.to_string(), "http://127.0.0.1:8081");

@@ -29,7 +29,7 @@ pub struct Backend {
 
 impl Backend {
     /// Creates a backend of unknown health and without a limit. `queue` is where requests wait once it has one.
-    pub fn new(address: BackendAddress, weight: u32, backup: bool, queue: &Arc<WaitingQueue>) -> Self {
+    pub(crate) fn new(address: BackendAddress, weight: u32, backup: bool, queue: &Arc<WaitingQueue>) -> Self {
         Backend {
             id: NEXT_ID.fetch_add(1, Relaxed),
             address,
@@ -44,7 +44,7 @@ impl Backend {
     }
 
     /// Returns this backend with counters attached.
-    pub fn with_counters(self, counters: BackendCounters) -> Self {
+    pub(crate) fn with_counters(self, counters: BackendCounters) -> Self {
         Backend { counters: Some(counters), ..self }
     }
 
@@ -59,7 +59,7 @@ impl Backend {
     }
 
     /// Returns its address.
-    pub fn address(&self) -> &BackendAddress {
+    pub(crate) fn address(&self) -> &BackendAddress {
         &self.address
     }
 
@@ -74,13 +74,13 @@ impl Backend {
     }
 
     /// Changes its weight and whether it is a backup.
-    pub fn set_role(&self, weight: u32, backup: bool) {
+    pub(crate) fn set_role(&self, weight: u32, backup: bool) {
         self.weight.store(weight, Relaxed);
         self.backup.store(backup, Relaxed);
     }
 
     /// Returns the limit on the requests that it serves at the same time.
-    pub fn limit(&self) -> &InFlightLimit {
+    pub(crate) fn limit(&self) -> &InFlightLimit {
         &self.limit
     }
 
@@ -90,7 +90,7 @@ impl Backend {
     }
 
     /// Returns its health.
-    pub fn health_state(&self) -> &HealthState {
+    pub(crate) fn health_state(&self) -> &HealthState {
         &self.health_state
     }
 
@@ -100,12 +100,12 @@ impl Backend {
     }
 
     /// Returns its counters, or `None` if it was created without.
-    pub fn counters(&self) -> Option<&BackendCounters> {
+    pub(crate) fn counters(&self) -> Option<&BackendCounters> {
         self.counters.as_ref()
     }
 
     /// Counts a failed try.
-    pub fn count_failure(&self) {
+    pub(crate) fn count_failure(&self) {
         self.failures.fetch_add(1, Relaxed);
     }
 
@@ -115,7 +115,7 @@ impl Backend {
     }
 
     /// Sends it no further request until it is resumed.
-    pub fn drain(&self) {
+    pub(crate) fn drain(&self) {
         if !self.is_draining() {
             self.limit.close();
             self.health_state.drain_changed(Instant::now());
@@ -125,7 +125,7 @@ impl Backend {
     }
 
     /// Lets it get requests again.
-    pub fn resume(&self) {
+    pub(crate) fn resume(&self) {
         if self.is_draining() {
             self.health_state.drain_changed(Instant::now());
             self.limit.open();
@@ -134,12 +134,12 @@ impl Backend {
     }
 
     /// Takes a slot under the lower of its own limit and this one, or returns `None`.
-    pub fn try_acquire(&self, limit: usize) -> Option<InFlight<'_>> {
+    pub(crate) fn try_acquire(&self, limit: usize) -> Option<InFlight<'_>> {
         self.limit.try_acquire_within(limit).then(|| self.in_flight_guard())
     }
 
     /// Counts a try and returns the guard for a slot that has already been acquired.
-    pub fn in_flight_guard(&self) -> InFlight<'_> {
+    pub(crate) fn in_flight_guard(&self) -> InFlight<'_> {
         self.tries.fetch_add(1, Relaxed);
         InFlight(self)
     }

@@ -43,8 +43,8 @@ fn with_limit(state: u64, limit: usize) -> u64 {
 ///
 /// ```
 /// use std::{sync::Arc, time::Instant};
-/// use turnwheel::backend::limit::{InFlightLimit, wait};
-/// use turnwheel::backend::waiting_queue::{WaitOutcome, WaitingQueue};
+/// use turnwheel::internals::limit::{InFlightLimit, wait};
+/// use turnwheel::internals::waiting_queue::{WaitOutcome, WaitingQueue};
 ///
 /// let queue = Arc::new(WaitingQueue::default());
 /// let limit = InFlightLimit::new(Arc::clone(&queue), 1);

@@ -8,7 +8,7 @@ use std::str::FromStr;
 /// On the command line the role follows the URL, after commas.
 ///
 /// ```
-/// use turnwheel::backend::Member;
+/// use turnwheel::config::Member;
 ///
 /// let member: Member = "http://127.0.0.1:8081,weight=3,backup".parse().unwrap();
 /// assert_eq!((member.weight, member.backup), (3, true));

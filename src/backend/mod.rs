@@ -11,9 +11,3 @@ pub mod latency;
 pub mod limit;
 pub mod member;
 pub mod waiting_queue;
-
-pub use address::{BackendAddress, BackendUrl, BadBackendUrl};
-pub use health_report::{HealthChange, HealthReport};
-pub use health_state::{HealthState, Usable};
-pub use instance::{Backend, InFlight};
-pub use member::{BadMember, MOST_WEIGHT, Member};

@@ -27,7 +27,7 @@ impl Default for SelectionOptions {
 impl SelectionOptions {
     /// Returns the number of requests that one of these backends may serve at the same time. By default one backend
     /// that hangs cannot hold all workers.
-    pub fn limit_per_backend(&self, workers: usize, backends: usize) -> usize {
+    pub(crate) fn limit_per_backend(&self, workers: usize, backends: usize) -> usize {
         let default = if backends > 1 { (workers * 3 / 4).max(1) } else { workers };
         self.max_in_flight.unwrap_or(default)
     }

@@ -14,7 +14,7 @@ use std::sync::{Mutex, PoisonError};
 /// Round robin: a mutex-guarded index that rotates over a list.
 ///
 /// ```
-/// use turnwheel::balance::rotation::Rotation;
+/// use turnwheel::strategy::Rotation;
 ///
 /// let rotation = Rotation::default();
 /// let turns: Vec<usize> = (0..5).map(|_| rotation.turn(2)).collect();

@@ -5,11 +5,12 @@
 
 use super::rules::{self, Reason, Reasons};
 use crate::admin::options::AdminOptions;
-use crate::backend::{BackendUrl, Member};
+use crate::backend::address::BackendUrl;
+use crate::backend::member::Member;
 use crate::cluster::options::{Reread, Upstream};
 use crate::edge::kind::EdgeKind;
 use crate::edge::options::EdgeOptions;
-use crate::observe::access_log::Format;
+use crate::observe::access_log::line::AccessLogFormat;
 use crate::queue::options::QueueOptions;
 use std::fmt;
 use std::io::Write;
@@ -35,7 +36,7 @@ pub struct Config {
     /// The admin listener. Default: none.
     pub admin: Option<AdminOptions>,
     /// The format of the access log, and where it is written. Default: none.
-    pub access_log: Option<(Format, Box<dyn Write + Send>)>,
+    pub access_log: Option<(AccessLogFormat, Box<dyn Write + Send>)>,
     /// How long new connections are still accepted after the signal to stop. Default: 0 s.
     pub drain_delay: Duration,
     /// How long requests in flight may take to finish after that. Default: 10 s.
@@ -71,7 +72,7 @@ impl Config {
     /// Checks all values.
     ///
     /// ```
-    /// use turnwheel::balancer::config::Config;
+    /// use turnwheel::Config;
     ///
     /// let mut config = Config::new(Vec::new());
     /// config.workers = 0;
@@ -161,7 +162,7 @@ impl std::error::Error for InvalidConfig {}
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::balance::affinity::AffinityOptions;
+    use crate::balance::affinity::session::AffinityOptions;
     use crate::balance::strategies::least_connections::LeastConnections;
     use std::sync::Arc;
 

@@ -2,14 +2,15 @@
 
 pub mod config;
 pub(crate) mod rules;
-mod running;
+pub mod running;
 
-use crate::admin::{Admin, DemoControls};
+use crate::admin::control::DemoControls;
+use crate::admin::listener::Admin;
 use crate::cluster::membership::Membership;
 use crate::cluster::names::{Lookup, System};
 use crate::edge;
 use crate::error::StartError;
-use crate::observe::metrics::Metrics;
+use crate::observe::metrics::registry::Metrics;
 use crate::sys::shutdown::Stop;
 use config::ValidConfig;
 use running::{Parts, RunningBalancer};
@@ -49,7 +50,8 @@ impl Balancer {
 
     /// Lets the admin listener change these controls of a demo. They are cleared before the balancer stops.
     #[must_use]
-    pub fn with_demo_controls(self, demo_controls: Arc<dyn DemoControls>) -> Self {
+    #[cfg_attr(not(feature = "cli"), allow(dead_code))]
+    pub(crate) fn with_demo_controls(self, demo_controls: Arc<dyn DemoControls>) -> Self {
         Balancer(Parts { demo_controls: Some(demo_controls), ..self.0 })
     }
 

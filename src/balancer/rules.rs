@@ -4,8 +4,8 @@
 //! refused in the same words.
 
 use crate::admin::options::AdminOptions;
-use crate::backend::Member;
-use crate::cluster::health::HealthOptions;
+use crate::backend::member::Member;
+use crate::cluster::health::options::HealthOptions;
 use crate::cluster::options::Upstream;
 use crate::edge::kind::EdgeKind;
 use crate::edge::options::{EdgeOptions, Limits, MOST_HEADERS};

@@ -1,6 +1,8 @@
 //! A balancer at work: its threads, and the order in which they start and end.
 
-use crate::admin::{Admin, DemoControls, Overview, RunningAdmin};
+use crate::admin::control::DemoControls;
+use crate::admin::listener::{Admin, RunningAdmin};
+use crate::admin::overview::Overview;
 use crate::balancer::config::Config;
 use crate::cluster::health::prober::Prober;
 use crate::cluster::membership::Membership;
@@ -9,10 +11,11 @@ use crate::edge::server::Server;
 use crate::error::StartError;
 use crate::forward::agent::AgentHandle;
 use crate::forward::forwarder::Forwarder;
-use crate::observe::access_log::AccessLog;
-use crate::observe::metrics::{History, Metrics};
+use crate::observe::access_log::writer::AccessLog;
+use crate::observe::metrics::history::History;
+use crate::observe::metrics::registry::Metrics;
 use crate::observe::recorder::Recorder;
-use crate::queue::JobReceiver;
+use crate::queue::receiver::JobReceiver;
 use crate::sys::threads::ThreadGroup;
 use crate::worker::{Worker, WorkerContext};
 use crossbeam_channel::{Sender, bounded};

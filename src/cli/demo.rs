@@ -1,7 +1,7 @@
 //! The command `turnwheel demo`: backends and the balancer in one process.
 
 use crate::admin::options::LISTEN as ADMIN;
-use crate::backend::BackendUrl;
+use crate::backend::address::BackendUrl;
 use crate::balancer::Balancer;
 use crate::balancer::config::{LISTEN, ValidConfig};
 use crate::cli::descriptors;
@@ -11,7 +11,7 @@ use crate::cli::settings::choices::{EdgeName, HealthSwitch};
 use crate::cli::settings::source::Source;
 use crate::cli::settings::values::Settings;
 use crate::cli::signals::stop_on_signals;
-use crate::demo::Demo;
+use crate::demo::running::Demo;
 use crate::error::StartError;
 use std::sync::Arc;
 use std::time::Duration;

@@ -7,7 +7,7 @@ use crate::cli::output::say;
 use crate::cli::settings::source::Source;
 use crate::cli::signals::stop_on_signals;
 use crate::cli::{demo, reload, serve};
-use crate::demo::DemoBackend;
+use crate::demo::backend::DemoBackend;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -45,7 +45,8 @@ fn ask_for_reload(admin: SocketAddr, token_file: Option<&Path>) -> Result<(), Fa
 
 #[cfg(feature = "top")]
 fn top(admin: SocketAddr, token_file: Option<&Path>, interval: Duration, once: bool) -> Result<(), Failure> {
-    use crate::cli::top::{Poller, print, watch};
+    use crate::cli::top::poller::Poller;
+    use crate::cli::top::watch::{print, watch};
     use std::io::IsTerminal;
     let failed = |error: &dyn std::fmt::Display| Failure::from(error.to_string());
     if !once && !std::io::stdout().is_terminal() {

@@ -28,5 +28,6 @@ pub enum ChangeError {
     Invalid(String),
     /// The request is valid, but not possible in the current state.
     #[error("{0}")]
+    #[cfg_attr(not(feature = "cli"), allow(dead_code))] // only a demo refuses for this reason
     NotNow(String),
 }

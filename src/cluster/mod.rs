@@ -5,6 +5,6 @@ pub mod health;
 pub mod membership;
 pub mod names;
 pub mod options;
-mod registry;
+pub mod registry;
 pub mod snapshot;
 pub mod swap;

@@ -2,14 +2,15 @@
 //! them.
 
 use super::behaviour::Behaviour;
+use crate::edge::exchange::Exchange;
+use crate::edge::options::EdgeOptions;
 use crate::edge::relay::ReplyBuffers;
 use crate::edge::server::Server;
-use crate::edge::tiny_http::TinyHttpEdge;
-use crate::edge::{self, Exchange};
+use crate::edge::tiny_http::edge::TinyHttpEdge;
 use crate::error::StartError;
 use crate::observe::recorder::Recorder;
-use crate::queue::JobReceiver;
 use crate::queue::options::QueueOptions;
+use crate::queue::receiver::JobReceiver;
 use http::header::CONTENT_TYPE;
 use http::{HeaderValue, Response, StatusCode};
 use std::io;
@@ -47,17 +48,14 @@ impl DemoBackend {
     /// # Errors
     /// When the address cannot be bound.
     pub fn bind(address: SocketAddr, name: Option<&str>, delay: Duration) -> Result<Self, StartError> {
-        let edge = TinyHttpEdge::bind(address, &edge::EdgeOptions::default())?;
+        let edge = TinyHttpEdge::bind(address, &EdgeOptions::default())?;
         let behaviour = Arc::new(Behaviour::new(edge.local_addr(), name, delay));
         Ok(DemoBackend { edge, behaviour })
     }
 
     /// Binds the address of a backend that was stopped, with the same settings.
     pub(super) fn again(behaviour: Arc<Behaviour>) -> Result<Self, StartError> {
-        Ok(DemoBackend {
-            edge: TinyHttpEdge::bind(behaviour.address, &edge::EdgeOptions::default())?,
-            behaviour,
-        })
+        Ok(DemoBackend { edge: TinyHttpEdge::bind(behaviour.address, &EdgeOptions::default())?, behaviour })
     }
 
     /// Returns the address that was bound.

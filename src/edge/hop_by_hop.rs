@@ -22,7 +22,7 @@ const HOP_BY_HOP: [HeaderName; 9] = [
 /// use http::HeaderMap;
 /// let mut headers = HeaderMap::new();
 /// headers.insert("connection", "Keep-Alive, Close".parse().unwrap());
-/// assert!(turnwheel::edge::hop_by_hop::connection_names(&headers, "close"));
+/// assert!(turnwheel::internals::hop_by_hop::connection_names(&headers, "close"));
 /// ```
 pub fn connection_names(headers: &HeaderMap, option: &str) -> bool {
     connection_options(headers).any(|named| named.eq_ignore_ascii_case(option))

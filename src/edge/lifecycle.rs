@@ -1,7 +1,7 @@
 //! How any edge is bound, started and stopped.
 
 use crate::error::StartError;
-use crate::queue::JobSender;
+use crate::queue::sender::JobSender;
 use std::net::SocketAddr;
 use std::time::Instant;
 

@@ -19,17 +19,15 @@ pub mod request_head;
 pub mod request_id;
 pub mod response;
 pub mod server;
-mod socket;
+pub mod socket;
 pub mod tiny_http;
 
+use crate::edge::kind::EdgeKind;
 use crate::edge::lifecycle::Edge;
+use crate::edge::options::EdgeOptions;
 use crate::edge::parked::edge::ParkedEdge;
 use crate::edge::tiny_http::edge::TinyHttpEdge;
 use crate::error::StartError;
-pub use client_stream::ClientStream;
-pub use exchange::Exchange;
-pub use kind::EdgeKind;
-pub use options::EdgeOptions;
 use std::net::SocketAddr;
 
 /// Binds the addresses, in order, and returns the edges that will serve them. At most `slow_client_permits`

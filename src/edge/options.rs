@@ -62,7 +62,7 @@ pub const MOST_HEADERS: usize = 10_000;
 impl Limits {
     /// Returns the number of header lines that are accepted: the configured one, or [`MOST_HEADERS`] if
     /// that is lower.
-    pub fn headers(&self) -> usize {
+    pub(crate) fn headers(&self) -> usize {
         self.headers.min(MOST_HEADERS)
     }
 }

@@ -6,8 +6,10 @@
 use crate::edge::lifecycle::{Counter, Edge, RunningEdge};
 use crate::error::StartError;
 use crate::observe::recorder::Recorder;
+use crate::queue;
 use crate::queue::options::QueueOptions;
-use crate::queue::{self, CongestionSignal, JobReceiver};
+use crate::queue::receiver::JobReceiver;
+use crate::queue::sender::CongestionSignal;
 use crate::sys::threads::ThreadGroup;
 use std::sync::Arc;
 use std::thread;

@@ -3,15 +3,10 @@
 //! Each worker has a forwarder with a connection pool of its own, so that workers never wait for each other's pool.
 
 pub mod agent;
-mod connector;
+pub mod connector;
 pub mod forwarder;
 pub mod headers;
 pub mod options;
 pub mod outcome;
 pub mod retry;
 pub mod retry_budget;
-
-pub use agent::AgentHandle;
-pub use forwarder::Forwarder;
-pub use options::ForwardOptions;
-pub use outcome::{BackendReply, FailedAttempt};

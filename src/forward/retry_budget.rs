@@ -47,7 +47,7 @@ impl RetryBudgetOptions {
 ///
 /// ```
 /// use std::time::Instant;
-/// use turnwheel::forward::retry_budget::{RetryBudgetOptions, RetryBudget};
+/// use turnwheel::internals::retry_budget::{RetryBudgetOptions, RetryBudget};
 ///
 /// let now = Instant::now();
 /// let budget = RetryBudget::new(RetryBudgetOptions { percent: 50, floor: 0 }, now);

@@ -27,6 +27,7 @@ pub enum Ended {
 
 impl Ended {
     /// All variants.
+    #[cfg(test)]
     pub const ALL: [Ended; 8] = [
         Ended::Ok,
         Ended::ClientGone,

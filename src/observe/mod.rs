@@ -8,7 +8,3 @@ pub mod progress;
 pub mod recent;
 pub mod recorder;
 pub mod worker_status;
-
-pub use ended::Ended;
-pub use outcome::Outcome;
-pub use recorder::Recorder;

@@ -1,6 +1,6 @@
 //! What is recorded of one request that has ended.
 
-use crate::backend::Backend;
+use crate::backend::instance::Backend;
 use crate::edge::exchange::Exchange;
 use crate::edge::response::refusal_bytes;
 use crate::error::Refusal;

@@ -1,6 +1,6 @@
 //! What is recorded of a request while a worker serves it.
 
-use crate::backend::Backend;
+use crate::backend::instance::Backend;
 use crate::edge::exchange::Exchange;
 use crate::error::Refusal;
 use crate::observe::ended::Ended;
@@ -74,11 +74,6 @@ impl<'a> Progress<'a> {
         if let Some(status) = self.active.status {
             status.set_backend(backend);
         }
-    }
-
-    /// Returns how many tries have begun.
-    pub fn tries(&self) -> u32 {
-        self.tries
     }
 
     /// Notes that a backend's reply has begun.

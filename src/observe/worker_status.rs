@@ -3,7 +3,7 @@
 //! It is a sequence lock: neither side blocks. The worker makes the version odd, stores its request in a few plain stores, and makes
 //! the version even again. A reader that finds an odd version, or another version after it has read, reads again.
 
-use crate::backend::Backend;
+use crate::backend::instance::Backend;
 use http::request;
 use std::sync::atomic::{AtomicU8, AtomicU64, Ordering::*, fence};
 

@@ -10,19 +10,19 @@
 //! core worker must be blocked on a slow backend. A reserve worker stays active while its requests are slow
 //! and more of them wait.
 
-mod monitor;
+pub mod monitor;
 pub mod options;
-mod receiver;
-mod sender;
-mod state;
+pub mod receiver;
+pub mod sender;
+pub mod state;
 
-use crate::observe::Recorder;
+use crate::observe::recorder::Recorder;
+use crate::queue::monitor::QueueMonitor;
+use crate::queue::options::QueueOptions;
+use crate::queue::receiver::JobReceiver;
+use crate::queue::sender::JobSender;
+use crate::queue::state::QueueState;
 use crossbeam_channel::bounded;
-pub use monitor::QueueMonitor;
-use options::QueueOptions;
-pub use receiver::JobReceiver;
-pub use sender::{CongestionSignal, JobSender};
-use state::QueueState;
 use std::sync::Arc;
 use std::thread;
 

@@ -2,7 +2,7 @@
 
 use crate::edge::exchange::Exchange;
 use crate::error::Refusal;
-use crate::observe::Recorder;
+use crate::observe::recorder::Recorder;
 use crate::queue::state::QueueState;
 use crossbeam_channel::Sender;
 use std::sync::Arc;

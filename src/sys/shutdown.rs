@@ -8,7 +8,7 @@ use std::time::Duration;
 /// ```
 /// use std::time::Duration;
 ///
-/// let (handle, stop) = turnwheel::sys::shutdown::pair();
+/// let (handle, stop) = turnwheel::shutdown::pair();
 /// assert!(!stop.within(Duration::from_millis(1)));
 /// handle.stop_because("SIGTERM");
 /// assert_eq!(stop.wait(), Some("SIGTERM"));

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
 use std::time::Duration;
-use turnwheel::balancer::config::Config;
+use turnwheel::Config;
 
 /// `cargo test` builds it next to these tests.
 fn example() -> PathBuf {

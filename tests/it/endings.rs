@@ -9,9 +9,9 @@ use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::process::{Child, ChildStdout, Stdio};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
-use turnwheel::balance::strategies::{Candidate, ClientKey, Strategy};
-use turnwheel::balancer::config::Config;
-use turnwheel::sys::shutdown;
+use turnwheel::Config;
+use turnwheel::shutdown;
+use turnwheel::strategy::{Candidate, ClientKey, Strategy};
 
 const LOG: &str = "--access-log=json";
 
@@ -317,8 +317,8 @@ fn a_request_whose_worker_panics_is_answered_and_logged() {
     let mut config = Config::new(vec![format!("http://{}", backend.addr).parse().unwrap()]);
     config.listen = vec!["127.0.0.1:0".parse().unwrap()];
     config.upstream.strategy = Arc::new(Panics);
-    config.access_log = Some((turnwheel::observe::access_log::Format::Json, Box::new(sink.clone())));
-    let balancer = turnwheel::balancer::Balancer::bind(config.validate().unwrap()).unwrap();
+    config.access_log = Some((turnwheel::config::AccessLogFormat::Json, Box::new(sink.clone())));
+    let balancer = turnwheel::Balancer::bind(config.validate().unwrap()).unwrap();
     let address = balancer.local_addr().unwrap();
     let (handle, stop) = shutdown::pair();
     std::thread::scope(|scope| {

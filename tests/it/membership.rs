@@ -10,12 +10,12 @@ use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 use std::sync::{Arc, Mutex, mpsc};
 use std::thread;
 use std::time::Duration;
-use turnwheel::admin;
-use turnwheel::balancer::Balancer;
-use turnwheel::balancer::config::Config;
-use turnwheel::cluster::names::Lookup;
-use turnwheel::cluster::options::Upstream;
-use turnwheel::sys::shutdown;
+use turnwheel::Balancer;
+use turnwheel::Config;
+use turnwheel::config::AdminOptions;
+use turnwheel::config::Lookup;
+use turnwheel::config::Upstream;
+use turnwheel::shutdown;
 
 /// The current result of a lookup.
 #[derive(Clone, Debug)]
@@ -95,7 +95,7 @@ impl Inside {
 
     fn run(mut config: Config, names: &Arc<Names>) -> Self {
         config.listen = vec!["127.0.0.1:0".parse().unwrap()];
-        config.admin = Some(admin::AdminOptions { listen: config.listen[0], token: None });
+        config.admin = Some(AdminOptions { listen: config.listen[0], token: None });
         let balancer =
             Balancer::with_lookup(config.validate().unwrap(), Arc::clone(names) as Arc<dyn Lookup>).unwrap();
         let (handle, stop) = shutdown::pair();

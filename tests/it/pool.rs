@@ -9,10 +9,10 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
 use std::sync::{Arc, mpsc};
 use std::thread;
 use std::time::{Duration, Instant};
-use turnwheel::balance::strategies::{Candidate, ClientKey, Strategy};
-use turnwheel::balancer;
-use turnwheel::balancer::config::Config;
-use turnwheel::sys::shutdown;
+use turnwheel::Balancer as Embedded;
+use turnwheel::Config;
+use turnwheel::shutdown;
+use turnwheel::strategy::{Candidate, ClientKey, Strategy};
 
 const GET: &str = "GET / HTTP/1.1\r\nHost: test\r\n\r\n";
 const OK: &str = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
@@ -82,7 +82,7 @@ fn a_panic_costs_one_request_and_no_worker() {
     config.listen = vec!["127.0.0.1:0".parse().unwrap()];
     config.workers = 1; // without it no request would be served
     config.upstream.strategy = Arc::new(PanicsOnce(AtomicBool::new(false)));
-    let balancer = balancer::Balancer::bind(config.validate().unwrap()).unwrap();
+    let balancer = Embedded::bind(config.validate().unwrap()).unwrap();
     let addr = balancer.local_addr().unwrap();
     let (handle, stop) = shutdown::pair();
     let serving = thread::spawn(move || balancer.run(&stop));

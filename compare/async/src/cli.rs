@@ -3,7 +3,7 @@
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use std::net::SocketAddr;
 use std::time::Duration;
-use turnwheel::backend::BackendUrl;
+use turnwheel::config::BackendUrl;
 
 /// turnwheel's decisions on tokio and hyper, for comparison with turnwheel.
 #[derive(Debug, Parser)]

@@ -22,8 +22,8 @@ use tokio::runtime::{self, Builder};
 use tokio::signal::unix::{SignalKind, signal};
 use tracing_subscriber::filter::Targets;
 use tracing_subscriber::prelude::*;
-use turnwheel::cluster::names::{self, System};
-use turnwheel::{edge, forward};
+use turnwheel::config::{EdgeOptions, ForwardOptions};
+use turnwheel::internals::names::{self, System};
 
 /// Exit code by which shells report SIGINT.
 const INTERRUPTED: i32 = 130;
@@ -60,12 +60,12 @@ fn runtime(settings: &Serve) -> std::io::Result<runtime::Runtime> {
 }
 
 async fn serve(settings: Serve) -> Result<()> {
-    let edge = edge::EdgeOptions::default();
-    let forward = forward::ForwardOptions {
+    let edge = EdgeOptions::default();
+    let forward = ForwardOptions {
         connect_timeout: settings.connect_timeout,
         reply_head_timeout: settings.reply_head_timeout,
         retries: settings.retries,
-        ..forward::ForwardOptions::default()
+        ..ForwardOptions::default()
     };
     let backends = settings.backends.iter().map(|url| names::resolve(url, &System));
     let backends = backends.collect::<Result<Vec<_>, _>>()?.concat();

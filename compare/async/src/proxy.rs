@@ -11,21 +11,23 @@ use hyper::client::conn::TrySendError;
 use std::error::Error;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use turnwheel::backend::BackendAddress;
-use turnwheel::balance::rotation::{Rotation, SecondChoice};
-use turnwheel::edge;
-use turnwheel::edge::request_head::{self, Body, RawHead};
-use turnwheel::error::Refusal;
-use turnwheel::forward::headers::{self, Origin};
-use turnwheel::forward::retry::{self, AttemptFailure, RetryDecision};
-use turnwheel::forward::{FailedAttempt, ForwardOptions};
+use turnwheel::config::EdgeOptions;
+use turnwheel::config::ForwardOptions;
+use turnwheel::internals::BackendAddress;
+use turnwheel::internals::FailedAttempt;
+use turnwheel::internals::Refusal;
+use turnwheel::internals::SecondChoice;
+use turnwheel::internals::headers::{self, Origin};
+use turnwheel::internals::request_head::{self, Body, RawHead};
+use turnwheel::internals::retry::{self, AttemptFailure, RetryDecision};
+use turnwheel::strategy::Rotation;
 
 /// State shared by all requests.
 pub struct Proxy {
     rotations: Rotations,
     upstreams: Vec<Arc<Upstream>>,
     forward: ForwardOptions,
-    edge: edge::EdgeOptions,
+    edge: EdgeOptions,
 }
 
 /// turnwheel's rotations for the first and the further attempts.
@@ -71,7 +73,7 @@ impl AttemptError {
 
 impl Proxy {
     /// Returns a proxy that balances over these backends round robin.
-    pub fn new(backends: Vec<BackendAddress>, forward: ForwardOptions, edge: edge::EdgeOptions) -> Self {
+    pub fn new(backends: Vec<BackendAddress>, forward: ForwardOptions, edge: EdgeOptions) -> Self {
         let upstreams = backends.into_iter().map(|place| Arc::new(Upstream::new(place, forward))).collect();
         Proxy { rotations: Rotations::default(), upstreams, forward, edge }
     }
@@ -167,7 +169,8 @@ impl Proxy {
     ) -> Result<Response<ReplyBody>, AttemptError> {
         let pooled = upstream.take();
         let fresh = pooled.is_none();
-        let failure = AttemptFailure { connected: true, fresh, received: false, timed_out: false, client: false };
+        let failure =
+            AttemptFailure { connected: true, fresh, received: false, timed_out: false, client: false };
         let mut connection = match pooled {
             Some(connection) => connection,
             None => upstream.connect().await.map_err(|error| {

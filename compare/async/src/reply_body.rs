@@ -13,8 +13,8 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
-use turnwheel::error::Refusal;
-use turnwheel::forward::headers;
+use turnwheel::internals::Refusal;
+use turnwheel::internals::headers;
 
 /// The body of a reply.
 pub enum ReplyBody {

@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::task::{Context, Poll};
 use std::time::Duration;
 use tokio::time::{Instant, Sleep};
-use turnwheel::error::Refusal;
+use turnwheel::internals::Refusal;
 
 /// A request body. Its error is the client's fault.
 pub enum RequestBody {

@@ -5,8 +5,8 @@ use std::io;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
-use turnwheel::backend::BackendAddress;
-use turnwheel::forward::ForwardOptions;
+use turnwheel::config::ForwardOptions;
+use turnwheel::internals::BackendAddress;
 
 /// A backend and its idle connections.
 pub struct Upstream {

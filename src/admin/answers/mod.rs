@@ -6,7 +6,7 @@
 //! `Option`, which reads as `None` from an older balancer that does not send it.
 
 pub mod changes;
-mod contract;
+pub mod contract;
 pub mod demo;
 pub(crate) mod fixture;
 pub mod history;

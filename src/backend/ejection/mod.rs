@@ -2,6 +2,3 @@
 
 pub mod options;
 pub mod tracker;
-
-pub use options::EjectionOptions;
-pub use tracker::{EjectionTracker, FailureCause};

@@ -7,7 +7,7 @@ use std::str::FromStr;
 /// The name of a cookie: a token of RFC 9110 §5.6.2, as RFC 6265 §4.1.1 requires, of 1 to 64 characters.
 ///
 /// ```
-/// use turnwheel::balance::affinity::CookieName;
+/// use turnwheel::config::CookieName;
 ///
 /// assert!("turnwheel".parse::<CookieName>().is_ok());
 /// assert!("turn wheel".parse::<CookieName>().is_err());

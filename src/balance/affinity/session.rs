@@ -19,7 +19,8 @@ pub struct AffinityOptions {
 ///
 /// ```
 /// use http::header::{COOKIE, HeaderMap};
-/// use turnwheel::balance::affinity::{AffinityCookie, AffinityKey};
+/// use turnwheel::internals::affinity::session::AffinityCookie;
+/// use turnwheel::internals::affinity::token::AffinityKey;
 ///
 /// let cookie = AffinityCookie::new("turnwheel".parse().unwrap(), AffinityKey::random().unwrap());
 /// let token = cookie.token("127.0.0.1:8081");

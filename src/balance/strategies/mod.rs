@@ -6,5 +6,3 @@ pub mod power_of_two;
 #[cfg(test)]
 pub(crate) mod tests;
 pub mod weighted_round_robin;
-
-pub use crate::balance::strategy::{Candidate, ClientKey, Strategy};

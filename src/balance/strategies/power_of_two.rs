@@ -4,7 +4,7 @@ use crate::balance::strategy::{Candidate, ClientKey, Strategy};
 
 /// Draws two backends at random and selects the one with fewer requests in flight for its weight.
 ///
-/// The result is almost as even as with [least connections](super::least_connections), without its herd effect: several
+/// The result is almost as even as with [least connections](super::least_connections::LeastConnections), without its herd effect: several
 /// balancers that see the same least loaded backend would all send their requests to it (Mitzenmacher, "The Power of Two
 /// Choices in Randomized Load Balancing", 2001). It reads two counters, whatever the number of backends.
 #[derive(Clone, Copy, Debug, Default)]

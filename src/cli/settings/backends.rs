@@ -1,6 +1,6 @@
 //! Backends as flags and the file name them.
 
-use crate::backend::Member;
+use crate::backend::member::Member;
 use serde::{Deserialize, Serialize};
 
 /// One backend as it was written: a URL, or in the file a table with its weight and its part.

@@ -11,7 +11,7 @@ use crate::balancer::rules::{self, Reason, Reasons};
 use crate::cli::address;
 use crate::edge::kind::EdgeKind;
 use crate::edge::options::EdgeOptions;
-use crate::observe::access_log::Format;
+use crate::observe::access_log::line::AccessLogFormat;
 use std::net::SocketAddr;
 
 /// Sets a value, if there is one.
@@ -38,8 +38,8 @@ impl Settings {
         config.admin = self.admin_listener(mistakes);
         config.access_log = match self.access_log {
             None | Some(AccessLogMode::Off) => None,
-            Some(AccessLogMode::Text) => Some((Format::Text, Box::new(std::io::stdout()))),
-            Some(AccessLogMode::Json) => Some((Format::Json, Box::new(std::io::stdout()))),
+            Some(AccessLogMode::Text) => Some((AccessLogFormat::Text, Box::new(std::io::stdout()))),
+            Some(AccessLogMode::Json) => Some((AccessLogFormat::Json, Box::new(std::io::stdout()))),
         };
         config
     }

@@ -7,13 +7,13 @@
 
 pub mod backends;
 pub mod choices;
-mod config;
-mod file;
+pub mod config;
+pub mod file;
 pub mod formats;
-mod keys;
+pub mod keys;
 pub mod mistakes;
 pub mod reading;
-mod reload;
+pub mod reload;
 pub mod source;
-mod upstream;
+pub mod upstream;
 pub mod values;

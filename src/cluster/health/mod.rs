@@ -15,6 +15,3 @@ pub mod probe;
 pub mod prober;
 pub mod schedule;
 pub mod statuses;
-
-pub use options::HealthOptions;
-pub use schedule::next_pause;

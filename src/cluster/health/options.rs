@@ -44,7 +44,7 @@ impl Default for HealthOptions {
 
 impl HealthOptions {
     /// Returns the numbers of consecutive results that change a backend's state.
-    pub fn thresholds(&self) -> Thresholds {
+    pub(crate) fn thresholds(&self) -> Thresholds {
         Thresholds { rise: self.rise, fall: self.fall }
     }
 }

@@ -10,7 +10,7 @@ const ALL: RangeInclusive<u16> = 100..=599;
 /// A set of statuses, as written in the configuration.
 ///
 /// ```
-/// use turnwheel::cluster::health::statuses::Statuses;
+/// use turnwheel::config::Statuses;
 ///
 /// let statuses: Statuses = "200,204,300-399".parse().unwrap();
 /// assert!(statuses.contains(204) && !statuses.contains(205));

@@ -5,7 +5,7 @@ use crate::edge::parked::per_address::PerAddressLimit;
 use crate::edge::parked::slow_client::WAKE_INTERVAL;
 use crate::edge::parked::state::ParkedState;
 use crate::error::Refusal;
-use crate::queue::JobSender;
+use crate::queue::sender::JobSender;
 use crossbeam_channel::{Receiver, RecvTimeoutError};
 use std::io;
 use std::net::{SocketAddr, TcpListener, TcpStream};

@@ -10,7 +10,7 @@ use crate::edge::parked::slow_client::WAKE_INTERVAL;
 use crate::edge::parked::state::{ParkedState, REFUSED_CONNECTIONS};
 use crate::edge::socket::{self, InheritedTimeouts};
 use crate::error::StartError;
-use crate::queue::JobSender;
+use crate::queue::sender::JobSender;
 use crate::sys::threads::ThreadGroup;
 use crossbeam_channel::{Receiver, Sender, bounded};
 use mio::Poll;

@@ -11,18 +11,16 @@
 //! [`slow_client`] (how long a worker waits).
 #![allow(rustdoc::private_intra_doc_links, reason = "the modules are listed for readers of the code")]
 
-mod acceptor;
+pub mod acceptor;
 pub mod body;
-mod buffer_budget;
-mod client_stream;
-mod connection;
+pub mod buffer_budget;
+pub mod client_stream;
+pub mod connection;
 pub mod edge;
 pub mod parser;
-mod per_address;
-mod poller;
-mod semaphore;
-mod slab;
-mod slow_client;
-mod state;
-
-pub use edge::ParkedEdge;
+pub mod per_address;
+pub mod poller;
+pub mod semaphore;
+pub mod slab;
+pub mod slow_client;
+pub mod state;

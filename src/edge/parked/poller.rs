@@ -7,7 +7,7 @@ use crate::edge::parked::slab::{WAKE, WakeUp};
 use crate::edge::parked::state::ParkedState;
 use crate::edge::socket;
 use crate::error::Refusal;
-use crate::queue::JobSender;
+use crate::queue::sender::JobSender;
 use crate::sys::memory;
 use crossbeam_channel::Receiver;
 use mio::event::Event;

@@ -4,7 +4,7 @@ use crate::edge::options::EdgeOptions;
 use crate::edge::parked::buffer_budget::BufferBudget;
 use crate::edge::parked::semaphore::Semaphore;
 use crate::edge::parked::slow_client::SlowClientPolicy;
-use crate::queue::CongestionSignal;
+use crate::queue::sender::CongestionSignal;
 use std::sync::atomic::{AtomicBool, AtomicUsize};
 
 /// Connections beyond the limit that are refused with a reply at a time; further ones are closed at once.

@@ -9,7 +9,7 @@ use crate::edge::tiny_http::client_stream::{self, RefusalTask, TinyHttpStream};
 use crate::edge::tiny_http::closed_connections::PeerState;
 use crate::edge::tiny_http::state::TinyHttpState;
 use crate::error::{Refusal, StartError};
-use crate::queue::JobSender;
+use crate::queue::sender::JobSender;
 use crate::sys::threads::ThreadGroup;
 use crossbeam_channel::Sender;
 use http::Version;

@@ -9,7 +9,7 @@ use crate::edge::tiny_http::connection_handle::ConnectionHandle;
 use crate::edge::tiny_http::dispatch::Dispatch;
 use crate::edge::tiny_http::state::TinyHttpState;
 use crate::error::StartError;
-use crate::queue::JobSender;
+use crate::queue::sender::JobSender;
 use crate::sys::threads::ThreadGroup;
 use crossbeam_channel::bounded;
 use std::net::{SocketAddr, TcpListener};

@@ -7,13 +7,11 @@
 //! [`upgrade`]), and stops accepting after one error ([`accept_watchdog`]).
 #![allow(rustdoc::private_intra_doc_links, reason = "the modules are listed for readers of the code")]
 
-mod accept_watchdog;
-mod client_stream;
-mod closed_connections;
-mod connection_handle;
-mod dispatch;
+pub mod accept_watchdog;
+pub mod client_stream;
+pub mod closed_connections;
+pub mod connection_handle;
+pub mod dispatch;
 pub mod edge;
-mod state;
-mod upgrade;
-
-pub use edge::TinyHttpEdge;
+pub mod state;
+pub mod upgrade;

@@ -13,7 +13,7 @@ use std::time::Duration;
 
 /// The format of a line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Format {
+pub enum AccessLogFormat {
     /// The combined log format, followed by the balancer's own fields.
     Text,
     /// One JSON object on each line.
@@ -24,14 +24,16 @@ pub enum Format {
 const CAPACITY: usize = 512;
 
 /// Returns the line of a request that has just ended, with its line feed.
-pub fn format(format: Format, outcome: &Outcome<'_>) -> Vec<u8> {
+pub fn format(format: AccessLogFormat, outcome: &Outcome<'_>) -> Vec<u8> {
     let mut out = Vec::with_capacity(CAPACITY);
     let target = outcome.head.map(|head| head.uri.to_string());
     let target = target.as_deref();
     // Writing to a vector cannot fail, and every field has a JSON representation.
     let _ = match format {
-        Format::Text => write_text(&mut out, outcome, target),
-        Format::Json => serde_json::to_writer(&mut out, &JsonLine::new(outcome, target)).map_err(Into::into),
+        AccessLogFormat::Text => write_text(&mut out, outcome, target),
+        AccessLogFormat::Json => {
+            serde_json::to_writer(&mut out, &JsonLine::new(outcome, target)).map_err(Into::into)
+        }
     };
     out.push(b'\n');
     out

@@ -1,6 +1,6 @@
 //! The thread that writes the access log, and the bounded queue in front of it.
 
-use super::line::{self, Format};
+use super::line::{self, AccessLogFormat};
 use crate::error::StartError;
 use crate::observe::outcome::Outcome;
 use crate::sys::threads::ThreadGroup;
@@ -19,7 +19,7 @@ const BATCH_INTERVAL: Duration = Duration::from_millis(10);
 
 /// The access log, which may be off.
 pub struct AccessLog {
-    lines: Option<(Format, Sender<Vec<u8>>)>,
+    lines: Option<(AccessLogFormat, Sender<Vec<u8>>)>,
     dropped: Arc<Dropped>,
 }
 
@@ -34,7 +34,7 @@ impl AccessLog {
     /// # Errors
     /// When the thread cannot be started.
     pub fn to(
-        format: Format,
+        format: AccessLogFormat,
         sink: Box<dyn Write + Send>,
         threads: &ThreadGroup,
     ) -> Result<Self, StartError> {

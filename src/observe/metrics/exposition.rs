@@ -1,7 +1,7 @@
 //! The metrics in the Prometheus text format: counters as they stand, and gauges as read for this scrape.
 
 use super::registry::{Metrics, UPSTREAM};
-use crate::backend::Backend;
+use crate::backend::instance::Backend;
 use crate::error::Refusal;
 use prometheus::core::{Collector, Metric as _};
 use prometheus::proto::MetricType::{self, COUNTER, GAUGE, HISTOGRAM};

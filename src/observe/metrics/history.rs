@@ -3,8 +3,8 @@
 //! Workers record nothing for this. Once a second one thread reads what has been counted since the start, and keeps
 //! the difference to the second before.
 
-use crate::backend::Backend;
 use crate::backend::counters::Totals;
+use crate::backend::instance::Backend;
 use crate::backend::latency::Times;
 use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};

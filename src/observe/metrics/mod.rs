@@ -13,10 +13,6 @@
 //! **A backend's series end when it leaves.** They are absent from the next scrape, and start at zero if the backend returns.
 //! Requests that a backend finishes after it has left count in the totals and in no series of a backend.
 
-mod exposition;
+pub mod exposition;
 pub mod history;
-mod registry;
-
-pub use exposition::Readings;
-pub use history::History;
-pub use registry::{CLASSES, Metrics};
+pub mod registry;

@@ -1,7 +1,7 @@
 //! The counters of one balancer.
 
-use crate::backend::Backend;
 use crate::backend::counters::{BackendCounters, StatusCounts, Totals};
+use crate::backend::instance::Backend;
 use crate::backend::latency::Latency;
 use crate::error::Refusal;
 use crate::observe::outcome::Outcome;

@@ -1,6 +1,6 @@
 //! Request bodies as they arrive: [`decoder`] removes the framing. Pure, and strict about chunks.
 
-mod chunked;
+pub mod chunked;
 pub mod decoder;
 #[cfg(test)]
 mod tests;
