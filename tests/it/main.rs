@@ -17,6 +17,7 @@ mod deploy;
 mod drain;
 mod embed;
 mod endings;
+mod excerpts;
 mod fairness;
 mod forwarding;
 mod framing;
