@@ -4,7 +4,7 @@ use crate::backend::limit::{InFlightLimit, wait};
 use crate::backend::waiting_queue::{WaitOutcome, WaitingQueue};
 use crate::cluster::swap::Swap;
 use crate::sys::sync::atomic::{AtomicUsize, Ordering::SeqCst};
-use crate::sys::sync::{Arc, NO_TIMEOUT_FROM, NO_SPURIOUS_WAKE_FROM};
+use crate::sys::sync::{Arc, NO_SPURIOUS_WAKE_FROM, NO_TIMEOUT_FROM};
 use shuttle::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
@@ -126,7 +126,8 @@ pub fn release_and_wait() {
     assert!(backend.limit.try_acquire());
     let (same_queue, other) = (Arc::clone(&queue), Arc::clone(&backend));
     let thread = thread::spawn(move || {
-        let outcome = wait(&same_queue, &mut same_queue.position(), &[&other.limit], never_wakes_spuriously());
+        let outcome =
+            wait(&same_queue, &mut same_queue.position(), &[&other.limit], never_wakes_spuriously());
         assert_eq!(outcome, WaitOutcome::Acquired(0));
     });
     backend.limit.release();
@@ -143,7 +144,8 @@ pub fn release_wait_and_try() {
     assert!(backend.limit.try_acquire());
     let (same_queue, other) = (Arc::clone(&queue), Arc::clone(&backend));
     let waits = thread::spawn(move || {
-        let outcome = wait(&same_queue, &mut same_queue.position(), &[&other.limit], never_wakes_spuriously());
+        let outcome =
+            wait(&same_queue, &mut same_queue.position(), &[&other.limit], never_wakes_spuriously());
         assert_eq!(outcome, WaitOutcome::Acquired(0));
     });
     let other = Arc::clone(&backend);

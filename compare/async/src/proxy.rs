@@ -167,7 +167,8 @@ impl Proxy {
     ) -> Result<Response<ReplyBody>, AttemptError> {
         let pooled = upstream.take();
         let fresh = pooled.is_none();
-        let failure = AttemptFailure { connected: true, fresh, received: false, timed_out: false, client: false };
+        let failure =
+            AttemptFailure { connected: true, fresh, received: false, timed_out: false, client: false };
         let mut connection = match pooled {
             Some(connection) => connection,
             None => upstream.connect().await.map_err(|error| {
