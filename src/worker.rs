@@ -200,9 +200,9 @@ mod tests {
 
     const LONG: Duration = Duration::from_secs(60);
 
-    struct Stream;
+    struct NullClient;
 
-    impl ClientStream for Stream {
+    impl ClientStream for NullClient {
         fn read(&mut self, _buf: &mut [u8]) -> io::Result<usize> {
             Ok(0)
         }
@@ -278,7 +278,7 @@ mod tests {
     fn exchange(arrived: Instant) -> Exchange {
         let head = http::Request::builder().uri("/").body(()).unwrap().into_parts().0;
         let peer = ([127, 0, 0, 1], 1).into();
-        let mut exchange = Exchange::new((head, Body::None), peer, 0, Box::new(Stream));
+        let mut exchange = Exchange::new((head, Body::None), peer, 0, Box::new(NullClient));
         exchange.arrived = arrived;
         exchange
     }
