@@ -18,11 +18,11 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-/// What all workers of a balancer share.
+/// The state that all workers of a balancer share.
 pub struct WorkerContext {
-    /// Where outcomes are recorded.
+    /// Records the outcomes.
     pub recorder: Arc<Recorder>,
-    /// How long a request may wait in all, for a worker and for a backend below its limit.
+    /// The longest total wait of a request, for a worker and for a backend below its limit.
     pub queue_timeout: Duration,
 }
 

@@ -14,7 +14,7 @@ use http::{HeaderValue, Method, StatusCode, Uri};
 use serde::Serialize;
 use std::io::Read;
 
-/// What the API reads and changes.
+/// The parts of the program that the API reads and changes.
 #[derive(Clone, Copy)]
 pub struct Services<'a> {
     pub control: &'a dyn Control,
@@ -143,9 +143,9 @@ mod tests {
         (reply.status.as_u16(), reply.text)
     }
 
-    /// Asserts the status of one request, words of its answer, and the changes that it asks for.
+    /// Asserts the status of one request, words of its answer, and the changes that it makes.
     #[track_caller]
-    fn assert_answer(request: &str, body: &str, status: u16, words: &str, asked: &[&str]) {
+    fn asks(request: &str, body: &str, status: u16, words: &str, asked: &[&str]) {
         let control = Fake::default();
         let (got, text) = ask(&control, request, body);
         assert!(got == status && text.contains(words), "{request} {body}: {got} {text}");
@@ -154,93 +154,51 @@ mod tests {
 
     #[test]
     fn carries_out_the_action_of_each_path() {
-        assert_answer("GET /", "", 200, "<title>turnwheel</title>", &[]);
-        assert_answer("HEAD /page.css", "", 200, ":root", &[]);
-        assert_answer("GET /healthz", "", 200, r#"{"status":"ok"}"#, &[]);
-        assert_answer("HEAD /healthz", "", 200, r#"{"status":"ok"}"#, &[]);
-        assert_answer("GET /readyz", "", 200, r#"{"status":"ready"}"#, &[]);
-        assert_answer("GET /api/state", "", 200, r#""workers":64,"#, &[]);
-        assert_answer("GET /api/history", "", 200, r#"{"newest":0,"samples":[]}"#, &[]);
-        assert_answer("GET /api/history?after=131", "", 200, r#"{"newest":131,"samples":[]}"#, &[]);
+        asks("GET /", "", 200, "<title>turnwheel</title>", &[]);
+        asks("HEAD /page.css", "", 200, ":root", &[]);
+        asks("GET /healthz", "", 200, r#"{"status":"ok"}"#, &[]);
+        asks("HEAD /healthz", "", 200, r#"{"status":"ok"}"#, &[]);
+        asks("GET /readyz", "", 200, r#"{"status":"ready"}"#, &[]);
+        asks("GET /api/state", "", 200, r#""workers":64,"#, &[]);
+        asks("GET /api/history", "", 200, r#"{"newest":0,"samples":[]}"#, &[]);
+        asks("GET /api/history?after=131", "", 200, r#"{"newest":131,"samples":[]}"#, &[]);
         for query in ["", "after", "after=", "after=-1", "after=x", "before=1", "after=1&more"] {
-            assert_answer(&format!("GET /api/history?{query}"), "", 400, "after=NUMBER", &[]);
+            asks(&format!("GET /api/history?{query}"), "", 400, "after=NUMBER", &[]);
         }
-        assert_answer("HEAD /metrics", "", 200, "up 1", &[]);
+        asks("HEAD /metrics", "", 200, "up 1", &[]);
         let listed = r#""name":"127.0.0.1:8081","requests":0,"#;
-        assert_answer("GET /api/backends", "ignored", 200, listed, &[]);
-        assert_answer("GET /api/backends", "ignored", 200, r#"{"backends":[{"addresses":"#, &[]);
-        assert_answer(
-            "DELETE /api/backends/127.0.0.1:8081",
-            "",
-            200,
-            "127.0.0.1:8081",
-            &["remove 127.0.0.1:8081"],
-        );
-        assert_answer(
-            "POST /api/backends/127.0.0.1:8081/drain",
-            "{}",
-            200,
-            "8081",
-            &["drain 127.0.0.1:8081"],
-        );
-        assert_answer(
-            "POST /api/backends/127.0.0.1:8081/resume",
-            " ",
-            200,
-            "8081",
-            &["resume 127.0.0.1:8081"],
-        );
+        asks("GET /api/backends", "ignored", 200, listed, &[]);
+        asks("GET /api/backends", "ignored", 200, r#"{"backends":[{"addresses":"#, &[]);
+        asks("DELETE /api/backends/127.0.0.1:8081", "", 200, "127.0.0.1:8081", &["remove 127.0.0.1:8081"]);
+        asks("POST /api/backends/127.0.0.1:8081/drain", "{}", 200, "8081", &["drain 127.0.0.1:8081"]);
+        asks("POST /api/backends/127.0.0.1:8081/resume", " ", 200, "8081", &["resume 127.0.0.1:8081"]);
         for method in ["POST", "PUT"] {
             let request = format!("{method} /api/backends/127.0.0.1:8081/weight");
-            assert_answer(&request, r#"{"weight": 3}"#, 200, "8081", &["weight 3 127.0.0.1:8081"]);
+            asks(&request, r#"{"weight": 3}"#, 200, "8081", &["weight 3 127.0.0.1:8081"]);
         }
         let counted = r#"{"added":["c:1"],"kept":["a:1","b:1"],"removed":["d:1"]}"#;
-        assert_answer("POST /api/reload", "", 200, counted, &["reload"]);
+        asks("POST /api/reload", "", 200, counted, &["reload"]);
     }
 
     #[test]
     fn takes_a_backends_name_with_encoded_brackets_too() {
         for name in ["[::1]:8081", "%5B::1%5D:8081", "%5b%3A%3a1%5d%3A8081"] {
-            assert_answer(
-                &format!("DELETE /api/backends/{name}"),
-                "",
-                200,
-                "[::1]:8081",
-                &["remove [::1]:8081"],
-            );
+            asks(&format!("DELETE /api/backends/{name}"), "", 200, "[::1]:8081", &["remove [::1]:8081"]);
         }
         for name in ["", "%", "%5", "%+5", "%zz", "%ff", "a%5"] {
-            assert_answer(&format!("DELETE /api/backends/{name}"), "", 404, "there is nothing at", &[]);
+            asks(&format!("DELETE /api/backends/{name}"), "", 404, "there is nothing at", &[]);
         }
-        assert_answer(
-            "DELETE /api/backends/other:1",
-            "",
-            404,
-            "there is no backend other:1",
-            &["remove other:1"],
-        );
+        asks("DELETE /api/backends/other:1", "", 404, "there is no backend other:1", &["remove other:1"]);
     }
 
     #[test]
     fn adds_a_backend_by_url_with_optional_weight_and_backup() {
         let path = "POST /api/backends";
-        assert_answer(
-            path,
-            r#"{"url":"http://a:1"}"#,
-            201,
-            r#""name":"http://a:1""#,
-            &["add http://a:1 1 false"],
-        );
+        asks(path, r#"{"url":"http://a:1"}"#, 201, r#""name":"http://a:1""#, &["add http://a:1 1 false"]);
         let all = r#"{"url":"http://a:1","weight":5,"backup":true}"#;
-        assert_answer(path, all, 201, "http://a:1", &["add http://a:1 5 true"]);
-        assert_answer(
-            path,
-            r#"{"url":"http://twice"}"#,
-            409,
-            "it is there already",
-            &["add http://twice 1 false"],
-        );
-        assert_answer(path, r#"{"url":"nonsense"}"#, 422, "this is no URL", &["add nonsense 1 false"]);
+        asks(path, all, 201, "http://a:1", &["add http://a:1 5 true"]);
+        asks(path, r#"{"url":"http://twice"}"#, 409, "it is there already", &["add http://twice 1 false"]);
+        asks(path, r#"{"url":"nonsense"}"#, 422, "this is no URL", &["add nonsense 1 false"]);
     }
 
     #[test]
@@ -273,7 +231,7 @@ mod tests {
             ("POST /api/reload", r#"{"force":true}"#, r#"\"force\" is not a field of this request"#),
             ("DELETE /api/backends/127.0.0.1:8081", "x", "cannot be read as JSON"),
         ] {
-            assert_answer(request, body, 400, words, &[]);
+            asks(request, body, 400, words, &[]);
         }
     }
 
@@ -288,7 +246,7 @@ mod tests {
             "/api/backends/a:1/drain/",
             "*",
         ] {
-            assert_answer(&format!("GET {path}"), "", 404, "there is nothing at", &[]);
+            asks(&format!("GET {path}"), "", 404, "there is nothing at", &[]);
         }
         for (request, allowed) in [
             ("POST /", "GET, HEAD"),

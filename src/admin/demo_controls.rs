@@ -85,9 +85,9 @@ mod tests {
         (reply.status.as_u16(), reply.text)
     }
 
-    /// Asserts the status of one request, words of its answer, and the changes that it asks for.
+    /// Asserts the status of one request, words of its answer, and the changes that it makes.
     #[track_caller]
-    fn assert_answer(request: &str, body: &str, status: u16, words: &str, asked: &[&str]) {
+    fn asks(request: &str, body: &str, status: u16, words: &str, asked: &[&str]) {
         let demo_controls = Fake::default();
         let (got, text) = ask(Some(&demo_controls), request, body);
         assert!(got == status && text.contains(words), "{request} {body}: {got} {text}");
@@ -96,25 +96,19 @@ mod tests {
 
     #[test]
     fn answers_each_change_with_the_state_after_it() {
-        assert_answer("show", "", 200, SHOWN, &[]);
+        asks("show", "", 200, SHOWN, &[]);
         let body = r#"{"rate": 2000, "clients": 64}"#;
-        assert_answer(TRAFFIC, body, 200, SHOWN, &["traffic Some(2000) Some(64)"]);
+        asks(TRAFFIC, body, 200, SHOWN, &["traffic Some(2000) Some(64)"]);
         let body = r#"{"delay_ms": 60000, "error_percent": 100, "running": false}"#;
-        assert_answer(BACKEND, body, 200, SHOWN, &["change Some(60s) Some(100) Some(false) 127.0.0.1:8081"]);
+        asks(BACKEND, body, 200, SHOWN, &["change Some(60s) Some(100) Some(false) 127.0.0.1:8081"]);
     }
 
     #[test]
     fn leaves_a_setting_as_it_is_without_a_field() {
-        assert_answer(TRAFFIC, r#"{"rate": 0}"#, 200, "traffic", &["traffic Some(0) None"]);
-        assert_answer(TRAFFIC, "", 200, "traffic", &["traffic None None"]);
-        assert_answer(
-            BACKEND,
-            r#"{"running": true}"#,
-            200,
-            "",
-            &["change None None Some(true) 127.0.0.1:8081"],
-        );
-        assert_answer("backend [::1]:8081", "{}", 200, "", &["change None None None [::1]:8081"]);
+        asks(TRAFFIC, r#"{"rate": 0}"#, 200, "traffic", &["traffic Some(0) None"]);
+        asks(TRAFFIC, "", 200, "traffic", &["traffic None None"]);
+        asks(BACKEND, r#"{"running": true}"#, 200, "", &["change None None Some(true) 127.0.0.1:8081"]);
+        asks("backend [::1]:8081", "{}", 200, "", &["change None None None [::1]:8081"]);
     }
 
     #[test]
@@ -128,7 +122,7 @@ mod tests {
             (BACKEND, r#"{"delay_ms": 4294967296}"#, "it must be from 0 to 60000"),
             (BACKEND, r#"{"running": false, "error_percent": 101}"#, "it must be from 0 to 100"),
         ] {
-            assert_answer(request, body, 422, words, &[]);
+            asks(request, body, 422, words, &[]);
         }
     }
 
@@ -145,7 +139,7 @@ mod tests {
             (BACKEND, r#"{"error_percent": true}"#, r#"\"error_percent\" must be a whole number"#),
             (BACKEND, "{", "cannot be read as JSON"),
         ] {
-            assert_answer(request, body, 400, words, &[]);
+            asks(request, body, 400, words, &[]);
         }
     }
 
@@ -153,8 +147,8 @@ mod tests {
     fn says_that_a_backend_does_not_exist_or_cannot_start_now() {
         let asked = ["change None None Some(true) other:1"];
         let body = r#"{"running":true}"#;
-        assert_answer("backend other:1", body, 404, "there is no backend other:1", &asked);
-        assert_answer("backend taken:1", body, 409, "the port is in use", &[]);
+        asks("backend other:1", body, 404, "there is no backend other:1", &asked);
+        asks("backend taken:1", body, 409, "the port is in use", &[]);
     }
 
     #[test]

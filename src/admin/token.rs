@@ -11,7 +11,7 @@ const SHORTEST: usize = 16;
 #[derive(Clone)]
 pub struct AdminToken(String);
 
-/// Why a token cannot be used.
+/// The reason why a token cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum BadToken {
     /// The file cannot be read.
@@ -54,7 +54,7 @@ impl AdminToken {
         Ok(AdminToken(text.to_owned()))
     }
 
-    /// Whether the offered bytes are this token. The time that the comparison takes depends on the lengths only.
+    /// Returns whether the offered bytes are this token. The comparison's duration depends on the lengths only.
     pub fn matches(&self, offered: &[u8]) -> bool {
         self.0.as_bytes().ct_eq(offered).into()
     }

@@ -16,14 +16,14 @@ pub struct Demo {
     backends: Vec<DemoBackend>,
 }
 
-/// The demo at work. Reading its state never waits for a change.
+/// The running demo. Reading its state never waits for a change.
 pub struct RunningDemo {
     behaviours: Vec<Arc<Behaviour>>,
     load: LoadGenerator,
     services: Mutex<RunningServices>,
 }
 
-/// What is started and ended, by one change at a time.
+/// The running backends and traffic, which one change at a time starts and ends.
 struct RunningServices {
     /// In the order of the behaviours; `None` for a backend that is stopped.
     backends: Vec<Option<RunningBackend>>,
@@ -72,7 +72,7 @@ impl RunningDemo {
         self.services.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Returns the services for a change.
+    /// Returns the services for a change, or an error if the demo is stopping.
     fn services_to_change(&self) -> Result<MutexGuard<'_, RunningServices>, ChangeError> {
         let services = self.services();
         match services.stopping {
@@ -101,7 +101,7 @@ impl DemoControls for RunningDemo {
         };
         let behaviour = &self.behaviours[number];
         let mut services = self.services_to_change()?;
-        // Starting may fail, and comes first, so that nothing has changed then.
+        // Starting comes first, because it may fail, and then nothing may have changed.
         if let Some(running) = change.running {
             set_running(&mut services.backends[number], behaviour, running).map_err(not_now)?;
         }

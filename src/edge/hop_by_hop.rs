@@ -1,4 +1,4 @@
-//! Which headers belong to one connection and which go on to the next hop: pure functions.
+//! Separates the headers that belong to one connection from those for the next hop. Pure.
 
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 

@@ -9,7 +9,7 @@ use std::io;
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
-/// Notes how each request was refused, by its target.
+/// The target of each refused request, and its refusal.
 type Refusals = Arc<Mutex<Vec<(String, Refusal)>>>;
 
 struct RefusalRecordingClient(Refusals);

@@ -19,7 +19,7 @@ pub struct Sample {
     pub number: u64,
     /// Requests that ended.
     pub requests: u64,
-    /// Those among them with a status of 5xx.
+    /// Requests that ended with a status of 5xx.
     pub errors: u64,
     /// Median time, in seconds; `None` without a request.
     pub p50_seconds: Option<f64>,

@@ -1,4 +1,4 @@
-//! How the tiny_http edge is bound, started and stopped.
+//! The lifecycle of the tiny_http edge: bound, started, stopped.
 
 use crate::edge::lifecycle::{Counter, Edge, RunningEdge};
 use crate::edge::options::EdgeOptions;
@@ -94,7 +94,7 @@ impl Edge for TinyHttpEdge {
     }
 }
 
-/// A tiny_http edge that serves.
+/// A running tiny_http edge.
 struct RunningTinyHttpEdge {
     dispatch: Arc<Dispatch>,
     watchdog: Option<AcceptWatchdog>,

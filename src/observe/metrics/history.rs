@@ -1,7 +1,7 @@
 //! The last two minutes of requests by the second, and rates over the last ten seconds.
 //!
-//! Workers record nothing for this. Once a second one thread reads what has been counted since the start, and keeps
-//! the difference to the second before.
+//! Workers record nothing for this. Once a second, one thread reads the counts since the start and keeps the difference
+//! to the previous second.
 
 use crate::backend::Backend;
 use crate::backend::counters::Totals;
@@ -84,7 +84,7 @@ pub struct SecondCounts {
     pub number: u64,
     /// Requests that ended.
     pub requests: u64,
-    /// Those among them with 5xx.
+    /// Requests that ended with 5xx.
     pub errors: u64,
     /// Median time, in seconds; `None` without a request.
     pub p50: Option<f64>,
