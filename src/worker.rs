@@ -311,7 +311,7 @@ mod tests {
         while bed.context.recorder.busy() == 0 {
             thread::yield_now();
         }
-        thread::sleep(SELECTION); // the request waits in line for the full backend meanwhile
+        thread::sleep(SELECTION); // the request waits for the full backend meanwhile
         bed.members.add(member(answer_one())).unwrap();
         bed.members.drain("127.0.0.1:1").unwrap();
         serving.join().unwrap();

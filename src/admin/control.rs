@@ -24,7 +24,7 @@ pub trait Control: Send + Sync {
     /// When there is no backend of that name, or it is the last one.
     fn remove(&self, name: &str) -> Result<Removed, ChangeError>;
 
-    /// Stops sending requests to a backend; those in flight are finished.
+    /// Stops sending requests to a backend; requests in flight are finished.
     ///
     /// # Errors
     /// When there is no backend of that name.

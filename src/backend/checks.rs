@@ -53,7 +53,7 @@ pub struct Checks {
     state: CheckState,
     since: Instant,
     why: String,
-    /// The number of consecutive results equal to the last one, and whether those were successes.
+    /// The number of consecutive results equal to the last one; `good` is whether they were successes.
     streak: u32,
     good: bool,
 }

@@ -22,7 +22,7 @@ pub struct WaitingQueue {
 /// The outcome of a wait.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum WaitOutcome {
-    /// The caller has a slot of the limit at this index among those it named, and has to release it.
+    /// The caller has a slot of the limit at this index in its list, and has to release it.
     Acquired(usize),
     /// The set of backends has changed. The caller selects again and returns with the same position.
     Changed,
@@ -57,7 +57,7 @@ pub(super) struct Waiter {
 }
 
 impl Waiter {
-    /// Returns the index of this limit among those it accepts.
+    /// Returns the index of this limit in the list that the waiter accepts, or `None`.
     pub(super) fn preference(&self, limit: u64) -> Option<usize> {
         self.accepts.iter().position(|id| *id == limit)
     }

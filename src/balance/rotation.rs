@@ -160,7 +160,7 @@ mod tests {
                 .into_iter().enumerate().filter(|(i, _)| !dead.contains(i)).map(|(_, n)| n).collect();
             let (least, most) = (living.iter().min().unwrap(), living.iter().max().unwrap());
             prop_assert_eq!(living.iter().sum::<usize>(), requests);
-            // Each index may be one ahead for those early in its list, and there is one index for each set of dead ones.
+            // Each index may give the backends early in its list one request more, and there is one for each dead set.
             prop_assert!(most - least <= 1 << dead.len(), "{:?}", living);
         }
     }

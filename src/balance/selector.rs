@@ -89,7 +89,8 @@ impl<'a> Attempts<'a> {
         }
     }
 
-    /// Acquires a slot of the selected backend, or of the others in turn if it is at its limit.
+    /// Acquires a slot of the selected backend or, if it is at its limit, of the next backend with a free slot. Returns
+    /// `None` if all are at their limit.
     fn try_acquire(&mut self, eligible: &[Eligible], now: Instant) -> Option<InFlight<'a>> {
         let mut left = eligible.to_vec();
         let first = if self.tried.is_empty() { self.first(&left, now) } else { self.turn(&left) };

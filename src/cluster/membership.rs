@@ -82,7 +82,7 @@ impl Membership {
         self.change_receiver.recv_timeout(timeout) != Err(RecvTimeoutError::Disconnected)
     }
 
-    /// Ends all waits for a change, for good.
+    /// Ends all current and later waits for a change.
     pub fn close(&self) {
         self.change_sender.lock().unwrap_or_else(PoisonError::into_inner).take();
     }

@@ -45,7 +45,7 @@ pub fn resolve(url: &BackendUrl, lookup: &dyn Lookup) -> io::Result<Vec<BackendA
         let authority = url.authority().parse().map_err(io::Error::other)?;
         return Ok(vec![BackendAddress { authority, addresses }]);
     }
-    // Resolvers rotate the list to spread clients that take the first address. Sorted, a new order is not taken for a change.
+    // Resolvers rotate the list to spread clients that take the first address. A new order is not a change here.
     addresses.sort();
     addresses.dedup();
     Ok(addresses.into_iter().map(BackendAddress::from).collect())

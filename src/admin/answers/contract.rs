@@ -58,7 +58,7 @@ fn meaning(table: &[Row], field: &str) -> &'static str {
     table.iter().find(|(fields, _)| fields.contains(field)).map(|(_, meaning)| *meaning).unwrap()
 }
 
-/// Returns the text of a section, without those below it.
+/// Returns the text of a section, without its subsections.
 fn section(heading: &str) -> &'static str {
     between(DOCUMENT, heading, "\n##")
 }

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
-/// Samples of the last two minutes, or those newer than the sample that was asked for.
+/// Samples of the last two minutes, or only the samples after the requested number.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Samples {
     /// Number of the newest sample, 0 when there is none yet.

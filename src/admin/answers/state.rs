@@ -35,7 +35,7 @@ pub struct State {
     pub workers: usize,
     /// Worker threads that have a request.
     pub workers_busy: usize,
-    /// The requests that those workers have.
+    /// The busy workers and their requests.
     pub busy: Vec<BusyWorker>,
     /// Requests that have ended since the start, by class of status: `2xx`, `3xx`, `4xx`, `5xx`, `other`.
     pub requests: BTreeMap<String, u64>,

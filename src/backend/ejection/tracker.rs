@@ -64,7 +64,7 @@ impl EjectionTracker {
     /// Records a failed request and returns whether the backend should be ejected. The caller decides with regard to the
     /// other backends; if it does not eject the backend, the next failure returns `true` again.
     ///
-    /// During an ejection nothing is counted: those requests were sent before it.
+    /// During an ejection no failure is counted, because the requests were sent before it.
     pub fn record_failure(
         &mut self,
         cause: FailureCause,
@@ -90,8 +90,8 @@ impl EjectionTracker {
         self.last.is_some_and(|last| began < last.ended)
     }
 
-    /// Returns whether the first failure lies too far back to count. The time that requests waited does not count: with
-    /// one request at a time, and a reply timeout longer than `fail_timeout`, a backend that hangs would never be ejected.
+    /// Returns whether the first failure is too old to count. The time that requests waited does not count: with one
+    /// request at a time, and a reply timeout longer than `fail_timeout`, a backend that hangs would never be ejected.
     fn is_first_too_old(&self, now: Instant, options: &EjectionOptions) -> bool {
         let waited = self.failures.iter().skip(1).map(|failure| failure.took).sum();
         let limit = options.fail_timeout.saturating_add(waited);

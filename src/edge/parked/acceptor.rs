@@ -1,4 +1,4 @@
-//! The thread that accepts connections, and refuses those beyond the limits.
+//! The thread that accepts connections, and refuses connections beyond the limits.
 
 use crate::edge::parked::connection::{Connection, Connections};
 use crate::edge::parked::per_address::PerAddressLimit;

@@ -132,7 +132,7 @@ impl Connection {
         })
     }
 
-    /// Processes bytes that have arrived, behind those in `input`.
+    /// Processes bytes that have arrived after the ones in `input`.
     pub fn process(&mut self, arrived: &[u8]) -> NextAction {
         let mut input = mem::take(&mut self.input);
         let bytes = if input.is_empty() {

@@ -21,7 +21,7 @@ use std::time::{Duration, Instant};
 /// client that is still sending, and neither the edge nor a worker may wait for that.
 const REFUSAL_THREADS: usize = 32;
 
-/// Refusals that may wait for one of those threads.
+/// Refusals that may wait for a refusal thread.
 const PENDING_REFUSALS: usize = 1024;
 
 /// A bound listener, not serving yet.

@@ -138,7 +138,7 @@ impl History {
         }))
     }
 
-    /// Takes a sample: keeps the difference of the totals to those of the sample before.
+    /// Takes a sample: keeps the difference of the totals to the previous sample's totals.
     pub fn sample(&self, now: Instant, totals: Totals, backends: &[Arc<Backend>]) {
         let by_backend = backends.iter().filter_map(|backend| Some((backend, backend.counters()?.totals())));
         self.lock().keep(now, totals, by_backend.collect());
@@ -149,7 +149,7 @@ impl History {
         Arc::clone(&self.lock().recent)
     }
 
-    /// Returns the number of the newest second, and those seconds with a number above `number`, the oldest first.
+    /// Returns the number of the newest second, and the seconds with a number above `number`, the oldest first.
     pub fn after(&self, number: u64) -> (u64, Vec<SecondCounts>) {
         let past = self.lock();
         (past.newest, past.seconds.iter().filter(|second| second.number > number).cloned().collect())

@@ -32,7 +32,7 @@ pub enum ProbeKind {
 
 /// Makes one probe within `timeout`, all addresses and the reply included.
 ///
-/// `addresses` are those of one backend, tried in order. `host` is the value of the Host header. Returns what was
+/// `addresses` belong to one backend and are tried in order. `host` is the value of the Host header. Returns what was
 /// observed: `connected`, or `status 200`.
 ///
 /// # Errors
