@@ -1,4 +1,4 @@
-//! The balancer inside another program, with a custom strategy.
+//! The balancer inside another program, with a strategy of its own.
 //!
 //!     cargo run --example embed --no-default-features
 
@@ -10,7 +10,7 @@ use turnwheel::balancer::config::Config;
 use turnwheel::demo::DemoBackend;
 use turnwheel::sys::shutdown;
 
-/// Selects the backend with the fewest requests in flight.
+/// Chooses the backend with the fewest requests in flight.
 struct LeastBusy;
 
 impl Strategy for LeastBusy {

@@ -81,7 +81,7 @@ fn top(admin: SocketAddr, token_file: Option<&Path>, interval: Duration, once: b
     if !once && !std::io::stdout().is_terminal() {
         anyhow::bail!("standard output is no terminal; --once prints what is to be seen now");
     }
-    let mut poller = top::AdminPoller::new(admin, token_file.map(AdminToken::from_file).transpose()?);
+    let mut poller = top::Poller::new(admin, token_file.map(AdminToken::from_file).transpose()?);
     if once {
         say(format_args!("{}", top::print(&mut poller)?));
         return Ok(());

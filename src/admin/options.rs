@@ -20,7 +20,7 @@ impl AdminOptions {
     /// Checks that the listener is on loopback or has a token.
     ///
     /// # Errors
-    /// When other machines could use the listener without a token.
+    /// When anyone who reaches the address could use it.
     pub fn check(&self) -> Result<(), StartError> {
         if self.token.is_none() && !self.listen.ip().to_canonical().is_loopback() {
             return Err(StartError::OpenAdmin { address: self.listen });

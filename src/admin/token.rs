@@ -54,7 +54,7 @@ impl AdminToken {
         Ok(AdminToken(text.to_owned()))
     }
 
-    /// Returns whether the offered bytes are this token. The comparison's duration depends on the lengths only.
+    /// Whether the offered bytes are this token. The time that the comparison takes depends on the lengths only.
     pub fn matches(&self, offered: &[u8]) -> bool {
         self.0.as_bytes().ct_eq(offered).into()
     }

@@ -124,7 +124,7 @@ impl Backend {
         }
     }
 
-    /// Sends it requests again.
+    /// Lets it get requests again.
     pub fn resume(&self) {
         if self.is_draining() {
             self.health_state.drain_changed(Instant::now());
