@@ -18,11 +18,11 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-/// What all workers of a balancer share.
+/// The state that all workers of a balancer share.
 pub struct WorkerContext {
-    /// Where outcomes are recorded.
+    /// Records the outcomes.
     pub recorder: Arc<Recorder>,
-    /// How long a request may wait in all, for a worker and for a backend below its limit.
+    /// The longest total wait of a request, for a worker and for a backend below its limit.
     pub queue_timeout: Duration,
 }
 
@@ -201,9 +201,9 @@ mod tests {
 
     const LONG: Duration = Duration::from_secs(60);
 
-    struct Stream;
+    struct NullClient;
 
-    impl ClientStream for Stream {
+    impl ClientStream for NullClient {
         fn read(&mut self, _buf: &mut [u8]) -> io::Result<usize> {
             Ok(0)
         }
@@ -279,7 +279,7 @@ mod tests {
     fn exchange(arrived: Instant) -> Exchange {
         let head = http::Request::builder().uri("/").body(()).unwrap().into_parts().0;
         let peer = ([127, 0, 0, 1], 1).into();
-        let mut exchange = Exchange::new((head, Body::None), peer, 0, Box::new(Stream));
+        let mut exchange = Exchange::new((head, Body::None), peer, 0, Box::new(NullClient));
         exchange.arrived = arrived;
         exchange
     }
@@ -312,7 +312,7 @@ mod tests {
         while bed.context.recorder.busy() == 0 {
             thread::yield_now();
         }
-        thread::sleep(SELECTION); // the request waits in line for the full backend meanwhile
+        thread::sleep(SELECTION); // the request waits for the full backend meanwhile
         bed.members.add(member(answer_one())).unwrap();
         bed.members.drain("127.0.0.1:1").unwrap();
         serving.join().unwrap();

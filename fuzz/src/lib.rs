@@ -1,14 +1,13 @@
-//! What the targets share: how bytes are cut into pieces, and a reference: parsers of HTTP/1.1 that are too
-//! simple to be wrong. They accept complete messages only, they copy, and they share no code with the
-//! parsers under test.
+//! Shared by the targets: how bytes are cut into pieces, and simple reference parsers of HTTP/1.1. The reference
+//! parsers accept complete messages only, copy what they read, and share no code with the parsers under test.
 
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::ops::Range;
 use turnwheel::config::Limits;
 use turnwheel::internals::request_head::Body;
 
-/// Returns where `bytes` are cut, derived from their own hash; the last cut is their end. So an input is a
-/// plain message that can be read and written by hand, and still each mutation is cut in another way.
+/// Returns the positions at which `bytes` are cut, derived from their hash; the last one is their end. So an input
+/// is a plain message that can be read and written by hand, and each mutation is cut differently.
 pub fn cuts(bytes: &[u8]) -> Vec<usize> {
     let mut hasher = DefaultHasher::new();
     bytes.hash(&mut hasher);
@@ -38,7 +37,7 @@ pub struct Head<'a> {
     pub method: &'a [u8],
     pub target: &'a [u8],
     pub version: &'a [u8],
-    /// Names as they were sent, and values without the blanks around them.
+    /// Names as sent, and values without surrounding blanks.
     pub fields: Vec<(&'a [u8], &'a [u8])>,
 }
 
@@ -82,11 +81,11 @@ impl<'a> Head<'a> {
         }
     }
 
-    /// Returns whether the head is so simple that it may not be refused. Not every valid head is.
+    /// Returns whether the head is simple enough that the parser must accept it. Some valid heads are not.
     pub fn is_plain(&self, limits: &Limits) -> bool {
         let plain = |byte: &u8| byte.is_ascii_alphanumeric() || b"/?&=._-".contains(byte);
         let hosts = self.values("host");
-        // The edge counts one blank after each colon, whether it is there or not.
+        // The edge counts one blank after each colon, whether it was sent or not.
         let size = self.range.len() + self.fields.len();
         self.target[0] == b'/'
             && self.target.iter().all(plain)

@@ -23,9 +23,9 @@ struct Model {
 }
 
 enum Schedules {
-    /// Random ones: uniform, and by PCT, which finds faults that need few preemptions at the wrong moments.
+    /// Random schedules: uniform, and by PCT, which finds faults that need few preemptions at particular moments.
     Some,
-    /// All of them.
+    /// All schedules.
     All,
 }
 

@@ -1,15 +1,15 @@
-//! Models of the in-flight limit and its same_queue queue.
+//! Models of the in-flight limit and its waiting queue.
 
 use crate::backend::limit::{InFlightLimit, wait};
 use crate::backend::waiting_queue::{WaitOutcome, WaitingQueue};
 use crate::cluster::swap::Swap;
 use crate::sys::sync::atomic::{AtomicUsize, Ordering::SeqCst};
-use crate::sys::sync::{Arc, PATIENCE, SOUND_SLEEP};
+use crate::sys::sync::{Arc, NO_SPURIOUS_WAKE_FROM, NO_TIMEOUT_FROM};
 use shuttle::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
-// The time left until a deadline decides what may happen to its waiter. An hour more than needed, because real time
-// passes.
+// The model's condition variable decides by the time left until a deadline whether a wait may time out. The hour is a
+// margin, because real time passes while a model runs.
 const HOUR: Duration = Duration::from_secs(3600);
 
 /// A deadline that may pass at any moment, or never.
@@ -19,12 +19,12 @@ fn may_time_out() -> Instant {
 
 /// A deadline that never passes, with spurious wake-ups.
 fn never_times_out() -> Instant {
-    Instant::now() + PATIENCE + HOUR
+    Instant::now() + NO_TIMEOUT_FROM + HOUR
 }
 
 /// A deadline that never passes, without spurious wake-ups.
-fn sleeps_soundly() -> Instant {
-    Instant::now() + SOUND_SLEEP + HOUR
+fn never_wakes_spuriously() -> Instant {
+    Instant::now() + NO_SPURIOUS_WAKE_FROM + HOUR
 }
 
 /// A backend with an independent count of the requests in it.
@@ -73,7 +73,7 @@ fn serve_one(queue: &WaitingQueue, accepted: &[&Backend], deadline: Instant) -> 
     true
 }
 
-/// Starts a worker that does so `rounds` times.
+/// Starts a worker that calls [`serve_one`] `rounds` times.
 fn worker(
     queue: &Arc<WaitingQueue>,
     accepted: &[&Arc<Backend>],
@@ -86,7 +86,7 @@ fn worker(
         for _ in 0..rounds {
             let deadline = deadline();
             let served = serve_one(&queue, &accepted, deadline);
-            assert!(served || deadline < Instant::now() + PATIENCE, "timed out without a deadline");
+            assert!(served || deadline < Instant::now() + NO_TIMEOUT_FROM, "timed out without a deadline");
         }
     })
 }
@@ -95,7 +95,7 @@ fn join(threads: impl IntoIterator<Item = JoinHandle<()>>) {
     threads.into_iter().for_each(|thread| thread.join().expect("a worker has panicked"));
 }
 
-/// Waits until other threads have made this true.
+/// Waits until other threads have made `what` true.
 fn until(what: impl Fn() -> bool) {
     while !what() {
         thread::yield_now();
@@ -126,7 +126,8 @@ pub fn release_and_wait() {
     assert!(backend.limit.try_acquire());
     let (same_queue, other) = (Arc::clone(&queue), Arc::clone(&backend));
     let thread = thread::spawn(move || {
-        let outcome = wait(&same_queue, &mut same_queue.position(), &[&other.limit], sleeps_soundly());
+        let outcome =
+            wait(&same_queue, &mut same_queue.position(), &[&other.limit], never_wakes_spuriously());
         assert_eq!(outcome, WaitOutcome::Acquired(0));
     });
     backend.limit.release();
@@ -143,7 +144,8 @@ pub fn release_wait_and_try() {
     assert!(backend.limit.try_acquire());
     let (same_queue, other) = (Arc::clone(&queue), Arc::clone(&backend));
     let waits = thread::spawn(move || {
-        let outcome = wait(&same_queue, &mut same_queue.position(), &[&other.limit], sleeps_soundly());
+        let outcome =
+            wait(&same_queue, &mut same_queue.position(), &[&other.limit], never_wakes_spuriously());
         assert_eq!(outcome, WaitOutcome::Acquired(0));
     });
     let other = Arc::clone(&backend);
@@ -213,7 +215,7 @@ pub fn no_slot_is_lost_to_a_timeout() {
     other.assert_idle();
 }
 
-/// Three wait in a known order, and a fourth tries later: they are served in that order.
+/// Three waiters queue in a known order, and a fourth request tries later: all are served in that order.
 pub fn first_come() {
     let queue = Arc::new(WaitingQueue::default());
     let backend = Backend::new(&queue, 1);
@@ -286,7 +288,7 @@ pub fn waiting_through_a_swap() {
 
 /// Like [`waiting_through_a_swap`], with one worker and without spurious wake-ups.
 pub fn one_through_a_swap() {
-    reach_the_new_backend::<1>(sleeps_soundly);
+    reach_the_new_backend::<1>(never_wakes_spuriously);
 }
 
 fn reach_the_new_backend<const WORKERS: usize>(deadline: fn() -> Instant) {
@@ -320,8 +322,8 @@ fn reach_the_new_backend<const WORKERS: usize>(deadline: fn() -> Instant) {
     new.assert_idle();
 }
 
-/// A worker gets a slot, fails there and waits again with the same list and position until it learns of a change. A swap
-/// just as it gets the slot must still be announced to it.
+/// A worker gets a slot, fails there and waits again with the same list and position until a change is announced. A swap
+/// that happens as the worker gets the slot must still be announced to it.
 pub fn retry_through_a_swap() {
     let queue = Arc::new(WaitingQueue::default());
     let [old, new] = [1, 1].map(|slots| Backend::new(&queue, slots));

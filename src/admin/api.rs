@@ -14,7 +14,7 @@ use http::{HeaderValue, Method, StatusCode, Uri};
 use serde::Serialize;
 use std::io::Read;
 
-/// What the API reads and changes.
+/// The parts of the program that the API reads and changes.
 #[derive(Clone, Copy)]
 pub struct Services<'a> {
     pub control: &'a dyn Control,
@@ -143,7 +143,7 @@ mod tests {
         (reply.status.as_u16(), reply.text)
     }
 
-    /// Asserts the status of one request, words of its answer, and the changes that it asks for.
+    /// Asserts the status of one request, words of its answer, and the changes that it makes.
     #[track_caller]
     fn asks(request: &str, body: &str, status: u16, words: &str, asked: &[&str]) {
         let control = Fake::default();

@@ -1,4 +1,4 @@
-//! What the admin listener needs of the balancer and of the demo, as traits.
+//! The traits through which the admin listener reads and changes the balancer and the demo.
 
 use super::answers::changes::{Reloaded, Removed};
 use super::answers::demo::DemoState;
@@ -18,13 +18,13 @@ pub trait Control: Send + Sync {
     /// When the URL cannot be used, or its backend exists already.
     fn add(&self, url: &str, weight: u32, backup: bool) -> Result<Vec<BackendState>, ChangeError>;
 
-    /// Removes a backend, and returns the names of those that are gone with it.
+    /// Removes a backend, and returns the names of all backends that were removed with it.
     ///
     /// # Errors
     /// When there is no backend of that name, or it is the last one.
     fn remove(&self, name: &str) -> Result<Removed, ChangeError>;
 
-    /// Stops sending requests to a backend; those in flight are finished.
+    /// Stops sending requests to a backend; requests in flight are finished.
     ///
     /// # Errors
     /// When there is no backend of that name.
@@ -45,17 +45,17 @@ pub trait Control: Send + Sync {
     /// Reads the configuration again and applies it.
     ///
     /// # Errors
-    /// When it is not valid: every reason, a sentence each. Nothing has changed then.
+    /// Every reason why it is not valid, one sentence each. Nothing has changed then.
     fn reload(&self) -> Result<Reloaded, Vec<String>>;
 
     /// Returns whether a request would be served.
     ///
     /// # Errors
-    /// When it would not: the reason, in a few words.
+    /// The reason why it would not, in a few words.
     fn ready(&self) -> Result<(), &'static str>;
 }
 
-/// Reads the balancer at work.
+/// Reads the state of the running balancer.
 pub trait Insight: Send + Sync {
     /// Returns all metrics in Prometheus' text format.
     ///
@@ -103,7 +103,7 @@ pub struct TrafficChange {
 /// A change of a demo backend. `None` leaves a setting as it is.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct BackendChange {
-    /// Delay of each response, also of those that are being delayed already.
+    /// Delay of each response, including responses that are being delayed already.
     pub delay: Option<Duration>,
     /// Responses of a hundred that are a 500.
     pub error_percent: Option<u32>,

@@ -85,7 +85,7 @@ mod tests {
         (reply.status.as_u16(), reply.text)
     }
 
-    /// Asserts the status of one request, words of its answer, and the changes that it asks for.
+    /// Asserts the status of one request, words of its answer, and the changes that it makes.
     #[track_caller]
     fn asks(request: &str, body: &str, status: u16, words: &str, asked: &[&str]) {
         let demo_controls = Fake::default();

@@ -10,7 +10,7 @@ use super::control::{BackendChange, Control, DemoControls, Insight, TrafficChang
 use crate::cluster::change::ChangeError;
 use std::sync::Mutex;
 
-/// Has the backends `127.0.0.1:8081` and `[::1]:8081`, and records each change that is asked for.
+/// A fake balancer with the backends `127.0.0.1:8081` and `[::1]:8081` that records each requested change.
 #[derive(Default)]
 pub struct Fake {
     pub asked: Mutex<Vec<String>>,
@@ -23,7 +23,7 @@ impl Fake {
         self.asked.lock().unwrap().push(what);
     }
 
-    /// Returns the changes that were asked for since the last call.
+    /// Returns the changes requested since the last call.
     pub fn asked(&self) -> Vec<String> {
         std::mem::take(&mut *self.asked.lock().unwrap())
     }

@@ -14,7 +14,7 @@ impl Fields {
     /// Reads the body to its end. An empty body has no fields.
     ///
     /// # Errors
-    /// When it is no JSON object: the reply to the client.
+    /// The reply to the client, when the body is not a JSON object.
     pub fn read(body: &mut dyn Read) -> Result<Self, AdminReply> {
         let mut bytes = Vec::new();
         if let Err(error) = body.read_to_end(&mut bytes) {
@@ -70,7 +70,7 @@ impl Fields {
     /// Takes `true` or `false`; `None` if the field is missing.
     ///
     /// # Errors
-    /// When it is something else.
+    /// When it is neither.
     pub fn flag(&mut self, name: &str) -> Result<Option<bool>, AdminReply> {
         self.take(name, "true or false", Value::as_bool)
     }
@@ -88,7 +88,7 @@ impl Fields {
     /// Checks that every field has been taken, so that a misspelled field is not mistaken for one that is left out.
     ///
     /// # Errors
-    /// When one has not: the reply names all of them.
+    /// When a field has not been taken: the reply names every such field.
     pub fn reject_unknown(&self) -> Result<(), AdminReply> {
         let names: Vec<_> = self.0.keys().map(|name| format!("{name:?}")).collect();
         match names.len() {

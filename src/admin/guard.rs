@@ -4,17 +4,17 @@
 //! shows: the browser runs on this machine and sends the requests of the page's scripts. A hostile page has two ways
 //! in, and each is closed by a rule here.
 //!
-//! * **Cross-origin requests.** A browser sends what an HTML form could send without further ado; for anything else it
-//!   first sends a preflight, an OPTIONS request that must be answered with CORS headers. This listener never does. So
-//!   a request that changes something must have `Content-Type: application/json`, which no form can send, and one
-//!   that only reads is harmless, because the browser withholds the response from the page.
+//! * **Cross-origin requests.** A browser sends a request that an HTML form could send without asking the server first.
+//!   For any other request it first sends a preflight, an OPTIONS request that must be answered with CORS headers. This
+//!   listener sends none. So a request that changes state must have `Content-Type: application/json`, which no form can
+//!   send; a request that only reads is harmless, because the browser withholds the response from the page.
 //! * **DNS rebinding.** The page's host name first resolves to its server and later to 127.0.0.1; the browser then takes this
 //!   listener for the page's own origin and needs no preflight. But the request carries the page's name in `Host`.
 //!   An IP address cannot be rebound, and browsers resolve `localhost` themselves: so `Host` must be one of those, with
 //!   the listener's own port.
 //!
-//! The token is for everything else. A listener that other machines can reach must have one; on loopback it keeps out
-//! other users of this machine. The files of the live page need no token: they are the same everywhere and contain
+//! The token protects against all other clients. A listener that other machines can reach must have one; on loopback it
+//! keeps out other users of this machine. The files of the live page need no token: they are the same everywhere and contain
 //! nothing about this balancer, and the page is where a person enters the token. They do need a valid `Host`, since
 //! the page sends all its requests to its own origin.
 
@@ -30,7 +30,7 @@ pub const OPEN: [&str; 2] = ["/healthz", "/readyz"];
 /// A browser leaves this port out of `Host`.
 const DEFAULT_PORT: u16 = 80;
 
-/// Why a request is not served.
+/// The reason why a request is not served.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Denial {
     /// Status of the reply.
@@ -44,7 +44,7 @@ pub struct Denial {
 /// form can send (else 415). `bound` is the address that was bound.
 ///
 /// # Errors
-/// When it may not: the status and the reason.
+/// The status and the reason, when it may not.
 pub fn check(
     method: &Method,
     path: &str,
@@ -86,7 +86,7 @@ fn only<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Option<&'a str> {
     values.next().is_none().then_some(value)
 }
 
-/// Whether a `Host` names this listener, by a name that cannot be rebound.
+/// Returns whether a `Host` names this listener, by a name that cannot be rebound.
 fn is_ours(host: &str, bound: SocketAddr) -> bool {
     let is_default = bound.port() == DEFAULT_PORT;
     // ::ffff:127.0.0.1 is 127.0.0.1.
@@ -115,7 +115,7 @@ fn literal(host: &str) -> Option<(IpAddr, Option<u16>)> {
     Some((bare, None))
 }
 
-/// Whether the headers carry the token as `Bearer` (RFC 6750 §2.1; the scheme in any case, RFC 9110 §11.1).
+/// Returns whether the headers carry the token as `Bearer` (RFC 6750 §2.1; the scheme in any case, RFC 9110 §11.1).
 fn has_token(headers: &HeaderMap, token: &AdminToken) -> bool {
     let credentials = only(headers, &AUTHORIZATION).and_then(|value| value.split_once(' '));
     credentials.is_some_and(|(scheme, offered)| {
@@ -123,7 +123,7 @@ fn has_token(headers: &HeaderMap, token: &AdminToken) -> bool {
     })
 }
 
-/// Whether a media type is JSON. Parameters are ignored, as browsers ignore them.
+/// Returns whether a media type is JSON. Parameters are ignored, as browsers ignore them.
 fn is_json(value: &str) -> bool {
     let kind = value.split(';').next().unwrap_or(value);
     kind.trim().eq_ignore_ascii_case("application/json")

@@ -15,7 +15,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::Duration;
 
-/// What the threads that answer share.
+/// The state that the answering threads share.
 pub struct Handler {
     pub control: Arc<dyn Control>,
     pub insight: Arc<dyn Insight>,

@@ -22,8 +22,8 @@ const ANSWERERS: usize = 2;
 /// Connections at a time: some operators, their pages, some probes.
 const MOST_CONNECTIONS: usize = 256;
 
-/// How long a connection may be idle, so that forgotten ones do not use up [`MOST_CONNECTIONS`]. A page polls more
-/// often than that.
+/// The longest time that a connection may be idle, so that abandoned ones do not use up [`MOST_CONNECTIONS`]. A page
+/// polls more often than that.
 const IDLE: Duration = Duration::from_secs(15);
 
 /// Bytes of a request body. The edge reads up to this much before a thread answers.

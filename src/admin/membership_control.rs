@@ -90,7 +90,7 @@ pub fn backend_state(backend: &Arc<Backend>) -> BackendState {
     }
 }
 
-/// Returns the time of day that long ago, in UTC.
+/// Returns the time of day `ago` before now, in UTC.
 fn time_of_day(ago: Duration) -> String {
     let then = Timestamp::now().checked_sub(ago).unwrap_or(Timestamp::UNIX_EPOCH);
     then.strftime("%Y-%m-%dT%H:%M:%S%.3fZ").to_string()

@@ -1,13 +1,13 @@
-//! Where the admin listener is, and which token it requires.
+//! The options of the admin listener.
 
 use super::token::AdminToken;
 use crate::error::StartError;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
-/// Default address of the admin listener for the demo and for the commands that ask one: loopback only.
+/// Default address of the admin listener, for the demo and for the commands that connect to one: loopback only.
 pub const LISTEN: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 8090);
 
-/// Where the admin listener is, and which token it requires.
+/// The address of the admin listener, and the token that it requires.
 #[derive(Clone, Debug)]
 pub struct AdminOptions {
     /// Address to listen on. Port 0 lets the kernel choose.

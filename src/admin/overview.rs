@@ -1,4 +1,4 @@
-//! The balancer at work, as `/metrics`, `/api/state` and `/api/history` show it.
+//! The state of the running balancer, as `/metrics`, `/api/state` and `/api/history` show it.
 
 use super::answers::history::{Sample, Samples};
 use super::answers::state::{BackendRates, BackendState, BusyWorker, EndedRequest, RecentRates, State};
@@ -48,7 +48,7 @@ pub struct Overview {
     pub listen: Vec<SocketAddr>,
     /// Whether this is the demo.
     pub demo: bool,
-    /// Counts the open connections of clients; `None` if the edge cannot.
+    /// Counts the open connections of clients; `None` if the edge cannot count them.
     pub connections: Option<Counter>,
     /// The backends.
     pub members: Arc<Membership>,

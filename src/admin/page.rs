@@ -11,7 +11,7 @@ use http::header::{CONTENT_SECURITY_POLICY, HeaderName, REFERRER_POLICY};
 const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src 'self'; \
     base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
 
-/// The headers of each file, besides those of every reply.
+/// The headers of each file, in addition to the headers of every reply.
 pub const HEADERS: [(HeaderName, &str); 2] =
     [(CONTENT_SECURITY_POLICY, POLICY), (REFERRER_POLICY, "no-referrer")];
 

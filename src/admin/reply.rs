@@ -60,7 +60,7 @@ impl AdminReply {
     /// Sends the reply. Does nothing if one has begun already.
     pub fn send(self, exchange: &mut Exchange, buffers: &mut ReplyBuffers) {
         let length = Some(self.text.len() as u64);
-        // If the client has gone, there is no one to tell.
+        // The reply can fail only if the client has disconnected.
         let _ = exchange.reply(&self.head(), length, &mut self.text.as_bytes(), buffers);
     }
 

@@ -1,9 +1,9 @@
-//! Which path and method is which action of the admin API.
+//! The routes of the admin API: maps a path and a method to an action.
 
 use super::page;
 use http::Method;
 
-/// What a request asks for.
+/// The action that a request asks for.
 #[derive(Clone, Copy)]
 pub enum Action {
     Page,
@@ -33,11 +33,11 @@ pub struct Route {
     pub name: String,
 }
 
-/// Why a request has no route.
+/// The reason why a request has no route.
 pub enum NoRoute {
     /// The path does not exist.
     Path,
-    /// The path does not serve the method; these it serves, as in `Allow` (RFC 9110 §15.5.6).
+    /// The path does not serve the method. `allowed` lists the methods that it serves, as in `Allow` (RFC 9110 §15.5.6).
     Method { allowed: String },
 }
 

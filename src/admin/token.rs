@@ -11,7 +11,7 @@ const SHORTEST: usize = 16;
 #[derive(Clone)]
 pub struct AdminToken(String);
 
-/// Why a token cannot be used.
+/// The reason why a token cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum BadToken {
     /// The file cannot be read.

@@ -6,7 +6,7 @@ use std::time::Instant;
 /// The state of a backend by its checks alone.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum CheckState {
-    /// Too few results so far. Selectable, or a balancer that has just started could serve no request.
+    /// Too few results so far. Selectable, so that a balancer that has just started can serve requests.
     Checking,
     /// Selectable.
     Up,
@@ -36,8 +36,8 @@ impl fmt::Display for CheckState {
 pub struct Thresholds {
     /// Consecutive successes until it is up. Default: 2.
     pub rise: u32,
-    /// Consecutive failures until it is down. Default: 3, more than for the way up, because a live backend taken for
-    /// dead costs more than one try in vain.
+    /// Consecutive failures until it is down. Default: 3, more than `rise`, because taking a live backend for dead costs
+    /// more than one failed try.
     pub fall: u32,
 }
 
@@ -53,7 +53,7 @@ pub struct Checks {
     state: CheckState,
     since: Instant,
     why: String,
-    /// The number of consecutive results equal to the last one, and whether those were successes.
+    /// The number of consecutive results equal to the last one; `good` is whether they were successes.
     streak: u32,
     good: bool,
 }
@@ -87,7 +87,7 @@ impl Checks {
         if changes {
             (self.state, self.since) = (implied, now);
         }
-        // A result that contradicts the state is not its reason.
+        // A result that contradicts the state is not the reason for it.
         if self.state == implied || self.state == CheckState::Checking {
             self.why = why;
         }
@@ -184,8 +184,8 @@ mod tests {
         }
     }
 
-    /// The same rules, derived from the whole history instead of a counter: a state begins where the last `rise` or
-    /// `fall` results are equal.
+    /// A reference model that derives the state from the whole history instead of a counter: a state begins where the
+    /// last `rise` or `fall` results are equal.
     fn model(history: &[bool], thresholds: Thresholds) -> (CheckState, usize) {
         let mut found = (CheckState::Checking, 0);
         for end in 1..=history.len() {

@@ -116,7 +116,7 @@ impl HealthState {
         let mut facts = self.lock();
         let good = result.is_ok();
         let state = facts.checks.record(result, thresholds, now);
-        // A check that began before the ejection may have tested less than is required now.
+        // A check that began before the ejection may have tested less than the return requires.
         let is_proof = facts.ejection.active().map(|active| active.cause) == proof;
         let readmitted = is_proof && facts.ejection.record_probe(good, thresholds.rise, now, options);
         self.publish(&facts, now);

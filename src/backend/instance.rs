@@ -94,7 +94,7 @@ impl Backend {
         &self.health_state
     }
 
-    /// Returns the number of tries, and the number of those that failed.
+    /// Returns the number of tries, and the number of failed tries.
     pub fn tries(&self) -> (u64, u64) {
         (self.tries.load(Relaxed), self.failures.load(Relaxed))
     }
@@ -109,7 +109,7 @@ impl Backend {
         self.failures.fetch_add(1, Relaxed);
     }
 
-    /// Returns whether it finishes its requests and gets no further ones.
+    /// Returns whether it is draining: it finishes its requests and gets no further ones.
     pub fn is_draining(&self) -> bool {
         self.limit.is_closed()
     }

@@ -1,7 +1,7 @@
 //! The limit on the requests that one backend serves at the same time.
 //!
 //! [`InFlightLimit`] admits a request while a slot is free, and never exceeds the limit, not even for a moment. When
-//! every backend that would do is at its limit, the request joins the [`WaitingQueue`], and a released slot goes to
+//! every eligible backend is at its limit, the request joins the [`WaitingQueue`], and a released slot goes to
 //! the lowest ticket that accepts this backend; a later request cannot overtake it.
 //!
 //! **No lock is taken while the queue is empty.** Acquiring is one compare-and-exchange on one word, releasing is one
@@ -39,7 +39,7 @@ fn with_limit(state: u64, limit: usize) -> u64 {
     state & (CLOSED | IN_FLIGHT) | (limit.min(HIGHEST) as u64) << LIMIT_SHIFT
 }
 
-/// The slots of one backend: how many are in use, and how many there are.
+/// The slots of one backend: the number in use and the limit.
 ///
 /// ```
 /// use std::{sync::Arc, time::Instant};
@@ -48,7 +48,7 @@ fn with_limit(state: u64, limit: usize) -> u64 {
 ///
 /// let queue = Arc::new(WaitingQueue::default());
 /// let limit = InFlightLimit::new(Arc::clone(&queue), 1);
-/// let mut position = queue.position(); // before the backends are looked at
+/// let mut position = queue.position(); // before a backend is selected
 /// assert!(limit.try_acquire());
 /// assert!(!limit.try_acquire());
 /// assert_eq!(wait(&queue, &mut position, &[&limit], Instant::now()), WaitOutcome::TimedOut);
@@ -58,7 +58,7 @@ fn with_limit(state: u64, limit: usize) -> u64 {
 #[derive(Debug)]
 pub struct InFlightLimit {
     queue: Arc<WaitingQueue>,
-    /// Identifies this limit among those that a waiter accepts.
+    /// Identifies this limit in the list that a waiter accepts.
     id: u64,
     state: AtomicU64,
     /// The number of waiters that accept this backend.
@@ -120,7 +120,7 @@ impl InFlightLimit {
     /// Takes a slot under the lower of its own limit and this one, for a backend on trial. [`wait`] applies the own
     /// limit only, so such a backend must not be waited for.
     pub fn try_acquire_within(&self, limit: usize) -> bool {
-        // Waiters came first.
+        // Waiters have precedence.
         self.demand.load(SeqCst) == 0 && self.take(limit)
     }
 
@@ -139,7 +139,8 @@ impl InFlightLimit {
         self.state.fetch_update(SeqCst, SeqCst, one_more).is_ok()
     }
 
-    /// To be called after a slot may have become free, not before: a waiter has already looked for one.
+    /// Hands free slots to waiters, if there are any. Must be called after a slot may have become free: a waiter tries to
+    /// acquire one only once.
     fn admit_waiters(&self) {
         if self.demand.load(SeqCst) > 0 {
             self.hand_over(&mut self.queue.lock());
@@ -198,7 +199,7 @@ mod tests {
         (queue, limits)
     }
 
-    /// Long enough for any machine.
+    /// Returns a deadline that no wait reaches on a busy machine.
     fn ample_deadline() -> Instant {
         Instant::now() + Duration::from_secs(60)
     }

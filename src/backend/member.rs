@@ -24,7 +24,7 @@ pub struct Member {
     pub backup: bool,
 }
 
-/// The highest weight. A higher one would leave the others next to nothing.
+/// The highest weight. A higher one would leave almost no requests for the other backends.
 pub const MOST_WEIGHT: u32 = 1000;
 
 /// The reason why a text is not a member.
@@ -33,7 +33,7 @@ pub enum BadMember {
     /// The URL is not valid.
     #[error(transparent)]
     Url(#[from] BadBackendUrl),
-    /// What follows the URL is neither a weight nor `backup`.
+    /// A part after the URL is neither a weight nor `backup`.
     #[error("backend {url} is followed by {part:?}; write ,weight=N or ,backup")]
     Part {
         /// The URL, which is valid.

@@ -1,4 +1,4 @@
-//! The queue in which requests wait for a backend while every backend that would do is at its limit.
+//! The queue in which requests wait for a backend while every eligible backend is at its limit.
 //!
 //! One queue serves all backends. Each waiter holds a ticket and names the backends that it accepts; a
 //! [limit](super::limit) that gets a free slot hands it to the lowest ticket that names it. Each handover wakes
@@ -19,10 +19,10 @@ pub struct WaitingQueue {
     waiters: Mutex<Waiters>,
 }
 
-/// How waiting ended.
+/// The outcome of a wait.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum WaitOutcome {
-    /// The caller has a slot of the limit at this index among those it named, and has to release it.
+    /// The caller has a slot of the limit at this index in its list, and has to release it.
     Acquired(usize),
     /// The set of backends has changed. The caller selects again and returns with the same position.
     Changed,
@@ -39,7 +39,7 @@ pub struct QueuePosition {
     seen: u64,
 }
 
-/// What the lock guards.
+/// The state behind the lock.
 #[derive(Debug, Default)]
 pub(super) struct Waiters {
     by_ticket: BTreeMap<u64, Waiter>,
@@ -57,7 +57,7 @@ pub(super) struct Waiter {
 }
 
 impl Waiter {
-    /// Returns the index of this limit among those it accepts.
+    /// Returns the index of this limit in the list that the waiter accepts, or `None`.
     pub(super) fn preference(&self, limit: u64) -> Option<usize> {
         self.accepts.iter().position(|id| *id == limit)
     }
@@ -69,13 +69,13 @@ impl Waiter {
 }
 
 impl Waiters {
-    /// Returns a number that was not given out before: a ticket, or the id of a limit.
+    /// Returns a number that was not returned before: a ticket, or the id of a limit.
     pub(super) fn next_number(&mut self) -> u64 {
         self.last_number += 1;
         self.last_number
     }
 
-    /// Returns those that still wait, the lowest ticket first.
+    /// Returns the waiters without an outcome, the lowest ticket first.
     pub(super) fn pending(&mut self) -> impl Iterator<Item = &mut Waiter> {
         self.by_ticket.values_mut().filter(|waiter| waiter.outcome.is_none())
     }
@@ -158,7 +158,7 @@ impl WaitingQueue {
     ) -> WaitOutcome {
         self.waiting.fetch_sub(1, SeqCst);
         let outcome = waiters.by_ticket.remove(&ticket).and_then(|waiter| waiter.outcome);
-        // Only a waiter that was told of the change has seen it: one that got a slot may come back for another try.
+        // A waiter with a slot has not seen the change, and may wait again for another try.
         if outcome == Some(WaitOutcome::Changed) {
             position.seen = self.changes.load(SeqCst);
         }

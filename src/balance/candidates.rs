@@ -33,7 +33,7 @@ impl SelectionOptions {
     }
 }
 
-/// A backend that may be selected, by its index.
+/// A backend that may be selected.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Eligible {
     /// Its index among all backends.
@@ -49,10 +49,10 @@ impl Eligible {
     }
 }
 
-/// Returns the backends that may be selected now, without those in `tried` and those that are draining.
+/// Returns the backends that may be selected now. Backends in `tried` and draining backends are left out.
 ///
-/// These are the usable ones; without any, or beside those on trial only, the usable backups; without those, and with
-/// `fail_open`, the unusable ones.
+/// The usable primary backends come first. If there is none, or if all of them are on trial, the usable backups are
+/// added. If the result would be empty and `fail_open` is set, the unusable backends are returned.
 pub fn eligible(backends: &[Arc<Backend>], tried: &[usize], fail_open: bool, now: Instant) -> Vec<Eligible> {
     let mut tiers = [const { Vec::new() }; 3];
     for (index, backend) in backends.iter().enumerate() {
@@ -70,7 +70,7 @@ pub fn eligible(backends: &[Arc<Backend>], tried: &[usize], fail_open: bool, now
     }
     let [mut best, backups, unusable] = tiers;
     if best.iter().all(|one| one.on_trial) {
-        best.extend(backups); // those on trial serve one request at a time, and the others need a backend as well
+        best.extend(backups); // a backend on trial serves one request at a time, and the other requests need one too
     }
     if best.is_empty() {
         best = unusable;

@@ -62,16 +62,16 @@ impl Strategy for Rotation {
 
 /// Choices after a failed try.
 ///
-/// To advance the first index once more, over the backends that are left, would be unfair: of three backends with one
-/// dead, the others get 75 % and 25 %, because the failed try advances the index as well. Hence a second index. With
-/// *two* dead, a single second index is unfair again, because it advances in step with the failures. Hence one index
-/// for each set of backends that can be left: each rotates over one fixed list and is exact for that reason.
+/// Advancing the first index once more, over the remaining backends, would be unfair: of three backends with one dead,
+/// the others get 75 % and 25 %, because the failed try advances the index as well. A second index mends this for one
+/// dead backend. With *two* dead, a single second index is unfair again, because it advances in step with the failures.
+/// Therefore there is one index for each set of remaining backends: each rotates over one fixed list and so is exact.
 #[derive(Debug, Default)]
 pub struct SecondChoice {
     indices: Mutex<HashMap<Box<[usize]>, usize>>,
 }
 
-/// The most sets that are remembered. Beyond it all start again, at the cost of one uneven turn each.
+/// The most sets that are remembered. Beyond it, all indices are reset, at the cost of one uneven turn for each set.
 const MOST_SETS: usize = 4096;
 
 impl SecondChoice {
@@ -160,7 +160,7 @@ mod tests {
                 .into_iter().enumerate().filter(|(i, _)| !dead.contains(i)).map(|(_, n)| n).collect();
             let (least, most) = (living.iter().min().unwrap(), living.iter().max().unwrap());
             prop_assert_eq!(living.iter().sum::<usize>(), requests);
-            // Each index may be one ahead for those early in its list, and there is one index for each set of dead ones.
+            // Each index may give the backends early in its list one request more, and there is one for each dead set.
             prop_assert!(most - least <= 1 << dead.len(), "{:?}", living);
         }
     }

@@ -13,17 +13,17 @@ use http::HeaderMap;
 use std::sync::Arc;
 use std::time::Instant;
 
-/// The backends, and what decides between them.
+/// The backends, and the rules that select among them.
 pub struct Selector {
     /// All backends.
     pub backends: Vec<Arc<Backend>>,
     /// Makes the first choice of each request.
     pub strategy: Arc<dyn Strategy>,
-    /// Keeps clients on their backend; `None` if that is off.
+    /// Keeps clients on their backend; `None` without sticky sessions.
     pub affinity: Option<Affinity>,
     /// The rules by which backends may be selected.
     pub options: SelectionOptions,
-    /// Where requests wait while all eligible backends are at their limit.
+    /// The queue in which requests wait while all eligible backends are at their limit.
     pub queue: Arc<WaitingQueue>,
     /// Makes the choices after a failed try.
     pub second: SecondChoice,
@@ -52,7 +52,7 @@ impl<'a> Attempts<'a> {
     /// Returns the backend to try next, with a slot acquired, or `None` once all have been tried.
     ///
     /// # Errors
-    /// When all stayed at their limit for too long.
+    /// When all backends stayed at their limit until the deadline.
     pub fn next_backend(&mut self) -> Result<Option<InFlight<'a>>, Refusal> {
         let Selector { backends, options, queue, .. } = self.selector;
         let mut position = queue.position();
@@ -89,7 +89,8 @@ impl<'a> Attempts<'a> {
         }
     }
 
-    /// Acquires a slot of the selected backend, or of the others in turn if it is at its limit.
+    /// Acquires a slot of the selected backend or, if it is at its limit, of the next backend with a free slot. Returns
+    /// `None` if all are at their limit.
     fn try_acquire(&mut self, eligible: &[Eligible], now: Instant) -> Option<InFlight<'a>> {
         let mut left = eligible.to_vec();
         let first = if self.tried.is_empty() { self.first(&left, now) } else { self.turn(&left) };

@@ -28,8 +28,8 @@ pub struct ClientKey {
 
 /// Selects the backend that a request is tried on first.
 ///
-/// After a failed try the next backend comes from a [`SecondChoice`](crate::balance::rotation::SecondChoice) among those
-/// that are left: a strategy is called once per request.
+/// A strategy is called once per request. After a failed try, a [`SecondChoice`](crate::balance::rotation::SecondChoice)
+/// selects among the remaining backends.
 pub trait Strategy: Send + Sync {
     /// Returns the index of a backend in `usable`, which is never empty. An index beyond its end counts as the last.
     fn pick(&self, usable: &[Candidate<'_>], client: &ClientKey) -> usize;

@@ -86,7 +86,7 @@ impl Membership {
         self.change_receiver.recv_timeout(timeout) != Err(RecvTimeoutError::Disconnected)
     }
 
-    /// Ends all waits for a change, for good.
+    /// Ends all current and later waits for a change.
     pub fn close(&self) {
         self.change_sender.lock().unwrap_or_else(PoisonError::into_inner).take();
     }
@@ -116,7 +116,7 @@ impl Membership {
     /// Reads the configuration again and applies it.
     ///
     /// # Errors
-    /// With all problems, a sentence each. Then nothing has changed.
+    /// All problems, one sentence each. Nothing has changed then.
     pub fn reload(&self) -> Result<Changes, Vec<String>> {
         let reread = self.reread.lock().unwrap_or_else(PoisonError::into_inner);
         let Some(read) = &*reread else {
@@ -202,7 +202,7 @@ impl Membership {
         Ok(self.apply(&mut registry, members, false))
     }
 
-    /// Sends a backend no further requests. It finishes those that it has.
+    /// Stops sending requests to a backend, which finishes the requests in flight.
     ///
     /// # Errors
     /// When there is no such backend.
@@ -213,7 +213,7 @@ impl Membership {
         Ok(backend)
     }
 
-    /// Sends a backend requests again.
+    /// Resumes sending requests to a backend.
     ///
     /// # Errors
     /// When there is no such backend.
@@ -252,7 +252,7 @@ impl Membership {
     /// Checks whether a request would be served now.
     ///
     /// # Errors
-    /// With the reason why not, in a few words.
+    /// The reason why it would not, in a few words.
     pub fn ready(&self) -> Result<(), &'static str> {
         if !self.serving.load(SeqCst) {
             return Err("it is starting or stopping");

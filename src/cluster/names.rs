@@ -13,7 +13,7 @@ pub trait Lookup: Send + Sync {
     fn lookup(&self, host: &str, port: u16) -> io::Result<Vec<SocketAddr>>;
 }
 
-/// The system's resolver. It blocks without a time limit of ours.
+/// The system's resolver. It may block for as long as the system allows.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct System;
 
@@ -45,7 +45,7 @@ pub fn resolve(url: &BackendUrl, lookup: &dyn Lookup) -> io::Result<Vec<BackendA
         let authority = url.authority().parse().map_err(io::Error::other)?;
         return Ok(vec![BackendAddress { authority, addresses }]);
     }
-    // Resolvers rotate the list to spread clients that take the first address. Here the order must not look like a change.
+    // Resolvers rotate the list to spread clients that take the first address. A new order is not a change here.
     addresses.sort();
     addresses.dedup();
     Ok(addresses.into_iter().map(BackendAddress::from).collect())

@@ -19,13 +19,13 @@ pub type Reread = dyn Fn() -> Result<Upstream, Vec<String>> + Send + Sync;
 pub struct Upstream {
     /// The backends, without duplicates.
     pub backends: Vec<Member>,
-    /// Selects among them. Default: round robin.
+    /// Selects among the backends. Default: round robin.
     pub strategy: Arc<dyn Strategy>,
     /// The rules by which backends may be selected.
     pub choice: SelectionOptions,
-    /// How clients are kept on their backend. Default: they are not.
+    /// The options of sticky sessions. Default: `None`, no sticky sessions.
     pub sticky: Option<AffinityOptions>,
-    /// How backends are checked and ejected.
+    /// The options of health checks and ejection.
     pub health: HealthOptions,
     /// The timeouts and the retry limit.
     pub forward: ForwardOptions,

@@ -26,7 +26,7 @@ pub(super) struct Registry {
 /// A member, its addresses, and its backends.
 struct Entry {
     member: Member,
-    /// All addresses, also those whose backends belong to an earlier member.
+    /// All addresses, including addresses whose backends belong to an earlier member.
     addresses: Vec<BackendAddress>,
     backends: Vec<Arc<Backend>>,
 }

@@ -17,7 +17,7 @@ use ipnet::IpNet;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
-/// All that a worker needs to know about backends to serve a request.
+/// The backends and the options with which a worker serves a request.
 pub struct RoutingSnapshot {
     /// Selects backends.
     pub selector: Selector,
@@ -25,7 +25,7 @@ pub struct RoutingSnapshot {
     pub forward: ForwardOptions,
     /// Proxies whose forwarding headers are kept.
     pub trusted_proxies: Arc<[IpNet]>,
-    /// How backends are checked and ejected.
+    /// The options of health checks and ejection.
     pub health: HealthOptions,
     /// The retry budget.
     pub budget: Arc<RetryBudget>,
@@ -39,7 +39,7 @@ pub type NewCounters = dyn Fn(&str) -> BackendCounters + Send + Sync;
 /// The state that all snapshots of a balancer share.
 pub struct SharedRouting {
     new_counters: Box<NewCounters>,
-    /// Where requests wait while all backends are at their limit.
+    /// The queue in which requests wait while all backends are at their limit.
     pub queue: Arc<WaitingQueue>,
     /// Locked during an ejection: two backends that fail at the same moment must not each be ejected because the other
     /// one is still usable.
@@ -79,13 +79,13 @@ impl RoutingSnapshot {
         self.count_failure(backend, cause, began, why);
     }
 
-    /// Returns whether another backend may be tried. A retry after a failed connection costs no backend anything; all
-    /// others take from the retry budget, or an outage would be answered with a multiple of the load.
+    /// Returns whether another backend may be tried. A retry after a failed connection puts no load on a backend. Any
+    /// other retry takes from the retry budget; without the budget, an outage would multiply the load.
     pub fn may_retry(&self, failure: AttemptFailure) -> bool {
         !failure.connected || self.budget.try_grant(Instant::now())
     }
 
-    /// Counts a failure, and ejects the backend if that is due and another one is usable.
+    /// Counts a failure, and ejects the backend if it has failed often enough and another one is usable.
     fn count_failure(&self, backend: &Backend, cause: FailureCause, began: Instant, why: &str) {
         let (now, name) = (Instant::now(), backend.authority());
         backend.count_failure();

@@ -22,11 +22,11 @@ use std::time::{Duration, Instant};
 /// Threads that answer, which is the number of requests that can be delayed at a time.
 const ANSWERERS: usize = 64;
 
-/// How long requests in flight may take to finish when the backend stops. Delays have ended by then: this is for clients
-/// that are still sending.
+/// The time for requests in flight to finish when the backend stops. Delays have ended by then; only clients that are
+/// still sending need it.
 const GRACE: Duration = Duration::from_millis(500);
 
-/// How long threads may take to end once their connections are closed.
+/// The time for threads to end once their connections are closed.
 const CUT_OFF: Duration = Duration::from_millis(500);
 
 /// A demo backend, bound to its address and not serving yet.
@@ -53,7 +53,7 @@ impl DemoBackend {
         Ok(DemoBackend { edge, behaviour })
     }
 
-    /// Binds the address of a backend that was stopped, with the same settings.
+    /// Binds the address of a stopped backend again, with its settings.
     pub(super) fn again(behaviour: Arc<Behaviour>) -> Result<Self, StartError> {
         Ok(DemoBackend { edge: TinyHttpEdge::bind(behaviour.address, &EdgeOptions::default())?, behaviour })
     }
@@ -103,7 +103,7 @@ fn answer_all(mut receiver: JobReceiver, behaviour: &Behaviour, stopping: &Atomi
     let mut buffers = ReplyBuffers::default();
     while let Some(mut exchange) = receiver.take(Duration::MAX, &|| ()) {
         behaviour.wait(stopping);
-        // It fails when the client has gone.
+        // It fails when the client has disconnected.
         let _ = answer(&mut exchange, behaviour, &mut buffers);
     }
 }

@@ -55,7 +55,7 @@ impl Behaviour {
         self.error_percent.store(percent, Relaxed);
     }
 
-    /// Whether the backend runs.
+    /// Returns whether the backend runs.
     pub fn runs(&self) -> bool {
         self.runs.load(Relaxed)
     }
@@ -91,7 +91,7 @@ impl Behaviour {
         self.changed.notify_all();
     }
 
-    /// Returns whether the next response is a good one, and its text.
+    /// Returns whether the next response is a success, and its text.
     pub fn next_reply(&self) -> (bool, &str) {
         let number = self.responses.fetch_add(1, Relaxed);
         match is_error(number, self.error_percent.load(Relaxed)) {
@@ -115,8 +115,8 @@ fn nanos(time: Duration) -> u64 {
     u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)
 }
 
-/// Whether the response of this number, counted from 0, is an error. Errors are spread evenly: with 10 % it is every tenth
-/// response.
+/// Returns whether the response of this number, counted from 0, is an error. Errors are spread evenly: with 10 % every
+/// tenth response is one.
 fn is_error(number: u64, percent: u32) -> bool {
     let errors_before = |number: u64| number * u64::from(percent) / 100;
     let number = number % 100; // the pattern repeats each hundred, and so the product cannot overflow

@@ -14,20 +14,20 @@ use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 use ureq::Agent;
 
-/// How long to wait for a response. It is longer than the longest delay of a backend, a minute.
+/// The timeout of a request, longer than the longest delay of a backend, which is a minute.
 const TIMEOUT: Duration = Duration::from_secs(70);
 
-/// How long a connection is kept idle. It is shorter than the balancer keeps it, since a request on a connection that is
-/// being closed would count as failed.
+/// The longest time that a connection is kept idle. The balancer keeps it longer, so that no request is sent on a
+/// connection that is being closed, which would count as failed.
 const IDLE: Duration = Duration::from_secs(5);
 
-/// How far clients may be behind the schedule, in nanoseconds. Requests that were due earlier are left out.
+/// The most that clients may lag behind the schedule, in nanoseconds. Requests that were due earlier are left out.
 const CATCH_UP: u64 = 1_000_000_000;
 
-/// How long requests in flight may take when the traffic ends. After that they are aborted.
+/// The time for requests in flight to finish when the traffic ends. After that they are aborted.
 const GRACE: Duration = Duration::from_millis(300);
 
-/// How long clients may take to end once their requests are aborted.
+/// The time for clients to end once their requests are aborted.
 const ABORT: Duration = Duration::from_millis(500);
 
 /// The settings and counters of the traffic. They exist without traffic, too.
@@ -102,7 +102,7 @@ impl LoadGenerator {
     }
 }
 
-/// Clients at work.
+/// Running clients.
 pub struct RunningLoad {
     agent: Agent,
     stop: Sender<()>,
@@ -190,7 +190,7 @@ impl LoadClient {
     }
 }
 
-/// When requests are due, in nanoseconds since `began`.
+/// The due times of requests, in nanoseconds since `began`.
 struct Schedule {
     began: Instant,
     step: u64,
@@ -217,7 +217,7 @@ impl Schedule {
     }
 }
 
-/// Returns when the next request is due. Late clients catch up, but by [`CATCH_UP`] at most.
+/// Returns the due time of the next request. Late clients catch up, by [`CATCH_UP`] at most.
 fn due(next: u64, now: u64) -> u64 {
     next.max(now.saturating_sub(CATCH_UP))
 }

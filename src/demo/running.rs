@@ -16,15 +16,15 @@ pub struct Demo {
     backends: Vec<DemoBackend>,
 }
 
-/// The demo at work. Reading its state never waits for a change.
+/// The running demo. Reading its state never waits for a change.
 pub struct RunningDemo {
     behaviours: Vec<Arc<Behaviour>>,
     load: LoadGenerator,
-    services: Mutex<Services>,
+    services: Mutex<RunningServices>,
 }
 
-/// What is started and ended, by one change at a time.
-struct Services {
+/// The running backends and traffic, which one change at a time starts and ends.
+struct RunningServices {
     /// In the order of the behaviours; `None` for a backend that is stopped.
     backends: Vec<Option<RunningBackend>>,
     load: Option<RunningLoad>,
@@ -55,7 +55,7 @@ impl Demo {
         let behaviours = self.backends.iter().map(|backend| Arc::clone(backend.behaviour())).collect();
         let started = self.backends.into_iter().map(|backend| backend.start().map(Some));
         let backends = started.collect::<Result<_, _>>()?;
-        let services = Mutex::new(Services { backends, load: None, stopping: false });
+        let services = Mutex::new(RunningServices { backends, load: None, stopping: false });
         Ok(RunningDemo { behaviours, load: LoadGenerator::to(balancer), services })
     }
 }
@@ -68,12 +68,12 @@ impl RunningDemo {
         running.into_iter().for_each(RunningBackend::stop);
     }
 
-    fn services(&self) -> MutexGuard<'_, Services> {
+    fn services(&self) -> MutexGuard<'_, RunningServices> {
         self.services.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Returns the services for a change.
-    fn services_to_change(&self) -> Result<MutexGuard<'_, Services>, ChangeError> {
+    /// Returns the services for a change, or an error if the demo is stopping.
+    fn services_to_change(&self) -> Result<MutexGuard<'_, RunningServices>, ChangeError> {
         let services = self.services();
         match services.stopping {
             true => Err(ChangeError::NotNow("the demo is stopping".into())),
@@ -101,7 +101,7 @@ impl DemoControls for RunningDemo {
         };
         let behaviour = &self.behaviours[number];
         let mut services = self.services_to_change()?;
-        // Starting may fail, and comes first, so that nothing has changed then.
+        // Starting comes first, because it may fail, and then nothing may have changed.
         if let Some(running) = change.running {
             set_running(&mut services.backends[number], behaviour, running).map_err(not_now)?;
         }

@@ -1,9 +1,9 @@
-//! How a reply is framed for its client, and what happens to the connection after it. Pure.
+//! The framing of a reply for its client, and the fate of the connection after it. Pure.
 
 use crate::edge::hop_by_hop;
 use http::{Method, StatusCode, Version, request};
 
-/// How the client knows where the reply's body ends (RFC 9112 §6.3).
+/// The delimiter of a reply's body (RFC 9112 §6.3).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Delimiter {
     /// There is no body, whatever the headers say: HEAD, 204, 304.
@@ -16,7 +16,7 @@ pub enum Delimiter {
     Close,
 }
 
-/// What the edge does with the connection after a reply.
+/// The action on the connection after a reply.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum AfterReply {
     /// Wait for the next request.
@@ -30,7 +30,7 @@ pub enum AfterReply {
 /// The framing of one reply.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Framing {
-    /// Where the body ends.
+    /// The delimiter of the body.
     pub delimiter: Delimiter,
     /// The length that the head announces, if any.
     pub(super) length: Option<u64>,

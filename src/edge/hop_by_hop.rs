@@ -1,9 +1,9 @@
-//! Which headers belong to one connection and which go on to the next hop: pure functions.
+//! Separates hop-by-hop headers from end-to-end headers. Pure.
 
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 
-/// Headers that belong to one connection and not to the message (RFC 9110 §7.6.1), besides those
-/// that `Connection` itself lists.
+/// Headers that belong to one connection and not to the message (RFC 9110 §7.6.1), in addition to the
+/// headers that `Connection` lists.
 const HOP_BY_HOP: [HeaderName; 9] = [
     header::CONNECTION,
     HeaderName::from_static("keep-alive"),

@@ -1,6 +1,6 @@
 //! The two edges by name.
 
-/// Which edge accepts requests.
+/// The kind of the edge that accepts requests.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum EdgeKind {
     /// The textbook edge: a thread for each connection.

@@ -1,11 +1,11 @@
-//! How any edge is bound, started and stopped.
+//! The lifecycle of an edge: bound, started, stopped.
 
 use crate::error::StartError;
 use crate::queue::sender::JobSender;
 use std::net::SocketAddr;
 use std::time::Instant;
 
-/// An edge that is bound to its addresses and does not serve yet.
+/// An edge that is bound to its addresses and not serving yet.
 pub trait Edge: Send {
     /// Returns the addresses that were bound.
     fn local_addrs(&self) -> Vec<SocketAddr>;
@@ -17,10 +17,10 @@ pub trait Edge: Send {
     fn start(self: Box<Self>, jobs: JobSender) -> Result<Box<dyn RunningEdge>, StartError>;
 }
 
-/// A function that returns the present number of something.
+/// A function that returns a current count.
 pub type Counter = Box<dyn Fn() -> usize + Send + Sync>;
 
-/// An edge that serves.
+/// A running edge.
 pub trait RunningEdge: Send {
     /// Makes all further replies carry `Connection: close`.
     fn announce_stop(&self);

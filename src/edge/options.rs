@@ -1,8 +1,8 @@
-//! The limits and timeouts for clients. Each edge keeps those that it can.
+//! The limits and timeouts for clients. The tiny_http edge cannot enforce all of them.
 
 use std::time::Duration;
 
-/// What an edge allows its clients.
+/// The limits and timeouts that an edge applies to its clients.
 #[derive(Clone, Copy, Debug)]
 pub struct EdgeOptions {
     /// Limits on the size of a request.
@@ -16,13 +16,13 @@ pub struct EdgeOptions {
     /// Time that a connection may be idle between requests. 60 s.
     pub idle_timeout: Duration,
     /// Lowest rate, in bytes per second, at which a client may send a body or take a reply. It applies
-    /// once the client has been waited for as long as it may pause. 240; 0 means no limit.
+    /// once the edge has waited for the client as long as it may pause. 240; 0 means no limit.
     pub min_body_rate: u64,
-    /// Open connections; a further one is refused with 503. 10,000.
+    /// Most open connections; a further one is refused with 503. 10,000.
     pub max_connections: usize,
-    /// Open connections from one address. 0, the default, means no limit of its own.
+    /// Most open connections from one address. 0, the default, means no limit per address.
     pub max_connections_per_client: usize,
-    /// Requests on one connection. 0, the default, means no limit.
+    /// Most requests on one connection. 0, the default, means no limit.
     pub max_requests_per_connection: u64,
 }
 

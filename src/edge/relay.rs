@@ -14,7 +14,7 @@ use std::io::{self, Read};
 /// such buffer.
 const BLOCK: usize = 128 << 10;
 
-/// Room before a chunk's data for its size line. Seven bytes would do; but on some processors a copy is
+/// Room before a chunk's data for its size line. Seven bytes would suffice; but on some processors a copy is
 /// fifteen times slower if its destination begins a few bytes further into its page than its source.
 const SIZE_LINE: usize = 64;
 

@@ -1,7 +1,7 @@
 //! A server at work: edges, the queue behind them, and the threads that take requests from it.
 //!
-//! The balancer, the admin listener and the demo's backends all run one. It starts its parts in the order in which
-//! they need each other and ends them in the reverse order, so that no part can be forgotten.
+//! The balancer, the admin listener and the demo's backends each run one. It starts its parts in the order of their
+//! dependencies and stops them in reverse, so that no part can be forgotten.
 
 use crate::edge::lifecycle::{Counter, Edge, RunningEdge};
 use crate::error::StartError;
@@ -15,7 +15,7 @@ use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// How often a server that stops checks whether the last reply has been sent.
+/// The interval at which a stopping server checks whether the last reply has been sent.
 const IDLE_CHECK_INTERVAL: Duration = Duration::from_millis(2);
 
 /// Edges that accept requests, and the threads that serve them.
@@ -30,7 +30,7 @@ impl Server {
     /// the edges.
     ///
     /// # Errors
-    /// When a thread or an edge cannot be started; those that had been are ended again.
+    /// When a thread or an edge cannot be started. The parts that were started are stopped again.
     pub fn start<W: FnOnce(JobReceiver) + Send + 'static>(
         name: &str,
         edges: Vec<Box<dyn Edge>>,
@@ -56,7 +56,7 @@ impl Server {
         self.congestion.clone()
     }
 
-    /// Returns what counts the open connections, or `None` where no edge can tell.
+    /// Returns a function that counts the open connections, or `None` if no edge can count them.
     pub fn connections(&self) -> Option<Counter> {
         self.edges.iter().find_map(|edge| edge.connections())
     }
@@ -66,13 +66,12 @@ impl Server {
         self.edges.iter().for_each(|edge| edge.announce_stop());
     }
 
-    /// Accepts no further connection. Requests on those that are open are still served.
+    /// Stops accepting connections. Requests on open connections are still served.
     pub fn stop_accepting(&mut self) {
         self.edges.iter_mut().for_each(|edge| edge.stop_accepting());
     }
 
-    /// Waits until no request has waited for its reply for the time `settled`. Returns false if the deadline came
-    /// first.
+    /// Waits until the server has been idle for the time `settled`. Returns false if the deadline passes first.
     pub fn wait_until_idle(&self, settled: Duration, deadline: Instant) -> bool {
         let mut idle_since = None;
         loop {

@@ -24,7 +24,7 @@ pub const BUFFER: usize = 16 << 10;
 /// The input buffer for a reply whose head does not fit, or whose body fills the small one with one read, in bytes.
 const LARGE_BUFFER: usize = 128 << 10;
 
-/// How long a reply is awaited after sending has failed: a backend that stopped reading has given its reason by then.
+/// The wait for a reply after sending has failed: a backend that stopped reading may have replied with the reason.
 const REPLY_AFTER_FAILED_SEND: Duration = Duration::from_secs(1);
 
 /// The progress of the call under way. A worker makes one call at a time, so it has one trace, reset before each call.
@@ -141,7 +141,7 @@ impl BackendConnection {
         }
     }
 
-    /// Sends the held output. A failure is not reported here: the backend may have replied with its reason, which is worth
+    /// Sends the held output. A failure is not reported here: the backend may have replied with the reason, which says
     /// more than the error.
     fn flush(&mut self) {
         if self.held.is_empty() {
@@ -190,7 +190,7 @@ impl Transport for BackendConnection {
 
     fn transmit_output(&mut self, amount: usize, _: NextTimeout) -> Result<(), ureq::Error> {
         if amount == 0 {
-            // A sized body ended early; ureq would ask for more without end.
+            // A sized body ended early; ureq would read again without end.
             return Err(io::Error::from(ErrorKind::UnexpectedEof).into());
         }
         self.held.extend_from_slice(&self.buffers.output()[..amount]);

@@ -53,8 +53,8 @@ impl Forwarder {
         self.agent.clone()
     }
 
-    /// Closes idle connections to backends. ureq itself drops old ones only at its next call, which may be long in
-    /// coming.
+    /// Closes idle connections to backends. ureq itself drops old ones only at its next call, which may not come for a
+    /// long time.
     pub fn close_idle(&self) {
         self.agent.replace(self.factory.agent());
     }
@@ -155,7 +155,7 @@ struct UploadReader<'a> {
     exchange: &'a mut Exchange,
     trace: &'a CallTrace,
     left: Body,
-    /// Why the client's body could not be read.
+    /// The reason why the client's body could not be read.
     failure: Option<Refusal>,
 }
 

@@ -1,4 +1,4 @@
-//! The headers that a gateway passes on, and those that it adds. Pure.
+//! The headers that a gateway forwards and adds. Pure.
 
 pub use crate::edge::hop_by_hop::{connection_names, end_to_end};
 use crate::edge::request_head::Body;

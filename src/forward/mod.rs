@@ -1,6 +1,6 @@
 //! Step 5: the request is sent to a backend, and the head of its reply comes back.
 //!
-//! Each worker has a forwarder with a connection pool of its own, so that workers never wait for each other's pool.
+//! Each worker has its own forwarder and connection pool, so that no worker waits for another one's pool.
 
 pub mod agent;
 pub mod connector;

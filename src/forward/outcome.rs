@@ -1,4 +1,4 @@
-//! What comes of one try on one backend.
+//! The outcome of one try on one backend.
 
 use crate::error::Refusal;
 use crate::forward::retry::AttemptFailure;

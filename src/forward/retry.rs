@@ -26,7 +26,7 @@ pub struct Repeatability {
     pub body_untouched: bool,
 }
 
-/// What follows a failed try.
+/// The action after a failed try.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum RetryDecision {
     /// Send it again to the same backend over a new connection. Counted neither against its health nor as a retry.
@@ -37,7 +37,7 @@ pub enum RetryDecision {
     GiveUp,
 }
 
-/// Returns what follows a failed try.
+/// Returns the action after a failed try.
 pub fn decide(failure: AttemptFailure, request: Repeatability) -> RetryDecision {
     let repeatable = request.idempotent && request.body_untouched;
     match failure {

@@ -38,7 +38,7 @@ impl RetryBudgetOptions {
 
 /// Counts requests and retries, and grants retries within the [`RetryBudgetOptions`].
 ///
-/// The window is the current second and those before it, [`WINDOW`] in all, counted from the budget's start. The floor
+/// The window is the last [`WINDOW`] seconds including the current one, counted from the budget's start. The floor
 /// allows `floor × WINDOW` retries in any window, also in the first: all of them may be granted within one second, and
 /// then none until that second has left the window. A budget that filled slowly would refuse the first retries after a
 /// start, when backends are least likely to be ready.

@@ -1,10 +1,10 @@
-//! How a request ended, in one word.
+//! The way in which a request ended, as one word.
 
 use crate::edge::relay::RelayError;
 use crate::error::Refusal;
 use std::io::{self, ErrorKind};
 
-/// How a request ended. The words are part of the access log's format.
+/// The way in which a request ended. The words are part of the access log's format.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Ended {
     /// The client was sent the whole reply of a backend, whatever its status.

@@ -1,4 +1,4 @@
-//! What is recorded of one request that has ended.
+//! The record of one request that has ended.
 
 use crate::backend::instance::Backend;
 use crate::edge::exchange::Exchange;
@@ -9,7 +9,7 @@ use http::{StatusCode, request};
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
-/// What is recorded of one request that has ended.
+/// The record of one request that has ended.
 #[derive(Clone, Copy, Debug)]
 pub struct Outcome<'a> {
     /// The request's head, or `None` where it could not be trusted.
@@ -20,7 +20,7 @@ pub struct Outcome<'a> {
     pub ended: Ended,
     /// The status that was sent.
     pub status: StatusCode,
-    /// Why the balancer answered by itself, if it did.
+    /// The reason why the balancer refused the request, or `None`.
     pub refusal: Option<Refusal>,
     /// Body bytes of the request that were read from the client.
     pub received: u64,
@@ -30,7 +30,7 @@ pub struct Outcome<'a> {
     pub backend: Option<&'a Backend>,
     /// The number of backends that were tried.
     pub tries: u32,
-    /// How long the request waited for a worker, or `None` where it never was in the queue.
+    /// The time that the request waited for a worker, or `None` if it never was in the queue.
     pub queued: Option<Duration>,
     /// The time from the beginning of the last try to the head of its reply, or to its failure.
     pub upstream: Duration,

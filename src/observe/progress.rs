@@ -1,4 +1,4 @@
-//! What is recorded of a request while a worker serves it.
+//! The record of a request while a worker serves it.
 
 use crate::backend::instance::Backend;
 use crate::edge::exchange::Exchange;
@@ -16,7 +16,7 @@ pub struct ActiveRequest<'a> {
     queued: Duration,
 }
 
-/// How far a worker has come with a request.
+/// The progress of a request at its worker.
 #[derive(Debug)]
 pub struct Progress<'a> {
     /// The time from the beginning of the last try to the head of its reply, or to its failure.
@@ -27,7 +27,7 @@ pub struct Progress<'a> {
     refusal: Option<Refusal>,
 }
 
-/// What the client has been sent.
+/// The reply as sent to the client.
 #[derive(Clone, Copy, Debug)]
 pub struct Sent {
     /// The status.

@@ -41,7 +41,7 @@ pub struct RecentRequest {
     pub ended: Ended,
     /// The time from when it was ready for a worker to its end, in seconds.
     pub seconds: f64,
-    /// How many backends were tried.
+    /// The number of backends that were tried.
     pub tries: u32,
 }
 

@@ -147,9 +147,9 @@ mod tests {
     use http::{Request, request};
     use std::io;
 
-    struct Stream;
+    struct NullClient;
 
-    impl ClientStream for Stream {
+    impl ClientStream for NullClient {
         fn read(&mut self, _buf: &mut [u8]) -> io::Result<usize> {
             Ok(0)
         }
@@ -170,7 +170,8 @@ mod tests {
     #[test]
     fn a_worker_can_begin_a_request_while_the_recorder_is_off() {
         let head = Request::new(()).into_parts().0;
-        let mut exchange = Exchange::new((head, Body::None), ([127, 0, 0, 1], 1).into(), 0, Box::new(Stream));
+        let mut exchange =
+            Exchange::new((head, Body::None), ([127, 0, 0, 1], 1).into(), 0, Box::new(NullClient));
         let recorder = Recorder::off();
         let active = recorder.begin(3, &mut exchange);
         assert_eq!(recorder.busy(), 0);

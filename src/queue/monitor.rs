@@ -62,7 +62,7 @@ impl QueueMonitor {
             pause = if stuck && !self.wake_reserve(self.length()) { EXPIRY_INTERVAL } else { FAST };
             if self.length() == 0 {
                 self.state.set_monitor_active(false);
-                // A request that was offered just before that woke no monitor.
+                // A request that was offered just before did not wake the monitor.
                 if self.length() == 0 {
                     self.state.set_congested(false);
                     return;
@@ -90,8 +90,8 @@ impl QueueMonitor {
         }
     }
 
-    /// Refuses a request that was taken from the head of the queue. A worker may have taken the expired one a
-    /// moment earlier: then this is another, which is served before all others.
+    /// Refuses a request that was taken from the head of the queue if it has expired. A worker may have taken the expired
+    /// one a moment earlier; the request is then given back in front of all others.
     pub(super) fn refuse_if_expired(&self, exchange: Exchange) {
         if exchange.arrived.elapsed() < self.state.timeout() {
             self.state.give_back(exchange);

@@ -1,12 +1,12 @@
-//! What the queue holds, and for how long.
+//! The options of the queue.
 
 use std::time::Duration;
 
-/// A request that waits this long while none is taken shows that the whole core is blocked. Backends on the
-/// same network answer within it; a person does not notice it.
+/// If a request waits this long and no other one is taken meanwhile, all core workers are blocked. Backends on the
+/// same network answer within this time, and a person does not notice it.
 pub(super) const FAST: Duration = Duration::from_millis(1);
 
-/// What the queue holds, and for how long.
+/// The capacity of the queue, and the longest wait in it.
 #[derive(Clone, Copy, Debug)]
 pub struct QueueOptions {
     /// Requests that may wait for a worker; a further one is refused with 503. Default: 1024.

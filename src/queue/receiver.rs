@@ -16,7 +16,7 @@ pub struct JobReceiver {
     state: Arc<QueueState>,
     /// Wakes a reserve worker; a core worker has none.
     wake_ups: Option<Receiver<()>>,
-    /// A reserve worker is awake.
+    /// Whether the reserve worker is awake.
     active: bool,
     /// When the reserve worker took its last request.
     began: Option<Instant>,
@@ -39,7 +39,7 @@ impl JobReceiver {
             return self.wait(Some(idle)).or_else(|error| after(error, on_idle, || self.wait(None))).ok();
         };
         loop {
-            // The last request was a fast one: the core can do without this worker.
+            // The last request was fast, so the core suffices without this worker.
             if self.began.take().is_some_and(|began| began.elapsed() < FAST) {
                 self.active = false;
             }

@@ -7,7 +7,7 @@ use crate::queue::state::QueueState;
 use crossbeam_channel::Sender;
 use std::sync::Arc;
 
-/// Where an edge offers requests. The queue closes when the last clone is dropped.
+/// An edge's end of the queue, which offers requests to it. The queue closes when the last clone is dropped.
 #[derive(Clone)]
 pub struct JobSender {
     jobs: Sender<Exchange>,
@@ -17,7 +17,7 @@ pub struct JobSender {
 }
 
 impl JobSender {
-    /// Returns the sender of a queue; `open` tells the monitor, by its end, that no sender is left.
+    /// Returns the sender of a queue. The monitor detects by the end of `open` that no sender is left.
     pub(super) fn new(
         jobs: Sender<Exchange>,
         state: Arc<QueueState>,
@@ -51,7 +51,7 @@ impl JobSender {
 pub struct CongestionSignal(Arc<QueueState>);
 
 impl CongestionSignal {
-    /// Returns whether the next request has waited for a quarter of a second already.
+    /// Returns whether the queue is congested: the request at its head has waited for a quarter of a second.
     pub fn is_on(&self) -> bool {
         self.0.is_congested()
     }

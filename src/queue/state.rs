@@ -1,4 +1,4 @@
-//! What senders, receivers and the monitor of one queue share.
+//! The state that senders, receivers and the monitor of one queue share.
 
 use crate::edge::exchange::Exchange;
 use crate::queue::options::QueueOptions;
@@ -13,15 +13,15 @@ pub struct QueueState {
     timeout: Duration,
     /// Receivers that wait at the channel.
     idle_receivers: AtomicUsize,
-    /// Requests put in, ever.
+    /// The number of requests put in since the start.
     pushed: Mutex<usize>,
-    /// Requests taken out, ever.
+    /// The number of requests taken out since the start.
     taken: AtomicUsize,
     /// When each waiting request was put in, in microseconds after `opened`, by its number.
     stamps: Box<[AtomicU64]>,
     /// Requests that the monitor took out too early. Receivers take these first.
     returned: (Sender<Exchange>, Receiver<Exchange>),
-    /// The monitor is active and need not be woken.
+    /// Whether the monitor is active and need not be woken.
     monitor_active: AtomicBool,
     congested: AtomicBool,
     monitor_wake_up: Sender<()>,
@@ -44,7 +44,7 @@ impl QueueState {
         }
     }
 
-    /// How long a request may wait.
+    /// Returns the longest time that a request may wait.
     pub fn timeout(&self) -> Duration {
         self.timeout
     }
@@ -77,7 +77,7 @@ impl QueueState {
         self.taken.fetch_add(1, Relaxed);
     }
 
-    /// Returns how many requests have been taken from the channel, ever.
+    /// Returns how many requests have been taken from the channel since the start.
     pub fn taken(&self) -> usize {
         self.taken.load(Relaxed)
     }
@@ -108,8 +108,8 @@ impl QueueState {
         pushed.saturating_sub(self.taken()) + self.returned() // one is taken a moment before it is counted
     }
 
-    /// Returns how long the request at the head of the channel has waited. A receiver may take it, and another
-    /// be the head, while this is worked out.
+    /// Returns how long the request at the head of the channel has waited. A receiver may take it meanwhile, so that the
+    /// head is another request by the time of the return.
     pub fn head_waited(&self) -> Duration {
         let pushed = *self.pushed.lock().unwrap_or_else(PoisonError::into_inner);
         let number = self.taken();

@@ -9,12 +9,12 @@ use std::io;
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
-/// Notes how each request was refused, by its target.
+/// The target of each refused request, and its refusal.
 type Refusals = Arc<Mutex<Vec<(String, Refusal)>>>;
 
-struct Stream(Refusals);
+struct RefusalRecordingClient(Refusals);
 
-impl ClientStream for Stream {
+impl ClientStream for RefusalRecordingClient {
     fn read(&mut self, _buf: &mut [u8]) -> io::Result<usize> {
         Ok(0)
     }
@@ -51,7 +51,7 @@ impl Queue {
 
     fn exchange(&self, target: &str) -> Exchange {
         let head = Request::builder().uri(target).body(()).unwrap().into_parts().0;
-        let stream = Box::new(Stream(Arc::clone(&self.refusals)));
+        let stream = Box::new(RefusalRecordingClient(Arc::clone(&self.refusals)));
         Exchange::new((head, Body::None), ([127, 0, 0, 1], 1).into(), 0, stream)
     }
 

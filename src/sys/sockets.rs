@@ -19,7 +19,7 @@ pub fn connected(is_wanted: impl Fn(SocketAddr) -> bool) -> impl Iterator<Item =
 fn duplicate_connection(number: RawFd, is_wanted: impl Fn(SocketAddr) -> bool) -> Option<OwnedFd> {
     // SAFETY: the kernel has just listed the number, so it is not -1. Another thread may close it at any
     // moment; each of the two calls below then fails or sees the descriptor that has the number by now.
-    // Neither changes it, closes it, or touches memory of ours.
+    // Neither call changes or closes the descriptor, or accesses this program's memory.
     let descriptor = unsafe { BorrowedFd::borrow_raw(number) };
     let peer = rustix::net::getpeername(descriptor).ok().flatten()?;
     if !SocketAddr::try_from(peer).is_ok_and(is_wanted) {

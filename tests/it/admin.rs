@@ -123,7 +123,7 @@ fn recognises_a_backend_in_another_spelling() {
     assert_eq!(operator.names(), [format!("localhost:{port}")]);
 }
 
-/// Two members can be one backend: a name and its address, two names, one address in two spellings.
+/// Two members can stand for one backend: a name and its address, two names, one address in two spellings.
 #[test]
 fn keeps_a_backend_while_one_of_its_two_members_remains() {
     let Ok(six) = std::net::TcpListener::bind("[::1]:0") else {

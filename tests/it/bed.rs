@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 pub const DEADLINE: Duration = Duration::from_secs(10);
 
 /// Returns the name of the edge under test: `parked`, or the value of `TURNWHEEL_TEST_EDGE`. The tests hold
-/// for both edges; a test of something that differs between them calls this.
+/// for both edges; a test of behaviour that differs between them calls this.
 pub fn edge() -> String {
     std::env::var("TURNWHEEL_TEST_EDGE").unwrap_or_else(|_| "parked".into())
 }
@@ -241,7 +241,7 @@ pub fn all<'a>(headers: &'a [(String, String)], name: &str) -> Vec<&'a str> {
     headers.iter().filter(|(n, _)| n.eq_ignore_ascii_case(name)).map(|(_, v)| v.as_str()).collect()
 }
 
-/// How the other side ended a connection.
+/// The way in which the other side ended a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Ending {
     /// With a FIN.
@@ -395,7 +395,7 @@ impl Client {
 
     fn fill(&mut self) -> io::Result<()> {
         let mut piece = [0; 64 << 10];
-        // A process that was suspended, with the whole machine for example, finds a read with a timeout interrupted.
+        // In a process that was suspended, with the whole machine for example, a read with a timeout is interrupted.
         let read = loop {
             match self.stream.read(&mut piece) {
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}

@@ -14,7 +14,7 @@ const GET: &str = "GET / HTTP/1.1\r\nHost: test\r\n\r\n";
 /// Much less than a delay of a minute, or the balancer's own timeouts.
 const SOON: Duration = Duration::from_secs(5);
 
-/// Checks that soon notice a backend that stops or starts.
+/// Flags for checks that detect soon that a backend stops or starts.
 const QUICK_CHECKS: [&str; 3] = ["--health-interval=50ms", "--rise=1", "--fall=1"];
 
 /// `turnwheel demo` with two backends.

@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 /// A variable that Grafana itself defines.
 const BUILTIN_VARIABLE: &str = "__rate_interval";
 
-/// An expression, and the labels that are shown of its result.
+/// An expression, and the labels of its result that are shown.
 pub struct Query {
     /// The file and the panel, variable, alert or question.
     pub place: String,

@@ -106,7 +106,7 @@ fn a_backend_is_not_idle_while_a_reply_is_incomplete() {
 
 type Dammed = (Recorder, Arc<Dam>);
 
-/// Starts two backends that may have one request each and do, and sends a third request, which waits.
+/// Starts two backends at their limit of one request each, and sends a third request, which waits.
 fn one_waits() -> (Balancer, AdminClient, [Dammed; 2], Vec<Client>) {
     let backends = [dammed(), dammed()];
     let addrs = backends.each_ref().map(|(backend, _)| backend.addr);

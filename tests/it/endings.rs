@@ -1,4 +1,4 @@
-//! How the access log says that each request ended.
+//! The access log's record of how each request ended.
 
 use crate::admin_client::{ADMIN, AdminClient};
 use crate::backend::Recorder;

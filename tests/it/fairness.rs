@@ -60,7 +60,7 @@ fn each_backend_gets_exactly_its_share_from_many_clients_at_once() {
 /// A dead backend stays in rotation, and any request may be tried on it.
 const NO_EJECTION: &str = "--max-fails=0";
 
-/// Sends `requests` over `count` backends of which these are dead, and returns the others' shares.
+/// Sends `requests` to `count` backends of which these are dead, and returns the shares of the live ones.
 fn living_shares(count: usize, dead: &[usize], requests: usize, flags: &[&str]) -> Vec<usize> {
     let ports: Vec<DeadPort> = dead.iter().map(|_| dead_port()).collect();
     let living = hello(count - dead.len());

@@ -1,4 +1,4 @@
-//! What the backend and the client receive: methods, targets, headers, statuses, bodies.
+//! Forwarding: the methods, targets, headers, statuses and bodies that the backend and the client receive.
 
 use crate::backend::{Received, Recorder};
 use crate::bed::{Balancer, Reply, header_lines};

@@ -1,4 +1,4 @@
-//! Where bodies end, in both directions, and whether the connection is kept afterwards.
+//! The framing of bodies in both directions, and whether the connection is kept afterwards.
 
 use crate::backend::{Conversation, Recorder};
 use crate::bed::{Balancer, Client, Ending, Reply, is_tiny};

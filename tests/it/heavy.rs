@@ -283,7 +283,7 @@ fn no_get_fails_while_one_of_two_backends_is_killed_and_revived() {
     }
 }
 
-/// A thousand backends are as many loopback addresses, with one listener for all of them.
+/// A thousand backends have a loopback address each, and share one listener.
 #[test]
 #[ignore = "heavy: a thousand backends, each with a connection"]
 fn serves_and_reloads_a_thousand_backends_from_one_file() {

@@ -177,7 +177,7 @@ fn the_admin_listener_survives_a_flood_of_connections() {
     let backend = Recorder::hello("0");
     let balancer = Balancer::serve(&[backend.addr], &[ADMIN]);
     let operator = AdminClient::of(&balancer);
-    // Some send nothing, and some announce a body that they never send.
+    // Some clients send nothing, and some announce a body that they never send.
     let mut lazy: Vec<_> = (0..70).map(|_| Client::connect(operator.addr)).collect();
     let promise = format!(
         "POST /api/backends HTTP/1.1\r\nHost: {}\r\nContent-Type: application/json\r\nContent-Length: 9\r\n\r\n",

@@ -51,7 +51,7 @@ fn reachable<'a>(from: &str, edges: &BTreeSet<Edge<'a>>) -> BTreeSet<&'a str> {
     reached
 }
 
-/// Returns a line that tells what the first file of an edge imports from the second.
+/// Returns a line with the items that the first file of an edge imports from the second.
 fn shown_edge((from, to): Edge<'_>, imports: &BTreeSet<Import>) -> String {
     let found: Vec<_> = imports.iter().filter(|import| import.from == from && import.to == to).collect();
     let items: BTreeSet<_> = found.iter().map(|import| import.item.as_str()).collect();
@@ -71,20 +71,20 @@ fn no_files_import_each_other_in_a_cycle() {
     assert!(groups.is_empty(), "{} groups of files import each other:\n{}", groups.len(), shown.join("\n\n"));
 }
 
-/// What the files of some parts of `src` must not import. A part is a folder in `src`, or a file without its ending.
+/// A rule about imports between parts of `src`. A part is a folder in `src`, or a file without its ending.
 struct Rule {
     /// The importing parts.
     from: &'static [&'static str],
     /// The parts that they must not import from.
     not: &'static [&'static str],
-    /// The items of those parts that they may import all the same.
+    /// The items of those parts that they may import nevertheless.
     but: &'static [&'static str],
 }
 
 /// The parts on the path of a request.
 const PATH: &[&str] = &["edge", "queue", "worker", "balance", "forward", "backend", "cluster"];
 
-/// The items of `observe` that the path of a request may import: those that record a request.
+/// The items of `observe` that the path of a request may import: the ones that record a request.
 const RECORDING: &[&str] = &["Recorder", "Outcome", "Ended", "Progress", "Sent", "ActiveRequest"];
 
 const RULES: [Rule; 5] = [

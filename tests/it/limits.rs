@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 const GET: &str = "GET / HTTP/1.1\r\nHost: test\r\n\r\n";
 const OK: &str = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
 
-/// A backend that takes a moment for each request, and the highest number of requests that it has had at a time.
+/// A backend with a short delay for each request, and the highest number of requests that it has had at a time.
 fn counting() -> (Recorder, Arc<AtomicUsize>) {
     let (now, most) = (AtomicUsize::new(0), Arc::new(AtomicUsize::new(0)));
     let highest = Arc::clone(&most);

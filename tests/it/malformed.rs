@@ -3,8 +3,8 @@
 //!
 //! Requests that tiny_http hides from an edge have a table of their own: a folded header line (obs-fold)
 //! that looks like a header itself, words after the version, and white space at the ends of a line or a
-//! value, which tiny_http trims. `HTTP/2.0` is there too: in tiny_http it makes the thread of its
-//! connection wait for itself for ever.
+//! value, which tiny_http trims. `HTTP/2.0` is in the table too: in tiny_http it deadlocks the thread of its
+//! connection.
 
 use crate::backend::Recorder;
 use crate::bed::{Balancer, is_tiny};

@@ -262,7 +262,7 @@ fn a_slow_reload_does_not_undo_a_later_one() {
     has_begun.recv().unwrap();
     let (done, is_done) = mpsc::channel();
     let quick = thread::spawn(move || done.send(operator.reload().0).unwrap());
-    // It may be applied before the slow one, or wait for it.
+    // The change may be applied before the slow lookup, or wait for it.
     let first = is_done.recv_timeout(Duration::from_millis(300));
     gate.send(()).unwrap();
     assert_eq!(first.or_else(|_| is_done.recv()), Ok(200));

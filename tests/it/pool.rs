@@ -63,7 +63,7 @@ fn each_worker_has_one_request_under_way() {
     assert_eq!(dam.most.load(SeqCst), 64, "no more than there are workers");
 }
 
-/// Panics at the first request.
+/// A strategy that panics at the first request.
 struct PanicsOnce(AtomicBool);
 
 impl Strategy for PanicsOnce {

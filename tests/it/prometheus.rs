@@ -173,7 +173,7 @@ fn escaped(text: &str) -> String {
     text.bytes().map(byte).collect()
 }
 
-/// Substitutes the variables of the dashboard so that everything is selected.
+/// Substitutes the variables of the dashboard so that they select all series.
 fn substituted(expr: &str) -> String {
     let expr = expr.replace("$__rate_interval", "1m");
     ["$job", "$instance", "$backend"].iter().fold(expr, |expr, variable| expr.replace(variable, ".*"))

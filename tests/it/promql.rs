@@ -92,7 +92,7 @@ impl KnownSeries {
         complaints
     }
 
-    /// Returns the labels of the result: those that it is grouped by, or all.
+    /// Returns the labels of the result: the ones that it is grouped by, or all.
     pub fn result_labels(&self, expr: &str) -> Labels {
         let tokens = tokens(expr);
         let by = grouped(&tokens, &["by"]);

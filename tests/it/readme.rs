@@ -318,7 +318,7 @@ fn text(output: Output) -> String {
     stdout
 }
 
-/// Whether a line is output of `turnwheel top --once`, such as `turnwheel 0.1.0  ready`, and not a command.
+/// Returns whether a line is output of `turnwheel top --once`, such as `turnwheel 0.1.0  ready`, and not a command.
 fn is_output(line: &str) -> bool {
     line.trim_start_matches("turnwheel ").starts_with(|c: char| c.is_ascii_digit())
 }

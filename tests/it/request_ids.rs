@@ -23,7 +23,8 @@ fn client_backend_and_log_see_the_same_request_id() {
     lines(&balancer, 3);
 }
 
-/// `Connection` lists headers for one hop only. If it could hide the id from one side, the id would not identify the request.
+/// `Connection` lists headers for one hop only. If a client could hide the id from one side with it, the id would not
+/// identify the request.
 #[test]
 fn a_connection_header_cannot_hide_the_request_id() {
     let backend = Recorder::replying(

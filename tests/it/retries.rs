@@ -1,4 +1,4 @@
-//! Which failures are retried, where, and how often, and which must not be.
+//! Retries: the failures that are retried, on which backend and how often, and the failures that must not be.
 
 use crate::backend::Recorder;
 use crate::bed::{Balancer, Client, DEADLINE, dead_port};

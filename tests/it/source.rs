@@ -92,8 +92,8 @@ pub fn is_name(c: char) -> bool {
     c.is_alphanumeric() || c == '_'
 }
 
-/// Replaces comments, and the contents of strings and characters, by spaces. Lines stay where they are. It
-/// understands as much of Rust's lexer as this source needs.
+/// Replaces comments, and the contents of strings and characters, by spaces. Lines keep their numbers. It covers only
+/// the part of Rust's lexical syntax that this source uses.
 fn code_of(text: &str) -> String {
     let mut code = String::with_capacity(text.len());
     let mut rest = text;

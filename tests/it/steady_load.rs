@@ -53,7 +53,7 @@ impl SteadyLoad {
         self.served.load(SeqCst)
     }
 
-    /// Waits until this many more requests are answered.
+    /// Waits until this number of further requests has been answered.
     #[track_caller]
     pub fn go_on_for(&self, requests: usize) {
         let until = self.served() + requests;

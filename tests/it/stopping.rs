@@ -59,7 +59,7 @@ fn is_stopping(balancer: &Balancer) {
     eventually("the balancer logs that it is stopping", || balancer.stderr().contains("stopping"));
 }
 
-/// How a client's connection ended.
+/// The way in which a client's connection ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum End {
     /// By a FIN, after a whole reply with `Connection: close`.
@@ -68,7 +68,7 @@ enum End {
     Unanswered,
 }
 
-/// Sends one request after the other until the connection ends. Returns how it ended, or what was wrong with a reply.
+/// Sends one request after the other until the connection ends. Returns how it ended, or the fault of a reply.
 fn talk(addr: SocketAddr, signalled: &AtomicBool, replies: &AtomicUsize) -> Result<End, String> {
     let mut client = Client::connect(addr);
     loop {

@@ -73,8 +73,8 @@ fn only_its_edge_uses_tiny_http() {
     assert!(!uses.is_empty(), "the edge does not use tiny_http any more");
 }
 
-/// Of a request's path, only `forward` knows ureq; `observe` recognises its timeout. Health checks, the admin client
-/// and the demo's load generator are clients of their own.
+/// On a request's path only `forward` uses ureq; `observe` recognises its timeout. Health checks, the admin client and
+/// the demo's load generator are separate clients.
 #[test]
 fn ureq_is_used_by_clients_alone() {
     let allowed = [
@@ -198,7 +198,7 @@ fn functions_are_measured_from_their_first_line_to_their_closing_brace() {
     assert_eq!(functions(code), [(1, 5), (7, 2), (9, 5)]);
 }
 
-/// What a request through `serve` executes: these files and folders of `src` …
+/// The files and folders of `src` that a request through `serve` executes …
 const PATH: [&str; 10] = [
     "edge/",
     "queue/",
@@ -212,7 +212,7 @@ const PATH: [&str; 10] = [
     "sys/",
 ];
 
-/// … without these, which it does not: the other edge, and what reads the metrics that a request records.
+/// … except for these: the other edge, and the readers of the metrics that a request records.
 const BESIDE_THE_PATH: [&str; 3] =
     ["edge/tiny_http/", "observe/metrics/history", "observe/metrics/exposition"];
 
@@ -230,7 +230,7 @@ fn path_of_a_request() -> Vec<Source> {
     path
 }
 
-/// Returns the lines of a file that have code, and those that have code or a comment. Blank lines do not count.
+/// Returns the number of lines with code, and the number of lines with code or a comment. Blank lines do not count.
 fn size(source: &Source) -> (usize, usize) {
     let count = |is_counted: fn(&Line) -> &str| {
         source.lines.iter().filter(|line| !is_counted(line).trim().is_empty()).count()
@@ -357,7 +357,7 @@ fn a_source_archive_is_searched_as_the_repository_is() {
     assert!(missing.is_empty(), "{missing:?}");
 }
 
-/// Words that plain engineering English does without: a sentence names its subject.
+/// Words that must not occur in texts, because a sentence should name its subject.
 const WORDS_TO_AVOID: [&str; 4] = ["whoever", "nobody", "somebody", "everybody"];
 
 #[test]

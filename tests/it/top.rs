@@ -213,7 +213,7 @@ impl Terminal {
         let (collected, mut output) = (Arc::clone(&written), master.try_clone().unwrap());
         thread::spawn(move || {
             let mut piece = [0; 4096];
-            // Once the child is gone, reading fails instead of ending.
+            // After the child has exited, a read fails instead of returning the end.
             while let Ok(read @ 1..) = output.read(&mut piece) {
                 collected.lock().unwrap().extend_from_slice(&piece[..read]);
             }

@@ -104,7 +104,7 @@ impl Guest {
 }
 
 impl Drop for Guest {
-    /// Ends the threads before the balancer, also when the test has failed.
+    /// Ends the threads before the balancer, even if the test has failed.
     fn drop(&mut self) {
         self.leaving.store(true, SeqCst);
         let _ = self.asking.take().map(JoinHandle::join); // the result no longer matters

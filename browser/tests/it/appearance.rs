@@ -95,7 +95,7 @@ const MEASURE: &str = "(async () => {
     return {ratio: (bright + 0.05) / (dim + 0.05), text, background};
 })()";
 
-/// Finds what moves: elements whose position differs in each of several successive frames. An element that changes
+/// Finds moving elements: their position differs in each of several successive frames. An element that changes
 /// its position once, as when a number gets longer, does not count. Each is named by its part of the page.
 const MOVES: &str = "(async () => {
     const frame = () => new Promise(requestAnimationFrame);

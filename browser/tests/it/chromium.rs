@@ -34,10 +34,10 @@ pub struct Chromium {
 }
 
 impl Chromium {
-    /// Starts it.
+    /// Starts Chromium.
     ///
     /// # Panics
-    /// If there is none. The build script has the tests ignored in that case, unless `CI` is set.
+    /// If there is no Chromium. The build script has the tests ignored in that case, unless `CI` is set.
     pub fn start() -> Self {
         let Some(program) = find() else {
             panic!("no Chromium: none of {} is on the PATH; install it or set CHROMIUM", NAMES.join(", "));
@@ -86,7 +86,7 @@ impl Drop for Chromium {
     }
 }
 
-/// Starts it, and tries again once: the first start after an installation, on a busy machine, may take too long.
+/// Starts Chromium, and tries once more on failure: the first start after an installation may take too long on a busy machine.
 fn launch(options: &LaunchOptions<'_>) -> Browser {
     let launch = || Browser::new(options.clone());
     launch().or_else(|_| launch()).expect("Chromium does not start")

@@ -1,4 +1,4 @@
-//! What the browser reports of an open page: errors, warnings and requests.
+//! The browser's reports on an open page: errors, warnings and requests.
 
 use crate::chromium::Chromium;
 use headless_chrome::protocol::cdp::Log::LogEntryLevel;

@@ -26,7 +26,7 @@ impl<'a> Card<'a> {
         card
     }
 
-    /// Returns the selector of something on the card.
+    /// Returns the selector of an element on the card.
     pub fn within(&self, selector: &str) -> String {
         format!("{} {selector}", self.selector)
     }
@@ -112,7 +112,7 @@ pub fn pointed_at(page: &Page) -> Option<String> {
     page.attribute("[data-pointer]", "data-points-at").filter(|name| !name.is_empty())
 }
 
-/// Whether the whole of an element is inside the window without scrolling.
+/// Returns whether all of an element is inside the window without scrolling.
 #[track_caller]
 pub fn is_in_view(page: &Page, selector: &str) -> bool {
     let script = "(() => {

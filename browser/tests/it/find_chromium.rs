@@ -1,4 +1,4 @@
-//! Where the system's Chromium is. The build script asks as well, so this file needs nothing of the tests.
+//! Finds the system's Chromium. The build script includes this file too, so it depends on no other file of the tests.
 
 use std::env;
 use std::path::PathBuf;

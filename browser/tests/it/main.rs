@@ -20,8 +20,8 @@ mod token;
 
 use std::time::Duration;
 
-/// The deadline of everything that a test waits for. Generous, because several browsers may share the machine.
+/// The deadline of every wait in a test. Generous, because several browsers may share the machine.
 const DEADLINE: Duration = Duration::from_secs(30);
 
-/// The pause between two looks at a condition that is waited for.
+/// The pause between two checks of a condition that is waited for.
 const POLL_INTERVAL: Duration = Duration::from_millis(20);

@@ -102,7 +102,7 @@ impl Page {
         text.as_str().unwrap_or_default().to_owned()
     }
 
-    /// Whether there is a matching element and the first one is visible.
+    /// Returns whether there is a matching element and the first one is visible.
     #[track_caller]
     pub fn shows(&self, selector: &str) -> bool {
         self.evaluate(&format!("document.querySelector({})?.checkVisibility() ?? false", json!(selector)))
@@ -171,7 +171,7 @@ impl Page {
         self.eventually(&format!("{field} with \"{text}\" typed"), || self.evaluate(&typed) == true);
     }
 
-    /// Whether a matching element has the focus.
+    /// Returns whether a matching element has the focus.
     #[track_caller]
     pub fn has_focus(&self, selector: &str) -> bool {
         self.evaluate(&format!("document.activeElement?.matches({}) ?? false", json!(selector))) == true
@@ -201,7 +201,7 @@ impl Page {
 }
 
 impl Drop for Page {
-    /// Prints what the page shows and takes a picture of it if the test fails.
+    /// Prints the content of the page and takes a picture of it if the test fails.
     fn drop(&mut self) {
         if !thread::panicking() {
             return;

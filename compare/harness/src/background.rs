@@ -1,4 +1,4 @@
-//! Clients connected in addition to the measured load: idle ones and slow ones.
+//! Clients connected in addition to the measured load: idle and slow clients.
 
 use crate::cell::Background;
 use anyhow::{Context, Result};

@@ -30,7 +30,7 @@ pub struct Cell {
     pub health: bool,
     /// Clients connected in addition to the load.
     pub background: Background,
-    /// What happens to a backend during the window.
+    /// The fault of a backend during the window.
     pub event: Event,
     /// The balancer's timeout for a backend's reply.
     pub reply_timeout: Duration,
@@ -71,7 +71,7 @@ pub enum Background {
     TrickledHeads(usize),
 }
 
-/// What happens to one of the two backends, a third into the window.
+/// A fault of one of the two backends, a third into the window.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Event {
     /// Nothing.

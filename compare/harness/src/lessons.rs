@@ -24,7 +24,7 @@ pub enum Lesson {
     HeadOfLine,
     /// Idle connections against threads
     Idle,
-    /// What a full queue should do
+    /// Refusing or queuing when the queue is full
     FullQueue,
     /// A backend that freezes
     Freeze,

@@ -17,7 +17,7 @@ pub struct Question {
     pub id: &'static str,
     /// The question.
     pub text: &'static str,
-    /// What differs between its cells.
+    /// The property that differs between its cells.
     pub varies: &'static str,
     /// Cells that answer it, in order. The base cell may be among them.
     pub cells: Vec<Cell>,

@@ -85,13 +85,13 @@ pub struct Measurement {
     pub variant: Variant,
     /// The round, from 1. Round 0 counts system calls and is used for nothing else.
     pub round: u32,
-    /// What the clients observed.
+    /// The clients' observations.
     pub load: Load,
-    /// What the balancer used; `None` for `direct`.
+    /// The balancer's resource usage; `None` for `direct`.
     pub usage: Option<Usage>,
 }
 
-/// What the clients observed in the window.
+/// The clients' observations in the window.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Load {
     /// Length of the window in seconds.

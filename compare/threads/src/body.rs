@@ -5,7 +5,7 @@ use crate::head::{Head, append, field, head_length, is, length_of};
 /// Longest chunk size line in bytes, extensions included.
 pub const MAX_SIZE_LINE: usize = 256;
 
-/// What remains to be read of a body.
+/// The unread part of a body.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Body {
     /// This number of bytes.

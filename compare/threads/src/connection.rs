@@ -38,7 +38,7 @@ pub struct Connection<'a> {
     out: Vec<u8>,
 }
 
-/// What to do next with the client's connection.
+/// The next action on the client's connection.
 enum Next {
     /// Wait for the next request.
     Request,
@@ -48,7 +48,7 @@ enum Next {
     Linger,
 }
 
-/// Why a request has no reply.
+/// The reason why a request has no reply.
 enum ForwardError {
     /// The backend closed the connection without a reply. A pooled connection may have been closed earlier.
     Unanswered,

@@ -14,7 +14,7 @@ pub struct Buffer {
     end: usize,
 }
 
-/// Why a head could not be read.
+/// The reason why a head could not be read.
 #[derive(Debug, PartialEq, Eq)]
 pub enum HeadError {
     /// The connection closed.

@@ -1,6 +1,6 @@
 //! Stands in for turnwheel's `sync` module: locks and atomics that let the checker schedule the threads.
 //!
-//! Shuttle's condition variable has no timeout. The one here adds it, and needs a guard that knows its lock.
+//! Shuttle's condition variable has no timeout. The one here adds it, and needs a guard that refers to its mutex.
 
 pub use shuttle::sync::{Arc, atomic};
 use shuttle::{rand::Rng, rand::thread_rng, thread};
@@ -10,12 +10,12 @@ pub use std::sync::PoisonError;
 use std::time::Duration;
 
 /// A wait of at least this long never times out.
-pub const PATIENCE: Duration = Duration::from_secs(100 * 24 * 3600);
+pub const NO_TIMEOUT_FROM: Duration = Duration::from_secs(100 * 24 * 3600);
 
 /// A wait of at least this long does not wake spuriously either.
-pub const SOUND_SLEEP: Duration = Duration::from_secs(200 * 24 * 3600);
+pub const NO_SPURIOUS_WAKE_FROM: Duration = Duration::from_secs(200 * 24 * 3600);
 
-/// Shuttle's mutex, with a guard that knows it.
+/// Shuttle's mutex, with a guard that refers to it.
 #[derive(Debug, Default)]
 pub struct Mutex<T>(shuttle::sync::Mutex<T>);
 
@@ -77,8 +77,8 @@ impl Condvar {
         time: Duration,
     ) -> LockResult<(MutexGuard<'a, T>, WaitTimeoutResult)> {
         let MutexGuard { held, mutex } = guard;
-        let sleeps = time >= SOUND_SLEEP || thread_rng().gen_bool(0.5);
-        let timed_out = !sleeps && time < PATIENCE && thread_rng().gen_bool(0.5);
+        let sleeps = time >= NO_SPURIOUS_WAKE_FROM || thread_rng().gen_bool(0.5);
+        let timed_out = !sleeps && time < NO_TIMEOUT_FROM && thread_rng().gen_bool(0.5);
         let held = if sleeps {
             self.0.wait(held)
         } else {

@@ -3,21 +3,21 @@
 use super::state::BackendState;
 use serde::{Deserialize, Serialize};
 
-/// All backends, or those that were added.
+/// All backends, or the added ones.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Backends {
     /// The backends.
     pub backends: Vec<BackendState>,
 }
 
-/// What a removal has removed.
+/// The result of a removal.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Removed {
     /// Names of the backends.
     pub removed: Vec<String>,
 }
 
-/// What a reload has changed.
+/// The result of a reload.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Reloaded {
     /// Names of the backends that are new.
@@ -28,7 +28,7 @@ pub struct Reloaded {
     pub kept: Vec<String>,
 }
 
-/// Why a request was not served, or a change not made.
+/// The reason why a request was not served, or a change not made.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Problem {
     /// One sentence.

@@ -16,7 +16,7 @@ fn between<'a>(text: &'a str, from: &str, to: &str) -> &'a str {
     &text[begin..begin + length]
 }
 
-/// Returns the words of a text that stand between such marks and are field names.
+/// Returns the field names in a text that stand between two such marks.
 fn quoted(text: &str, mark: char) -> BTreeSet<String> {
     let is_name = |word: &&str| {
         !word.is_empty()
@@ -26,7 +26,7 @@ fn quoted(text: &str, mark: char) -> BTreeSet<String> {
     text.split(mark).skip(1).step_by(2).filter(is_name).map(str::to_owned).collect()
 }
 
-/// A row of a table: the fields that it describes, and what it says of these.
+/// A row of a table: the fields that it describes, and their meaning.
 type Row = (BTreeSet<String>, &'static str);
 
 /// Returns the tables of a text, without their headings.
@@ -53,12 +53,12 @@ fn describes(table: &[Row], value: &Value) {
     assert_eq!(fields.len(), keys(value).len(), "a field is described once: {fields:?}");
 }
 
-/// Returns what a table says of a field.
+/// Returns the meaning of a field according to a table.
 fn meaning(table: &[Row], field: &str) -> &'static str {
     table.iter().find(|(fields, _)| fields.contains(field)).map(|(_, meaning)| *meaning).unwrap()
 }
 
-/// Returns the text of a section, without those below it.
+/// Returns the text of a section, without its subsections.
 fn section(heading: &str) -> &'static str {
     between(DOCUMENT, heading, "\n##")
 }

@@ -20,7 +20,7 @@ pub struct TrafficState {
     pub clients: u32,
     /// Requests sent since the start of the demo.
     pub sent: u64,
-    /// Those among them that got a status of 5xx, or no response.
+    /// Sent requests that got a status of 5xx or no response.
     pub failed: u64,
 }
 

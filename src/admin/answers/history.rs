@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
-/// Samples of the last two minutes, or those newer than the sample that was asked for.
+/// Samples of the last two minutes, or only the samples after the requested number.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Samples {
     /// Number of the newest sample, 0 when there is none yet.
@@ -19,7 +19,7 @@ pub struct Sample {
     pub number: u64,
     /// Requests that ended.
     pub requests: u64,
-    /// Those among them with a status of 5xx.
+    /// Requests that ended with a status of 5xx.
     pub errors: u64,
     /// Median time, in seconds; `None` without a request.
     pub p50_seconds: Option<f64>,

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 pub struct Probe {
     /// `ok`; `ready` or `not ready`.
     pub status: String,
-    /// Why it is not ready; left out otherwise.
+    /// The reason why it is not ready; left out otherwise.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
 }

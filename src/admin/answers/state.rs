@@ -15,7 +15,7 @@ pub struct State {
     pub now: String,
     /// Whether `/readyz` answers with 200.
     pub ready: bool,
-    /// Why it does not; `None` when ready.
+    /// The reason why the balancer is not ready; `None` when it is.
     pub why_not: Option<String>,
     /// Name of the edge: `tiny-http` or `parked`.
     pub edge: String,
@@ -35,7 +35,7 @@ pub struct State {
     pub workers: usize,
     /// Worker threads that have a request.
     pub workers_busy: usize,
-    /// The requests that those workers have.
+    /// The busy workers and their requests.
     pub busy: Vec<BusyWorker>,
     /// Requests that have ended since the start, by class of status: `2xx`, `3xx`, `4xx`, `5xx`, `other`.
     pub requests: BTreeMap<String, u64>,
@@ -110,7 +110,7 @@ pub struct EndedRequest {
     pub backend: Option<String>,
     /// Status that was sent to the client.
     pub status: u16,
-    /// How it ended, in one word: `ok`, or what went wrong.
+    /// The way in which it ended, as one word: `ok`, or the fault.
     pub ended: String,
     /// Time from being ready for a worker to the end of the response, in seconds.
     pub seconds: f64,

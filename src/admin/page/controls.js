@@ -1,4 +1,4 @@
-// The controls that change something, and the messages for changes that were refused.
+// The controls for changes, and the messages for refused changes.
 
 import { describeError, request } from "./api.js";
 import { part, setNotice, setText } from "./dom.js";
@@ -17,7 +17,7 @@ export class ChangeQueue {
     this.#done = done;
   }
 
-  /** Whether a change has no reply yet. */
+  /** Returns whether a change has no reply yet. */
   get busy() {
     return this.#sending;
   }

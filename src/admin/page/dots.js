@@ -1,4 +1,4 @@
-// Which requests are drawn as moving dots, from one poll to the next.
+// The selection of requests to draw as moving dots, from one poll to the next.
 
 /** The largest number of dots that start after a poll. */
 const MOST = 12;

@@ -1,4 +1,4 @@
-// How numbers and times are written.
+// The formats of numbers and times.
 
 const NONE = "–";
 const whole = new Intl.NumberFormat("en", { maximumFractionDigits: 0 });

@@ -14,7 +14,7 @@ export class Invitation {
   #changes;
   #focusAfter;
 
-  /** When the invitation disappears with the focus in it, `focusAfter` gets the focus. `started` is called after a change. */
+  /** `focusAfter` gets the focus if the invitation has it when it is hidden. `started` is called after a change. */
   constructor(root, focusAfter, started) {
     this.#root = root;
     this.#button = root.querySelector("[data-action='start-traffic']");
@@ -54,12 +54,12 @@ export class Invitation {
   }
 }
 
-/** Whether the balancer has had a request, or has one now. */
+/** Returns whether the balancer has had a request, or has one now. */
 function hasRequests({ requests, queue_depth, busy }) {
   return queue_depth > 0 || busy.length > 0 || Object.values(requests).some((number) => number > 0);
 }
 
-/** The address to send requests to: for a listener on all addresses, the host of this page. */
+/** Returns the address to send requests to: for a listener on all addresses, the host of this page. */
 function address(listen) {
   return listen.replace(/^(0\.0\.0\.0|\[::\])(?=:)/, location.hostname);
 }

@@ -1,4 +1,4 @@
-// Why a backend is in its state, as a phrase that can be read without knowing the balancer.
+// The reason for a backend's state, as a phrase that needs no knowledge of the balancer.
 
 const EJECTED = "taken out: ";
 

@@ -67,7 +67,7 @@ export class Rotation {
   }
 }
 
-/** Why there is no next backend. */
+/** Returns the reason why there is no next backend. */
 function explain(strategy) {
   return strategy === "round-robin" ? "no backend is usable" : "chosen for each request";
 }

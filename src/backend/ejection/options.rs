@@ -1,18 +1,18 @@
-//! When a backend is ejected, and for how long.
+//! The options of ejection.
 
 use std::time::Duration;
 
 /// The longest ejection, whatever is configured: an `Instant` cannot hold an endless one.
 pub(super) const ONE_YEAR: Duration = Duration::from_secs(365 * 24 * 60 * 60);
 
-/// When a backend is ejected, and for how long.
+/// The conditions of an ejection, and its length.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct EjectionOptions {
-    /// The number of consecutive failures that eject a backend. Default: 3, because one can be chance, and the second
-    /// of two can be its retry. 0 turns ejection off.
+    /// The number of consecutive failures that eject a backend. Default: 3, because one failure can be chance, and a
+    /// second one its retry. 0 turns ejection off.
     pub max_fails: u32,
-    /// The time within which they must fail, from the first to the last, without the time that the later ones waited
-    /// for the backend. Also the length of the first ejection. Default: 10 s.
+    /// The time within which `max_fails` failures eject a backend, measured from the first to the last failure without
+    /// the time that the later requests waited for the backend. Also the length of the first ejection. Default: 10 s.
     pub fail_timeout: Duration,
     /// The longest ejection. Default: 5 min.
     pub longest: Duration,
@@ -36,9 +36,8 @@ impl EjectionOptions {
 
     /// Returns the least length of the nth consecutive ejection when return probes can end it.
     ///
-    /// It is zero where probes test exactly what failed, and for the first two ejections, as a backend may have died
-    /// twice. A backend that passes probes and then fails requests again and again has shown that its probes say too
-    /// little.
+    /// It is zero if the probes test the operation that failed, and for the first two ejections, as a backend may crash
+    /// twice. If a backend repeatedly passes probes and then fails requests, its probes do not prove that it works.
     pub(super) fn least_time(&self, only_connects_failed: bool, consecutive: u32) -> Duration {
         if only_connects_failed || consecutive < 3 { Duration::ZERO } else { self.doubled(consecutive - 3) }
     }

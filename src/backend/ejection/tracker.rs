@@ -4,7 +4,7 @@ use super::options::EjectionOptions;
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
-/// How a backend failed a request.
+/// The way in which a backend failed a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum FailureCause {
     /// No connection could be opened.
@@ -18,10 +18,10 @@ pub enum FailureCause {
 pub struct ActiveEjection {
     /// When it began.
     pub since: Instant,
-    /// When its time is over. With health checks on, probes may end it earlier, or later.
+    /// When its length has passed. With health checks on, probes may end it earlier or later.
     pub until: Instant,
-    /// What a return probe must show to work: [`FailureCause::Reply`] if any of the counted failures was that, because
-    /// a backend that hangs still accepts connections.
+    /// The operation that a return probe must test: [`FailureCause::Reply`] if that was the cause of any counted failure,
+    /// because a backend that hangs still accepts connections.
     pub cause: FailureCause,
     /// The reason, for people.
     pub why: String,
@@ -61,10 +61,10 @@ impl EjectionTracker {
         self.failures.retain(|failure| failure.at > now);
     }
 
-    /// Records a failed request and returns whether the backend should be ejected. The caller, who knows the other
-    /// backends, decides; if it decides against it, the next failure returns `true` again.
+    /// Records a failed request and returns whether the backend should be ejected. The caller decides with regard to the
+    /// other backends; if it does not eject the backend, the next failure returns `true` again.
     ///
-    /// During an ejection nothing is counted: those requests were sent before it.
+    /// During an ejection no failure is counted, because the requests were sent before it.
     pub fn record_failure(
         &mut self,
         cause: FailureCause,
@@ -90,20 +90,20 @@ impl EjectionTracker {
         self.last.is_some_and(|last| began < last.ended)
     }
 
-    /// The time that requests waited does not count: with one request at a time, and replies that may take longer than
-    /// this timeout, a backend that hangs would never be ejected.
+    /// Returns whether the first failure is too old to count. The time that requests waited does not count: with one
+    /// request at a time, and a reply timeout longer than `fail_timeout`, a backend that hangs would never be ejected.
     fn is_first_too_old(&self, now: Instant, options: &EjectionOptions) -> bool {
         let waited = self.failures.iter().skip(1).map(|failure| failure.took).sum();
         let limit = options.fail_timeout.saturating_add(waited);
         self.failures.front().is_some_and(|first| now.saturating_duration_since(first.at) > limit)
     }
 
-    /// Ejects the backend. Without effect during an ejection: two workers may have decided the same.
+    /// Ejects the backend. Has no effect during an ejection, because two workers may decide to eject it at the same time.
     pub fn eject(&mut self, why: &str, now: Instant, options: &EjectionOptions) {
         if self.active.is_some() {
             return;
         }
-        // A backend that stayed in for as long as it was out last time starts a new series.
+        // A backend that has been in rotation for as long as its last ejection lasted starts a new series.
         let consecutive = match self.last {
             Some(last) if now.saturating_duration_since(last.ended) <= last.lasted => {
                 last.consecutive.saturating_add(1)
@@ -114,7 +114,7 @@ impl EjectionTracker {
         self.active = Some(ActiveEjection {
             since: now,
             until: now + options.full_time(consecutive),
-            // Without any counted failure the stronger proof is required.
+            // Without a counted failure, the stronger proof is required.
             cause: if only_connects && !self.failures.is_empty() {
                 FailureCause::Connect
             } else {

@@ -6,7 +6,7 @@ use crate::backend::instance::Backend;
 use http::header::{HeaderMap, HeaderValue, SET_COOKIE};
 use std::sync::Arc;
 
-/// How clients are kept on their backend.
+/// The options of sticky sessions.
 #[derive(Clone, PartialEq, Eq)]
 pub struct AffinityOptions {
     /// The name of the cookie.
@@ -50,7 +50,7 @@ impl AffinityCookie {
         cookie::values(headers, &self.name).filter_map(AffinityToken::parse)
     }
 
-    /// Returns the value of the Set-Cookie header that brings a client back to the backend of this token.
+    /// Returns the value of the Set-Cookie header that keeps a client on the backend of this token.
     ///
     /// It is valid for all paths, hidden from scripts (HttpOnly), and not sent with other sites' forms and frames
     /// (SameSite=Lax). Without Max-Age it ends with the browser's session.

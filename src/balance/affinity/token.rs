@@ -5,7 +5,7 @@ use std::fmt;
 use std::hash::Hasher;
 use subtle::ConstantTimeEq;
 
-/// The key of all tokens: 128 bits that no client may know.
+/// The secret key of all tokens: 128 bits.
 #[derive(Clone)]
 pub struct AffinityKey([u8; 16]);
 
@@ -21,12 +21,12 @@ impl AffinityKey {
         Ok(AffinityKey(key))
     }
 
-    /// Returns the key that belongs to this secret: all balancers that share it agree on the tokens, across restarts.
+    /// Returns the key derived from this secret: all balancers that share it agree on the tokens, across restarts.
     ///
     /// It should be 16 or more unguessable bytes. Any length is accepted, but it is hashed once and quickly: with a
     /// cookie and the backend's address, short secrets can be found by trying.
     pub fn from_secret(secret: &[u8]) -> Self {
-        // A fixed key of our own, so that a secret with another use elsewhere gives other bits here.
+        // The fixed key separates domains: a secret that another program uses as well gives a different key here.
         let mut hasher = SipHasher24::new_with_key(b"turnwheel sticky");
         hasher.write(secret);
         AffinityKey(hasher.finish128().as_bytes())
@@ -41,7 +41,7 @@ impl AffinityKey {
     }
 }
 
-/// Without the bits: they do not belong into a log.
+/// Hides the key, which must not appear in a log.
 impl fmt::Debug for AffinityKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("AffinityKey").finish_non_exhaustive()

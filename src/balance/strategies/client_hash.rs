@@ -8,7 +8,7 @@ use std::net::IpAddr;
 /// Rendezvous hashing on the client's address: client and backend together give a number, and the backend with
 /// the highest wins (Thaler and Ravishankar, "Using Name-Based Mappings to Increase Hit Rates", 1998).
 ///
-/// When a backend leaves, only its own clients move, and they return with it: no other number changes. The numbers
+/// When a backend is removed, only its own clients move, and they return with it: no other number changes. The numbers
 /// depend on addresses alone, so several balancers agree, before and after a restart.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct ClientHash;
@@ -25,8 +25,8 @@ impl Strategy for ClientHash {
     }
 }
 
-/// Returns a score; the logarithm makes a backend of twice the weight win twice as often (Schindelhauer and Schomaker, "Weighted Distributed
-/// Hash Tables", 2005).
+/// Returns a score. The logarithm makes a backend of twice the weight win twice as often (Schindelhauer and Schomaker,
+/// "Weighted Distributed Hash Tables", 2005).
 fn score(candidate: &Candidate<'_>, client: IpAddr) -> f64 {
     let mut hasher = SipHasher13::new();
     match client.to_canonical() {

@@ -3,8 +3,8 @@
 use crate::balance::rotation::Rotation;
 use crate::balance::strategy::{Candidate, ClientKey, Strategy};
 
-/// Selects the backend with the fewest requests in flight for its weight. Equals take turns, or the first in the list
-/// would get every request of a quiet hour.
+/// Selects the backend with the fewest requests in flight for its weight. Backends with equal load take turns; otherwise
+/// the first in the list would get every request under light load.
 ///
 /// The counters are read one after the other while other workers change them, so two simultaneous requests may select
 /// the same backend. The next request sees both.

@@ -9,8 +9,8 @@ use std::sync::{Mutex, PoisonError};
 /// turns in a row for a would leave b and c idle, and then a.
 ///
 /// Credit is kept under [`Backend::id`](crate::backend::instance::Backend::id), not under an index, because the list
-/// changes. A backend that is not in the list loses its credit and returns with none. To remember it would need a rule
-/// for when to forget, and to credit it for its absence would give it a burst at its return.
+/// changes. A backend that is not in the list loses its credit and returns with none. Keeping the credit would need a
+/// rule for its expiry, and crediting a backend for its absence would give it a burst at its return.
 ///
 /// A backend without a weight above 0 is never selected, unless no backend has one: then all are equal. Weights are
 /// taken in millionths, up to a million.
@@ -22,7 +22,7 @@ pub struct WeightedRoundRobin {
 impl Strategy for WeightedRoundRobin {
     fn pick(&self, usable: &[Candidate<'_>], _client: &ClientKey) -> usize {
         let entries = weighted_entries(usable);
-        // A panic elsewhere cannot leave a credit half-written. At worst one turn is not paid for.
+        // A panic elsewhere cannot leave a credit half-written. At worst one turn is not charged.
         let turn = self.credits.lock().unwrap_or_else(PoisonError::into_inner).turn(&entries);
         entries.get(turn).map_or(0, |entry| entry.index)
     }
@@ -68,7 +68,7 @@ fn weighted_entries(usable: &[Candidate<'_>]) -> Vec<WeightedEntry> {
 /// The credits after the last turn.
 #[derive(Debug, Default)]
 struct Credits {
-    /// The sum of the weights in that turn: its price.
+    /// The sum of the weights in that turn, which the selected backend pays.
     total: i64,
     /// In the order of that turn's entries.
     balances: Vec<Balance>,
@@ -103,7 +103,7 @@ impl Credits {
 
     /// Keeps one balance for each entry, in the same order, and no other.
     fn align(&mut self, entries: &[WeightedEntry]) {
-        // The list is nearly always that of the turn before.
+        // The list is nearly always the same as in the previous turn.
         if self.balances.iter().map(|balance| balance.id).eq(entries.iter().map(|entry| entry.id)) {
             return;
         }

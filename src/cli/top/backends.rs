@@ -19,7 +19,7 @@ const LONGEST_NAME: usize = 30;
 const FIXED: u16 = 1 + 1 + 1 + STATE + 1;
 const STATE: u16 = 8;
 
-/// Cells from which a column for the reason is added.
+/// The least cells for which a column for the reason is added.
 const SHORTEST_REASON: u16 = 12;
 
 /// `why` of a backend whose first check has not ended.
@@ -85,7 +85,7 @@ impl Columns {
     }
 }
 
-/// Whether a table of this width has a column for the reasons.
+/// Returns whether a table of this width has a column for the reasons.
 pub fn has_reasons(backends: &[BackendState], width: u16) -> bool {
     Columns::fitting(backends, width).reason.is_some()
 }
@@ -130,7 +130,7 @@ fn reason(backend: &BackendState) -> String {
     format!("{backup}{why}, {}", words::span(backend.for_seconds))
 }
 
-/// Returns a line about one backend, for where the table has no room for reasons.
+/// Returns a line about one backend, which is shown if the table has no room for reasons.
 pub fn detail(backend: &BackendState) -> Line<'static> {
     Line::from(format!("{} is {}: {}", backend.name, backend.state, reason(backend)))
 }

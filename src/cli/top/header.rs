@@ -1,4 +1,4 @@
-//! The lines at the top: which balancer it is, its recent rates, and how full its queue and its pool of workers are.
+//! The lines at the top: the balancer's identity, its recent rates, and the load of its queue and its workers.
 
 use super::theme::Theme;
 use super::words;
@@ -6,7 +6,7 @@ use crate::admin::answers::state::State;
 use ratatui::style::Style;
 use ratatui::text::{Line, Span};
 
-/// Returns a line with those pieces that fit into a width whole, because half a number would be a wrong number.
+/// Returns a line with the pieces that fit into a width as a whole, because a cut number would be a wrong number.
 fn fitting(pieces: Vec<Vec<Span<'static>>>, width: u16) -> Line<'static> {
     let mut line = Line::default();
     for piece in pieces {
@@ -21,7 +21,7 @@ fn fitting(pieces: Vec<Vec<Span<'static>>>, width: u16) -> Line<'static> {
     line
 }
 
-/// Returns the line that says which balancer it is, and whether it is ready.
+/// Returns the line with the balancer's identity and whether it is ready.
 pub fn header(state: &State, theme: Theme, width: u16) -> Line<'static> {
     let ready = match (state.ready, &state.why_not) {
         (true, _) => Span::styled("ready", theme.good()),

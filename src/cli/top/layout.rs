@@ -1,4 +1,4 @@
-//! Where each part of the view is. Pure.
+//! The layout of the view. Pure.
 
 use super::backends;
 use super::screen::Screen;
@@ -51,8 +51,8 @@ impl Areas {
     }
 }
 
-/// Returns the heights of the table, of the line about the selected backend, and of both lists. The lists get what the
-/// table leaves, which is at least half where the height is enough for lists at all.
+/// Returns the heights of the table, of the line about the selected backend, and of both lists. The lists get the rows
+/// that the table does not need, and at least half of them if there is room for lists at all.
 fn share(screen: &Screen, width: u16, height: usize, gap: usize) -> [usize; 4] {
     let state = &screen.snapshot.state;
     let wants_detail = screen.selected.is_some() && !backends::has_reasons(&state.backends, width);

@@ -57,7 +57,8 @@ fn list(title: String, table: Table<'_>, theme: Theme, area: Rect, buf: &mut Buf
     Widget::render(table, below, buf);
 }
 
-/// Returns how a request ended unless it ended well, and how many tries it took if more than one; else nothing.
+/// Returns the fault of a request that did not end well and the number of its tries if there were several; otherwise an
+/// empty text.
 fn remarks(one: &EndedRequest) -> String {
     let ended = (one.ended != "ok").then(|| one.ended.replace('_', " "));
     let tries = (one.tries > 1).then(|| format!("{} tries", one.tries));

@@ -1,4 +1,4 @@
-//! The thread that talks to the balancer, so that keys never wait for it.
+//! The thread that polls the balancer, so that keys never wait for a reply.
 
 use super::snapshot::{SampleHistory, Snapshot};
 use crate::admin::answers::state::BackendState;
@@ -8,7 +8,7 @@ use crossbeam_channel::{Receiver, RecvTimeoutError, Sender};
 use std::net::SocketAddr;
 use std::time::Duration;
 
-/// How long to wait for an answer. A person who watches does not wait longer.
+/// The timeout of a request to the balancer, which an operator is willing to wait for.
 const TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Shortest time between two polls; most of what the balancer reports changes once a second.
@@ -21,7 +21,7 @@ pub struct Poller {
     history: SampleHistory,
 }
 
-/// What the poller has learned.
+/// A message from the poller to the screen.
 #[derive(Clone, Debug)]
 pub enum Update {
     /// A new snapshot.
@@ -35,13 +35,13 @@ pub enum Update {
 /// A command for the balancer.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct BackendCommand {
-    /// What to do.
+    /// The action.
     pub verb: Verb,
     /// Name of the backend.
     pub backend: String,
 }
 
-/// What a key does to a backend.
+/// The action of a key on a backend.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Verb {
     /// Stop sending requests to it.

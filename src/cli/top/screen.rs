@@ -1,4 +1,5 @@
-//! What the screen shows: the last snapshot, the selected backend, and the effect of each key. Pure, but for the time.
+//! The state of the screen: the last snapshot, the selected backend, and the effect of each key. Pure, except for the
+//! time.
 
 use super::poller::{BackendCommand, Update, Verb};
 use super::snapshot::Snapshot;
@@ -16,14 +17,14 @@ pub const KEYS: [(&str, &str); 6] = [
     ("?", "show or hide the keys"),
 ];
 
-/// Everything that the view shows.
+/// The state that the view shows.
 #[derive(Clone, Debug)]
 pub struct Screen {
     /// The last snapshot of the balancer.
     pub snapshot: Snapshot,
     /// When it was received.
     pub received: Instant,
-    /// Why the balancer does not answer; `None` while it does.
+    /// The reason why the balancer does not answer; `None` while it does.
     pub unreachable: Option<String>,
     /// Index of the selected backend; `None` without backends.
     pub selected: Option<usize>,
@@ -35,7 +36,7 @@ pub struct Screen {
     pub message: Option<String>,
 }
 
-/// What a key asks for outside of the screen.
+/// The effect of a key outside of the screen.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum KeyAction {
     /// End the view.
@@ -59,7 +60,7 @@ impl Screen {
         }
     }
 
-    /// Applies what the poller has learned.
+    /// Applies a message from the poller.
     pub fn apply(&mut self, update: Update) {
         match update {
             Update::Outcome(sentence) => self.message = Some(sentence),
@@ -72,7 +73,7 @@ impl Screen {
         }
     }
 
-    /// Returns where the selected backend is in a new state; if it has left, the same place.
+    /// Returns the index of the selected backend in a new state, or the same index if it was removed.
     fn selection_in(&self, new: &State) -> Option<usize> {
         let place = self.selected.unwrap_or(0);
         let selected = self.snapshot.state.backends.get(place);
@@ -80,7 +81,7 @@ impl Screen {
         found.or_else(|| new.backends.len().checked_sub(1).map(|last| place.min(last)))
     }
 
-    /// Applies a key, and returns what it asks for outside of the screen, if anything.
+    /// Applies a key, and returns its effect outside of the screen, or `None`.
     pub fn press(&mut self, key: KeyEvent) -> Option<KeyAction> {
         if key.kind == KeyEventKind::Release {
             return None;

@@ -36,7 +36,7 @@ impl SampleHistory {
         self.0.iter()
     }
 
-    /// Returns the path at which the samples are that this history does not have yet.
+    /// Returns the path of the request for the samples that this history lacks.
     pub fn path(&self) -> String {
         match self.0.back() {
             Some(newest) => format!("/api/history?after={}", newest.number),

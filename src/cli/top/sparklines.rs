@@ -13,15 +13,16 @@ use ratatui::widgets::{Block, Sparkline, Widget};
 const MILLIONTHS: f64 = 1e6;
 
 /// A value of a sample, or `None` where it has none.
-type Value = fn(&Sample) -> Option<f64>;
+type SampleValue = fn(&Sample) -> Option<f64>;
 
 /// Draws the rate and the 99th percentile of the time side by side.
 pub fn draw(history: &SampleHistory, theme: Theme, area: Rect, buf: &mut Buffer) {
     let half = area.width.saturating_sub(2) / 2;
     let left = Rect { width: half, ..area };
     let right = Rect { x: area.right() - half, width: half, ..area };
-    let highest = |value: Value| history.samples().filter_map(value).reduce(f64::max);
-    let (rate, p99): (Value, Value) = (|sample| Some(sample.requests as f64), |sample| sample.p99_seconds);
+    let highest = |value: SampleValue| history.samples().filter_map(value).reduce(f64::max);
+    let (rate, p99): (SampleValue, SampleValue) =
+        (|sample| Some(sample.requests as f64), |sample| sample.p99_seconds);
     let title = format!("req/s, two minutes: at most {}", words::rate(highest(rate)));
     sparkline(title, bars(history, half, rate), theme, left, buf);
     let title = format!("p99, two minutes: at most {}", words::time(highest(p99)));
@@ -36,7 +37,7 @@ fn sparkline(title: String, bars: Vec<Option<u64>>, theme: Theme, area: Rect, bu
 /// Returns a bar for each cell of the width, the newest one on the right. With fewer cells than seconds, a bar is the
 /// maximum over several seconds. These are grouped by their numbers, so that a bar moves to the left and keeps its
 /// height.
-fn bars(history: &SampleHistory, width: u16, value: Value) -> Vec<Option<u64>> {
+fn bars(history: &SampleHistory, width: u16, value: SampleValue) -> Vec<Option<u64>> {
     let width = u64::from(width);
     let mut bars = vec![None; width as usize];
     let seconds = (SAMPLES as u64).div_ceil(width.max(1));

@@ -1,8 +1,8 @@
-//! The colours. Everything that a colour says is also said by a word.
+//! The colours. No information is conveyed by a colour alone: a word says it too.
 
 use ratatui::style::{Color, Modifier, Style};
 
-/// Whether there are colours, and which one has which meaning.
+/// The style of each meaning, with or without colours.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Theme {
     /// Whether there are colours. `NO_COLOR` turns them off (no-color.org).
@@ -10,7 +10,7 @@ pub struct Theme {
 }
 
 impl Theme {
-    /// Returns the theme that the environment asks for.
+    /// Returns the theme that the environment selects.
     pub fn from_env() -> Self {
         Theme { colours: std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty()) }
     }
@@ -19,17 +19,17 @@ impl Theme {
         if self.colours { Style::new().fg(colour) } else { Style::new() }
     }
 
-    /// Style of what is as it should be.
+    /// Style of normal values.
     pub fn good(self) -> Style {
         self.colour(Color::Green)
     }
 
-    /// Style of what deserves attention.
+    /// Style of values that deserve attention.
     pub fn warning(self) -> Style {
         self.colour(Color::Yellow)
     }
 
-    /// Style of what needs action.
+    /// Style of values that need action.
     pub fn bad(self) -> Style {
         self.colour(Color::Red).add_modifier(Modifier::BOLD)
     }

@@ -12,7 +12,7 @@ use ratatui::widgets::{Block, Clear, Paragraph, Widget};
 /// Width of the view when it is printed.
 const PRINTED_WIDTH: u16 = 120;
 
-/// Backends that are printed at most; a buffer cannot have many more lines.
+/// The most backends that are printed; a buffer cannot have many more lines.
 const MOST_PRINTED: usize = 10_000;
 
 /// The last line when there is no message.
@@ -72,7 +72,7 @@ fn help(theme: Theme, area: Rect, buf: &mut Buffer) {
     Paragraph::new(lines).block(frame).render(place, buf);
 }
 
-/// Returns the last line: the outcome of the last key, else why the balancer does not answer, else the hint.
+/// Returns the last line: the outcome of the last key, else the reason why the balancer does not answer, else the hint.
 fn message(screen: &Screen, theme: Theme) -> Line<'static> {
     let mut line = Line::default();
     if screen.paused {

@@ -17,8 +17,8 @@ use std::time::{Duration, Instant};
 /// Longest wait for an event or an update, after which the loops check whether to stop.
 const TICK: Duration = Duration::from_millis(50);
 
-/// How long the threads may take to end, since the balancer may not answer and the terminal may be gone. After that
-/// they end with the process.
+/// The time for the threads to end: the balancer may not answer, and the terminal may be gone. After that they end with
+/// the process.
 const GRACE: Duration = Duration::from_millis(100);
 
 /// Commands, updates and events that a channel holds. Each is read within moments.
@@ -61,8 +61,8 @@ pub fn watch(
 
 /// Passes events of the terminal on until `closed` is closed.
 ///
-/// This has a thread of its own: once a terminal is gone, crossterm reads its end over and over and never returns, and
-/// the thread that draws still has to notice that it is time to stop.
+/// It runs on a separate thread: once a terminal is gone, crossterm reads its end in a loop and never returns, while the
+/// drawing thread must still be able to stop.
 fn read_events(events: &Sender<io::Result<Event>>, closed: &Receiver<()>) {
     while closed.try_recv() == Err(TryRecvError::Empty) {
         let event = match event::poll(TICK) {
@@ -106,7 +106,7 @@ fn show(
     Ok(())
 }
 
-/// Where updates and events come from.
+/// The channels for updates and events.
 struct Inputs {
     updates: Receiver<Update>,
     events: Receiver<io::Result<Event>>,

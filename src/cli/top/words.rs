@@ -67,7 +67,7 @@ pub fn ratio(now: usize, most: usize) -> String {
     format!("{}/{}", count(now as u64), count(most as u64))
 }
 
-/// Returns how much of a limit is taken, 0 to 1, or `None` if the limit is 0.
+/// Returns the fraction of a limit that is used, 0 to 1, or `None` if the limit is 0.
 pub fn filled(now: usize, most: usize) -> Option<f64> {
     (most > 0).then(|| (now as f64 / most as f64).min(1.0))
 }

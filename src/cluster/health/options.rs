@@ -5,7 +5,7 @@ use crate::backend::checks::Thresholds;
 use crate::backend::ejection::options::EjectionOptions;
 use std::time::Duration;
 
-/// How backends are checked and ejected.
+/// The options of health checks and ejection.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct HealthOptions {
     /// Whether backends are checked. Default: yes. Failed requests count in either case.
@@ -22,7 +22,7 @@ pub struct HealthOptions {
     pub rise: u32,
     /// The consecutive failures until a backend is down. Default: 3.
     pub fall: u32,
-    /// When failed requests eject a backend.
+    /// The conditions and the length of ejections.
     pub ejection: EjectionOptions,
 }
 

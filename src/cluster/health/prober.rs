@@ -72,10 +72,10 @@ impl Prober {
         let backends: &[_] = if snapshot.health.on { &snapshot.selector.backends } else { &[] };
         self.retain_backends(backends);
         let now = Instant::now();
-        let latest = now + next_pause(snapshot.health.interval, 1.0); // a pause drawn before a reload may be longer
+        let latest = now + next_pause(snapshot.health.interval, 1.0); // a pause chosen before a reload may be longer
         for backend in backends {
             let schedule = self.schedules.entry(backend.id()).or_insert_with(|| {
-                // Until its first check it counts as usable. With many backends the first checks are spread.
+                // A backend counts as usable until its first check. The first checks of many backends are spread out.
                 CheckSchedule {
                     due: now + next_pause(snapshot.health.interval, fastrand::f64()),
                     check: Weak::new(),
@@ -130,7 +130,7 @@ impl Prober {
     }
 }
 
-/// Starts a check. Without a thread it is skipped: that is not the backend's fault.
+/// Starts a check. If no thread can be started, the check is skipped, and does not count as a failure of the backend.
 fn start_check(
     threads: &ThreadGroup,
     snapshot: &Arc<RoutingSnapshot>,
@@ -170,8 +170,8 @@ fn run_check(snapshot: &RoutingSnapshot, backend: &Backend, handle: &ProbeHandle
     snapshot.shared.queue.announce_change();
 }
 
-/// Returns what a check has to show. A backend ejected because it did not reply has to reply: one that hangs still
-/// accepts connections.
+/// Returns the kind of the next check. A backend that was ejected because it did not reply has to reply, since a backend
+/// that hangs still accepts connections.
 fn probe_kind(health: &HealthOptions, proof: Option<FailureCause>) -> ProbeKind {
     match (&health.path, proof) {
         (Some(path), _) => ProbeKind::Get { path: path.clone(), statuses: health.statuses.clone() },

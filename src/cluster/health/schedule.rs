@@ -1,9 +1,9 @@
-//! When the next check of a backend is due. Pure.
+//! The pause before the next check of a backend. Pure.
 
 use std::time::Duration;
 
-/// The part of the interval by which a pause may be shorter or longer: enough to keep the checks of many backends, or of
-/// many balancers in front of one backend, out of step, and too little to matter otherwise.
+/// The fraction of the interval by which a pause may be shorter or longer: enough to desynchronize the checks of many
+/// backends, or of many balancers in front of one backend, and too little to matter otherwise.
 const JITTER: f64 = 0.1;
 
 /// Returns the pause before the next check, for a random `fraction` from 0 to 1: 0 gives nine tenths of the interval, 1

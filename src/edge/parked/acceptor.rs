@@ -1,4 +1,4 @@
-//! The thread that accepts connections, and refuses those beyond the limits.
+//! The thread that accepts connections, and refuses connections beyond the limits.
 
 use crate::edge::parked::connection::{Connection, Connections};
 use crate::edge::parked::per_address::PerAddressLimit;
@@ -14,8 +14,8 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering::SeqCst;
 use std::time::{Duration, Instant};
 
-/// Pause in accepting when the system has no descriptor or memory for another connection. Open connections
-/// are served meanwhile, and each that ends makes room.
+/// Pause after a failed `accept` for want of descriptors or memory. Open connections are served meanwhile, and release
+/// both as they end.
 const RETRY_PAUSE: Duration = Duration::from_millis(50);
 
 /// Accepts the connections of one listener.
@@ -86,8 +86,7 @@ impl Acceptor {
     }
 }
 
-/// Returns whether only the connection that was to be accepted has failed, which tells nothing about the
-/// next one.
+/// Returns whether the error concerns only the connection that was to be accepted, so that the next `accept` may succeed.
 fn is_about_one_connection(error: &io::Error) -> bool {
     matches!(error.kind(), io::ErrorKind::ConnectionAborted | io::ErrorKind::Interrupted)
 }

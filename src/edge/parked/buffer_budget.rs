@@ -1,17 +1,17 @@
 //! The memory that buffered request bodies may take, and when it is returned to the operating system.
 //!
-//! When a burst of uploads is over its buffers are free, but the allocator keeps most of them, because one
-//! thread allocated and another one freed them. Then the allocator is told to release them.
+//! After a burst of uploads the buffers are free, but the allocator keeps most of them, because one thread
+//! allocated and another one freed them. Therefore `malloc_trim` is called after a burst.
 
 use crate::edge::parked::semaphore::{Permit, Semaphore};
 
 /// Largest request body, in bytes, that the poller buffers before a worker gets the request.
 pub const MAX_BUFFERED_BODY: usize = 64 << 10;
 
-/// What all buffered bodies together may take, in bytes: a thousand of the largest.
+/// The total size of all buffered bodies, in bytes: at most a thousand of the largest.
 const CAPACITY: usize = 1024 * MAX_BUFFERED_BODY;
 
-/// Buffered bytes from which on it is worth while to release memory afterwards.
+/// The number of buffered bytes above which memory is released after a burst.
 const TRIM_ABOVE: usize = 4 << 20;
 
 /// The bytes of request bodies that may be buffered.

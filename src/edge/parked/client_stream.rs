@@ -1,4 +1,4 @@
-//! A connection while a worker has it: reading its body, writing its reply, and parking it again.
+//! A worker's side of a connection: reading the body, writing the reply, and parking the connection again.
 
 use crate::edge::client_stream::ClientStream;
 use crate::edge::framing::AfterReply;
@@ -103,8 +103,8 @@ impl Connection {
         }
     }
 
-    /// Waits for bytes of a body, for as long as this client may be waited for. Bytes that arrive late are
-    /// still returned: they may complete the body, and then the client was not too slow.
+    /// Waits for bytes of a body for as long as the slow-client policy allows. Bytes that arrive late are still
+    /// returned: they may complete the body, and then the client was not too slow.
     fn receive(&mut self, buf: &mut [u8]) -> io::Result<usize> {
         self.client_wait.check().map_err(|_| io::Error::other(Refusal::ClientTooSlow))?;
         if !mem::replace(&mut self.unwatched, true) {
@@ -129,7 +129,7 @@ impl Connection {
         }
     }
 
-    /// Writes all of `bytes`, waiting for the client for as long as it may be waited for.
+    /// Writes all of `bytes`, and waits for the client for as long as the slow-client policy allows.
     fn send(&mut self, mut bytes: &[u8]) -> io::Result<()> {
         while !bytes.is_empty() {
             self.client_wait.check().map_err(|_| ErrorKind::TimedOut)?;
@@ -153,7 +153,7 @@ impl Connection {
         Ok(())
     }
 
-    /// Returns whether the client may be waited for at all: under congestion, only with a permit.
+    /// Returns whether the worker may wait for the client: under congestion, only with a permit.
     fn may_wait(&mut self) -> bool {
         !self.state.congestion.is_on() || self.client_wait.acquire_permit(&self.state.slow_client_permits)
     }
@@ -187,7 +187,7 @@ impl Connection {
         recorded
     }
 
-    /// Parks the connection in its slot. `has_input` is whether there is something to read already.
+    /// Parks the connection in its slot. `has_input` is whether there are unread bytes already.
     pub fn park(mut self: Box<Self>, has_input: bool) {
         if self.state.finished.load(SeqCst) || !self.watch_again() {
             return; // the drop closes it
@@ -211,7 +211,7 @@ impl Connection {
     }
 }
 
-/// Returns whether the error only means that no byte was moved within the socket's timeout.
+/// Returns whether the error is the socket's timeout, without a byte moved.
 fn is_pause(error: &io::Error) -> bool {
     matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut | ErrorKind::Interrupted)
 }

@@ -1,4 +1,4 @@
-//! One client's connection: what its bytes mean, and what it waits for.
+//! One client's connection: its phase, its deadline, and the parsing of its bytes.
 
 use crate::edge::parked::body::decoder::BodyDecoder;
 use crate::edge::parked::buffer_budget::MAX_BUFFERED_BODY;
@@ -20,7 +20,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering::SeqCst;
 use std::time::{Duration, Instant};
 
-/// Longest time for which a chunked body is buffered: its chunks may be meant to be read as they come.
+/// Longest time for which a chunked body is buffered: the backend may need its chunks as they arrive.
 const CHUNKED_BUFFER_TIME: Duration = Duration::from_secs(1);
 
 /// Time for a client to read its last reply and close.
@@ -34,7 +34,7 @@ pub type Connections = Slab<Box<Connection>>;
 /// A checked head, and how its body is delimited.
 pub type CheckedHead = (request::Parts, Body);
 
-/// What a connection is doing.
+/// The phase of a connection.
 pub enum ConnectionPhase {
     /// No byte of a request has arrived.
     Idle,
@@ -48,7 +48,7 @@ pub enum ConnectionPhase {
     Lingering,
 }
 
-/// What to do next with a connection.
+/// The next action on a connection.
 #[allow(clippy::large_enum_variant, reason = "there is one at a time, and it is moved on at once")]
 pub enum NextAction {
     /// Wait for more bytes.
@@ -59,14 +59,14 @@ pub enum NextAction {
     Refuse(Refusal, Option<Box<CheckedHead>>),
 }
 
-/// The body of the present request.
+/// The body of the current request.
 #[derive(Default)]
 pub struct RequestBody {
     /// Decodes what is still to come.
     pub decoder: BodyDecoder,
     /// Decoded bytes that were read before a worker asked for them.
     pub buffered: Vec<u8>,
-    /// How many of those the worker has read.
+    /// The number of buffered bytes that the worker has read.
     pub consumed: usize,
     /// The bytes of `100 Continue` still to be sent, if the client waits for it.
     pub pending_continue: &'static [u8],
@@ -92,7 +92,7 @@ pub struct Connection {
     /// Whether there may be input that will not be reported again: bytes left unread, or the end.
     pub(super) unreported_input: bool,
     pub(super) slot: usize,
-    /// When the present phase ends at the latest.
+    /// The deadline of the current phase.
     pub(super) deadline: Instant,
     scanner: HeadScanner,
     counted_as_request: bool,
@@ -132,7 +132,7 @@ impl Connection {
         })
     }
 
-    /// Processes bytes that have arrived, behind those in `input`.
+    /// Processes bytes that have arrived after the ones in `input`.
     pub fn process(&mut self, arrived: &[u8]) -> NextAction {
         let mut input = mem::take(&mut self.input);
         let bytes = if input.is_empty() {

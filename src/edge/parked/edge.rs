@@ -1,4 +1,4 @@
-//! How the parked edge is bound, started and stopped.
+//! The lifecycle of the parked edge: bound, started, stopped.
 
 use crate::edge::lifecycle::{Counter, Edge, RunningEdge};
 use crate::edge::options::EdgeOptions;
@@ -86,7 +86,7 @@ impl Edge for ParkedEdge {
     }
 }
 
-/// A parked edge that serves.
+/// A running parked edge.
 struct RunningParkedEdge {
     state: Arc<ParkedState>,
     slab: Arc<Connections>,
@@ -156,7 +156,7 @@ impl RunningParkedEdge {
 }
 
 impl Drop for RunningParkedEdge {
-    /// Stops an edge that could only partly be started, too.
+    /// Also stops an edge that could be started only in part.
     fn drop(&mut self) {
         self.stop_threads();
     }

@@ -1,4 +1,4 @@
-//! The thread that waits for all parked connections at once.
+//! The thread that waits for events on all parked connections.
 
 use crate::edge::exchange::Exchange;
 use crate::edge::parked::buffer_budget::TrimPolicy;
@@ -24,7 +24,7 @@ const EVENTS: usize = 1024;
 /// Size of the one read buffer for all connections.
 const READ_BUFFER: usize = 64 << 10;
 
-/// Reads of one connection before the others have their turn.
+/// The most reads of one connection in a row, before other connections are read.
 const READS_IN_A_ROW: usize = 16;
 
 /// Reads what has arrived, without ever blocking on a client, and offers each complete request to the
@@ -35,7 +35,7 @@ pub struct Poller {
     pub jobs: JobSender,
     pub state: Arc<ParkedState>,
     pub slab: Arc<Connections>,
-    /// How often deadlines are checked.
+    /// The interval between two checks of the deadlines.
     pub tick: Duration,
 }
 

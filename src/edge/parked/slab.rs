@@ -27,7 +27,7 @@ enum Slot<T> {
     TakenOut(Readiness),
 }
 
-/// What has arrived for a connection while it was taken out.
+/// The events that have arrived for a connection while it was taken out.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Readiness {
     Nothing,
@@ -112,10 +112,10 @@ impl<T> Slab<T> {
         self.registry.register(&mut SourceFd(&socket), Token(number), Interest::READABLE)
     }
 
-    /// Stops the reports of a socket. A worker that waits for its bytes does so, because each of them
-    /// would wake the poller for nothing.
+    /// Stops the reports of a socket. A worker calls this before it waits for the socket's bytes, because each event
+    /// would wake the poller needlessly.
     pub fn unwatch(&self, socket: RawFd) {
-        let _ = self.registry.deregister(&mut SourceFd(&socket)); // if it fails, the poller wakes for nothing
+        let _ = self.registry.deregister(&mut SourceFd(&socket)); // on failure the poller wakes needlessly
     }
 
     /// Parks an entry in its slot until `deadline`. If it `has_input` already, or if its readiness flag

@@ -1,30 +1,28 @@
-//! How long a worker may wait for a client. Pure: `client_stream` does the waiting.
+//! The policy for slow clients: how long a worker may wait for one. Pure: `client_stream` does the waiting.
 //!
-//! Every client may make a worker wait for a moment. A client that takes longer needs a permit, and there
-//! are permits for half of the workers only: so slow clients, in any number, never hold the whole pool.
-//! While requests have to wait long for a worker, a client without a permit is not waited for at all. And
-//! a client with a permit has to keep up a minimum rate.
+//! A worker waits for any client for up to `FREE_WAIT`. A longer wait needs a permit, and there are permits for
+//! half of the workers only, so that slow clients, in any number, never hold the whole pool. Under congestion, a
+//! worker does not wait for a client without a permit at all. A client with a permit has to keep a minimum rate.
 
 use crate::edge::parked::semaphore::{Permit, Semaphore};
 use std::time::{Duration, Instant};
 
-/// Total wait for one request's client without a permit. A client on the same network does not need it,
-/// and a pool whose workers all wait that long is soon exhausted.
+/// Longest total wait for one request's client without a permit. It is long for a client on the same network, and short
+/// enough that waits without a permit do not exhaust the pool.
 const FREE_WAIT: Duration = Duration::from_millis(100);
 
 /// Longest time that a worker blocks on a socket before it checks whether it has to stop.
 pub const WAKE_INTERVAL: Duration = Duration::from_millis(20);
 
-/// Time for a byte that does not count as waiting: ten million bytes per second.
+/// Time per byte that does not count as waiting, equal to ten million bytes per second.
 const TRANSFER_TIME: Duration = Duration::from_nanos(100);
 
-/// How slow a client may be in one direction.
+/// The longest pause and the lowest rate that a client is allowed in one direction.
 #[derive(Clone, Copy, Debug)]
 pub struct SlowClientPolicy {
     /// Longest pause between two bytes.
     pub max_pause: Duration,
-    /// Lowest rate in bytes per second, once the client has been waited for as long as it may pause. 0
-    /// means no limit.
+    /// Lowest rate in bytes per second, which applies once the total wait exceeds `max_pause`. 0 means no limit.
     pub min_rate: u64,
 }
 
@@ -49,18 +47,18 @@ impl SlowClientPolicy {
     }
 }
 
-/// How long one request's client has been waited for in one direction.
+/// The total wait for one request's client in one direction.
 #[derive(Debug, Default)]
 pub struct ClientWait {
     total: Duration,
     since_last_byte: Duration,
     moved: u64,
     permit: Option<Permit>,
-    /// Why the client may not be waited for again, if so.
+    /// The reason why no further wait is allowed, or `None`.
     refused: Option<WaitRefused>,
 }
 
-/// Why a client may not be waited for any longer.
+/// The reason why a client may not be waited for any longer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum WaitRefused {
     /// It was too slow.
@@ -70,7 +68,7 @@ pub enum WaitRefused {
 }
 
 impl ClientWait {
-    /// Starts afresh in the other direction. A permit stays.
+    /// Resets the wait for the other direction. A permit is kept.
     pub fn change_direction(&mut self) {
         *self = ClientWait { permit: self.permit.take(), ..ClientWait::default() };
     }

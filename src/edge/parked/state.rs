@@ -1,4 +1,4 @@
-//! What the edge's threads and its connections share, besides the slab: limits, counters and flags.
+//! The limits, counters and flags that the edge's threads and connections share.
 
 use crate::edge::options::EdgeOptions;
 use crate::edge::parked::buffer_budget::BufferBudget;
@@ -24,9 +24,9 @@ pub struct ParkedState {
     pub slow_client_permits: Semaphore,
     /// Whether requests have to wait long for a worker.
     pub congestion: CongestionSignal,
-    /// How slow an upload may be.
+    /// The policy for slow uploads.
     pub upload_policy: SlowClientPolicy,
-    /// How slowly a reply may be taken.
+    /// The policy for clients that read their reply slowly.
     pub reply_policy: SlowClientPolicy,
     /// Clients that were cut off because no permit to wait for them was left.
     pub cut_off: AtomicUsize,
@@ -36,12 +36,12 @@ pub struct ParkedState {
     pub stopping: AtomicBool,
     /// Set once nothing more is accepted and idle connections are closed.
     pub draining: AtomicBool,
-    /// Set once nothing may wait any longer.
+    /// Set once all waits have to end.
     pub finished: AtomicBool,
 }
 
 impl ParkedState {
-    /// Makes the state of an edge that serves, with nothing in use.
+    /// Creates the state of an edge that serves, with all permits available.
     pub fn new(options: EdgeOptions, slow_client_permits: usize, congestion: CongestionSignal) -> Self {
         let min_rate = options.min_body_rate;
         ParkedState {

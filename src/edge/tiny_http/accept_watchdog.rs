@@ -2,8 +2,8 @@
 //!
 //! * tiny_http's accept thread can end silently (it panics when descriptors run out). A connection that
 //!   is not accepted within a second shows that, and the listener is restarted.
-//! * The read timeout that connections inherit from the listener would make `accept` itself fail after
-//!   that time without a client. The probes come more often than that.
+//! * The read timeout that connections inherit from the listener would make `accept` fail after that time
+//!   without a client. The probes are more frequent.
 //! * tiny_http miscounts its idle threads: in a burst, some connections wait for a thread until another
 //!   connection ends. So its idle threads are kept busy, and while requests come, many short probes each
 //!   free one waiting connection.
@@ -162,7 +162,7 @@ impl<R: Fn() -> bool> WatchedListener<R> {
     }
 }
 
-/// When the last request came.
+/// The time of the last request.
 struct RequestActivity {
     seen: usize,
     last: Option<Instant>,
@@ -193,7 +193,7 @@ impl BusyConnections {
         BusyConnections { address, interval, streams: Vec::new(), due: Instant::now() }
     }
 
-    /// Sends a byte on each connection when that is due, and replaces those that have ended.
+    /// Sends a byte on each connection when one is due, and replaces connections that have ended.
     fn maintain(&mut self) {
         if Instant::now() < self.due {
             return;
@@ -239,7 +239,7 @@ impl Probes {
         }
     }
 
-    /// Removes the probes that have been accepted. Returns false if none has been for too long.
+    /// Removes the accepted probes. Returns false if no probe has been accepted for too long.
     fn check(&mut self) -> bool {
         let before = self.pending.len();
         // A probe that is far too late is given up, which limits their number.

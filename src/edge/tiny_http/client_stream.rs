@@ -19,9 +19,8 @@ use tiny_http::{HTTPVersion, Request};
 /// Time for a refused client that is still sending to notice the refusal.
 const LINGER: Duration = Duration::from_secs(1);
 
-/// Returns whether this number of unread body bytes can be left to tiny_http. To skip them, on drop for
-/// instance, it allocates a buffer of that size. Its pages are never touched, but an allocation that fails
-/// ends the process: so a length for which it would fail has to be found here.
+/// Returns whether tiny_http can skip this number of unread body bytes. To skip them, on drop for instance, it allocates
+/// a buffer of that size. A failed allocation would abort the process, so the allocation is tried here first.
 pub fn is_droppable(unread: u64) -> bool {
     let mut buffer: Vec<u8> = Vec::new();
     let can_allocate = usize::try_from(unread).is_ok_and(|size| buffer.try_reserve_exact(size).is_ok());
@@ -29,7 +28,7 @@ pub fn is_droppable(unread: u64) -> bool {
     can_allocate
 }
 
-/// Returns the first header of this name, the one that tiny_http goes by.
+/// Returns the first header of this name, which is the one that tiny_http uses.
 fn header<'a>(request: &'a Request, name: &'static str) -> Option<&'a str> {
     request.headers().iter().find(|header| header.field.equiv(name)).map(|header| header.value.as_str())
 }
@@ -63,7 +62,7 @@ pub struct TinyHttpStream {
     /// Whether tiny_http has read the whole body already, as it does with small ones.
     buffered: bool,
     peer: SocketAddr,
-    /// Whether tiny_http closes the connection by itself after the reply.
+    /// Whether tiny_http closes the connection after the reply.
     last: bool,
     /// Whether no further request on this connection is served.
     closing: bool,
@@ -221,7 +220,7 @@ impl ClientStream for TinyHttpStream {
             self.unread = UnreadBody::Nothing; // tiny_http drops it with the request
         }
         if request.is_none() || self.unread != UnreadBody::Nothing {
-            // Not only once it is answered: the next request of this connection may arrive before that.
+            // Before the request is answered, because the connection's next request may arrive earlier.
             self.mark_closing();
         }
         let (bytes, after) = response::refusal(refusal, request, self.may_keep_alive());

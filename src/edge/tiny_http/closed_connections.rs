@@ -42,7 +42,7 @@ impl ClosedConnections {
     }
 }
 
-/// What the registry knows of a client's connection.
+/// The state of a client's connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum PeerState {
     /// Its requests are served.

@@ -22,7 +22,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 use tiny_http::{HTTPVersion, Request, Server};
 
-/// How often the edge polls for a request before it blocks.
+/// The number of times that the edge polls for a request before it blocks.
 const POLLS_BEFORE_BLOCKING: usize = 4;
 
 /// Takes requests from tiny_http and offers them to the queue.

@@ -1,4 +1,4 @@
-//! How the tiny_http edge is bound, started and stopped.
+//! The lifecycle of the tiny_http edge: bound, started, stopped.
 
 use crate::edge::lifecycle::{Counter, Edge, RunningEdge};
 use crate::edge::options::EdgeOptions;
@@ -21,7 +21,7 @@ use std::time::{Duration, Instant};
 /// client that is still sending, and neither the edge nor a worker may wait for that.
 const REFUSAL_THREADS: usize = 32;
 
-/// Refusals that may wait for one of those threads.
+/// Refusals that may wait for a refusal thread.
 const PENDING_REFUSALS: usize = 1024;
 
 /// A bound listener, not serving yet.
@@ -94,7 +94,7 @@ impl Edge for TinyHttpEdge {
     }
 }
 
-/// A tiny_http edge that serves.
+/// A running tiny_http edge.
 struct RunningTinyHttpEdge {
     dispatch: Arc<Dispatch>,
     watchdog: Option<AcceptWatchdog>,

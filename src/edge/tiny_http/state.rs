@@ -1,4 +1,4 @@
-//! What the requests of one listener share.
+//! The state that the requests of one listener share.
 
 use crate::edge::tiny_http::closed_connections::ClosedConnections;
 use std::net::SocketAddr;
@@ -21,7 +21,7 @@ pub struct TinyHttpState {
 }
 
 impl TinyHttpState {
-    /// Makes the state of an edge that serves on `local`, with no request yet.
+    /// Creates the state of an edge that serves on `local`, with no request yet.
     pub fn new(local: SocketAddr) -> Self {
         TinyHttpState {
             local,

@@ -1,4 +1,4 @@
-//! How a reply is begun while bytes of the request body are unread.
+//! Begins a reply while bytes of the request body are unread.
 
 use std::io;
 use tiny_http::{Header, Response, StatusCode};

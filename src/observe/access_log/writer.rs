@@ -11,7 +11,7 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::thread;
 use std::time::Duration;
 
-/// The most lines that wait to be written: those of a quarter of a second at 30,000 requests a second.
+/// The most lines that wait to be written: a quarter of a second's lines at 30,000 requests a second.
 const QUEUE: usize = 8192;
 
 /// The pause between two batches. A writer that wakes up for each line costs more than the line.

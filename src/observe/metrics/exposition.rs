@@ -103,14 +103,14 @@ impl Metrics {
 }
 
 /// The labels of a series, and its value.
-type Sample = (Vec<LabelPair>, u64);
+type SeriesValue = (Vec<LabelPair>, u64);
 
 /// Returns a family of counters or gauges, in the order of their label values.
 fn values(
     kind: MetricType,
     name: &str,
     help: &str,
-    samples: impl IntoIterator<Item = Sample>,
+    samples: impl IntoIterator<Item = SeriesValue>,
 ) -> MetricFamily {
     let mut metrics: Vec<_> = samples.into_iter().map(|sample| metric(kind, sample)).collect();
     metrics.sort_by(|one, other| {
@@ -120,7 +120,7 @@ fn values(
     family(kind, name, help, metrics)
 }
 
-fn metric(kind: MetricType, (labels, value): Sample) -> Metric {
+fn metric(kind: MetricType, (labels, value): SeriesValue) -> Metric {
     let mut metric = Metric::from_label(labels);
     if kind == COUNTER {
         let mut counter = Counter::default();

@@ -1,7 +1,7 @@
 //! The last two minutes of requests by the second, and rates over the last ten seconds.
 //!
-//! Workers record nothing for this. Once a second one thread reads what has been counted since the start, and keeps
-//! the difference to the second before.
+//! Workers record nothing for this. Once a second, one thread reads the counts since the start and keeps the difference
+//! to the previous second.
 
 use crate::backend::counters::Totals;
 use crate::backend::instance::Backend;
@@ -11,7 +11,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
 /// Seconds that are kept: two minutes.
-const KEPT: usize = 120;
+const SECONDS_KEPT: usize = 120;
 
 /// Samples, one a second, that recent rates cover.
 const RECENT: usize = 10;
@@ -33,44 +33,44 @@ pub struct Rates {
 
 /// Counts between two samples.
 #[derive(Debug)]
-struct Step {
+struct CountDelta {
     seconds: f64,
     requests: u64,
     errors: u64,
     times: Vec<(usize, u64)>,
 }
 
-/// The most recent steps.
+/// The most recent deltas.
 #[derive(Debug, Default)]
 struct Window {
     before: Totals,
-    steps: VecDeque<Step>,
+    deltas: VecDeque<CountDelta>,
 }
 
 impl Window {
-    fn step(&mut self, seconds: f64, now: Totals) -> &Step {
-        if self.steps.len() == RECENT {
-            self.steps.pop_front();
+    fn delta(&mut self, seconds: f64, now: Totals) -> &CountDelta {
+        if self.deltas.len() == RECENT {
+            self.deltas.pop_front();
         }
         let requests = now.requests.saturating_sub(self.before.requests);
         let errors = now.errors.saturating_sub(self.before.errors);
         let times = now.times.since(&self.before.times);
         self.before = now;
-        self.steps.push_back(Step { seconds, requests, errors, times });
-        &self.steps[self.steps.len() - 1]
+        self.deltas.push_back(CountDelta { seconds, requests, errors, times });
+        &self.deltas[self.deltas.len() - 1]
     }
 
     fn rates(&self) -> Rates {
-        let seconds: f64 = self.steps.iter().map(|step| step.seconds).sum();
+        let seconds: f64 = self.deltas.iter().map(|delta| delta.seconds).sum();
         let mut times = Times::default();
-        self.steps.iter().for_each(|step| times.add(&step.times));
-        let rate = |count: fn(&Step) -> u64| {
-            self.steps.iter().map(count).sum::<u64>() as f64 / seconds.max(f64::MIN_POSITIVE)
+        self.deltas.iter().for_each(|delta| times.add(&delta.times));
+        let rate = |count: fn(&CountDelta) -> u64| {
+            self.deltas.iter().map(count).sum::<u64>() as f64 / seconds.max(f64::MIN_POSITIVE)
         };
         Rates {
             seconds,
-            requests: rate(|step| step.requests),
-            errors: rate(|step| step.errors),
+            requests: rate(|delta| delta.requests),
+            errors: rate(|delta| delta.errors),
             p50: times.quantile(0.5),
             p99: times.quantile(0.99),
         }
@@ -84,7 +84,7 @@ pub struct SecondCounts {
     pub number: u64,
     /// Requests that ended.
     pub requests: u64,
-    /// Those among them with 5xx.
+    /// Requests that ended with 5xx.
     pub errors: u64,
     /// Median time, in seconds; `None` without a request.
     pub p50: Option<f64>,
@@ -96,10 +96,10 @@ pub struct SecondCounts {
 
 /// The last two minutes. Its lock is taken by the sampling thread and by readers, never by a worker.
 #[derive(Debug)]
-pub struct History(Mutex<Past>);
+pub struct History(Mutex<HistoryData>);
 
 #[derive(Debug)]
-struct Past {
+struct HistoryData {
     sampled: Instant,
     newest: u64,
     seconds: VecDeque<SecondCounts>,
@@ -128,17 +128,17 @@ impl RecentSummary {
 impl History {
     /// Creates an empty history whose first second begins at `now`.
     pub fn new(now: Instant) -> Self {
-        History(Mutex::new(Past {
+        History(Mutex::new(HistoryData {
             sampled: now,
             newest: 0,
-            seconds: VecDeque::with_capacity(KEPT),
+            seconds: VecDeque::with_capacity(SECONDS_KEPT),
             all: Window::default(),
             backends: HashMap::new(),
             recent: Arc::default(),
         }))
     }
 
-    /// Takes a sample: keeps the difference of the totals to those of the sample before.
+    /// Takes a sample: keeps the difference of the totals to the previous sample's totals.
     pub fn sample(&self, now: Instant, totals: Totals, backends: &[Arc<Backend>]) {
         let by_backend = backends.iter().filter_map(|backend| Some((backend, backend.counters()?.totals())));
         self.lock().keep(now, totals, by_backend.collect());
@@ -149,38 +149,38 @@ impl History {
         Arc::clone(&self.lock().recent)
     }
 
-    /// Returns the number of the newest second, and those seconds with a number above `number`, the oldest first.
+    /// Returns the number of the newest second, and the seconds with a number above `number`, the oldest first.
     pub fn after(&self, number: u64) -> (u64, Vec<SecondCounts>) {
         let past = self.lock();
         (past.newest, past.seconds.iter().filter(|second| second.number > number).cloned().collect())
     }
 
-    fn lock(&self) -> MutexGuard<'_, Past> {
+    fn lock(&self) -> MutexGuard<'_, HistoryData> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl Past {
+impl HistoryData {
     fn keep(&mut self, now: Instant, all: Totals, backends: Vec<(&Arc<Backend>, Totals)>) {
         let seconds = now.saturating_duration_since(self.sampled).as_secs_f64();
         self.sampled = now;
         self.backends.retain(|id, _| backends.iter().any(|(backend, _)| backend.id() == *id));
         let mut counts = Vec::with_capacity(backends.len());
         for (backend, totals) in backends {
-            let step = self.backends.entry(backend.id()).or_default().step(seconds, totals);
-            counts.push((backend.authority().to_string(), step.requests));
+            let delta = self.backends.entry(backend.id()).or_default().delta(seconds, totals);
+            counts.push((backend.authority().to_string(), delta.requests));
         }
-        let step = self.all.step(seconds, all);
+        let delta = self.all.delta(seconds, all);
         let mut times = Times::default();
-        times.add(&step.times);
+        times.add(&delta.times);
         self.newest += 1;
-        if self.seconds.len() == KEPT {
+        if self.seconds.len() == SECONDS_KEPT {
             self.seconds.pop_front();
         }
         self.seconds.push_back(SecondCounts {
             number: self.newest,
-            requests: step.requests,
-            errors: step.errors,
+            requests: delta.requests,
+            errors: delta.errors,
             p50: times.quantile(0.5),
             p99: times.quantile(0.99),
             backends: counts,
@@ -248,7 +248,7 @@ mod tests {
         let backends = backends();
         let history = history_of(150, &backends);
         let (newest, seconds) = history.after(0);
-        assert_eq!((newest, seconds.len(), seconds[0].number), (150, KEPT, 31));
+        assert_eq!((newest, seconds.len(), seconds[0].number), (150, SECONDS_KEPT, 31));
         assert_eq!((seconds[0].requests, seconds[0].errors), (16, 1));
         assert_eq!(seconds[0].backends, [("127.0.0.1:1".into(), 4), ("127.0.0.1:2".into(), 12)]);
         assert_eq!(history.after(148).1.len(), 2);

@@ -18,7 +18,7 @@ pub struct HostileClients {
 struct HostileClient {
     stream: TcpStream,
     received: Vec<u8>,
-    /// When the client noticed what it has received.
+    /// The time at which the client read the bytes that it has received.
     since: Option<Instant>,
 }
 
@@ -44,7 +44,7 @@ impl HostileClients {
         self.open.len()
     }
 
-    /// Sends `bytes` on each connection again and again, as far as that does not block, and reads the replies,
+    /// Sends `bytes` on each connection repeatedly, as far as that does not block, and reads the replies,
     /// until the balancer has ended all of them. Returns what each client received.
     #[track_caller]
     pub fn send_until_closed(mut self, bytes: &[u8], pause: Duration) -> Vec<String> {
@@ -70,7 +70,7 @@ impl HostileClients {
         self.ended.extend(self.open.extract_if(.., |client| client.has_ended(&mut buffer)));
     }
 
-    /// Sends `bytes` on each connection `delay` after it has received something, again and again for `duration`.
+    /// Sends `bytes` on each connection `delay` after it has received any bytes, repeatedly for `duration`.
     pub fn respond_slowly(mut self, delay: Duration, bytes: &[u8], duration: Duration) {
         let began = Instant::now();
         while began.elapsed() < duration {

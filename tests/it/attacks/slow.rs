@@ -70,7 +70,7 @@ fn withstands_a_hundred_announced_bodies_that_never_come() {
     announced_bodies(SOME);
 }
 
-/// Makes a worker wait for a moment with every request of each client.
+/// Makes a worker wait briefly with every request of each client.
 pub fn slowly_responding_clients(count: usize, workers: &str) {
     AttackedBalancer::with(&[workers]).withstands(|balancer| {
         let head = "POST / HTTP/1.1\r\nHost: test\r\nExpect: 100-continue\r\nContent-Length: 5\r\n\r\n";

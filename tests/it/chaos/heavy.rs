@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 #[test]
 #[ignore = "heavy: a backend dies forty times"]
 fn no_post_arrives_twice_when_a_backend_dies_forty_times() {
-    // Short ejections, although it dies often.
+    // Short ejections, although the backends die often.
     assert_no_post_arrives_twice(
         40,
         &["--health-interval=50ms", "--fail-timeout=200ms", "--longest-ejection=200ms"],

@@ -18,7 +18,7 @@ use std::time::{Duration, Instant};
 const GET: &str = "GET / HTTP/1.1\r\nHost: test\r\n\r\n";
 const CROWD: usize = 64;
 
-/// The pause of a client between requests, so that the crowd does not use up the machine.
+/// The pause of a client between requests, so that the clients do not use all of the processor time.
 const THOUGHT: Duration = Duration::from_millis(20);
 
 const FLAGS: [&str; 4] =
@@ -52,7 +52,7 @@ impl Outcome {
     }
 }
 
-/// Clients that send requests again and again, each over one connection.
+/// Clients that send requests repeatedly, each over one connection.
 pub struct Crowd {
     began: Instant,
     leaving: Arc<AtomicBool>,
@@ -162,7 +162,8 @@ fn share(outcomes: &[Outcome], name: &str, within: Range<Instant>) -> f64 {
     f64::from(own) / f64::from(all)
 }
 
-/// Waits until one of three, back since then, serves its third again. Returns how long it served no request.
+/// Waits until one of three backends, which returned at that time, serves its third again. Returns how long it served no
+/// request.
 #[track_caller]
 fn returns(crowd: &Crowd, name: &str, since: Instant) -> Duration {
     crowd.until_served_by(&[name], 1, since);
@@ -201,7 +202,7 @@ fn no_client_notices_that_a_backend_is_killed_and_returns() {
     drop(b);
 }
 
-/// Lets b, one of three, hang and recover.
+/// Makes backend b, one of three, hang and recover.
 fn hang_and_recover(addrs: [SocketAddr; 3], flags: &[&str], silence: impl Fn(), recover: impl Fn()) {
     let view = View::of(&addrs, flags);
     let crowd = Crowd::of(view.balancer.addr, CROWD);

@@ -59,7 +59,7 @@ fn send_posts(addr: SocketAddr, client: usize, over: &AtomicBool, count: &Atomic
     outcome
 }
 
-/// Lets 64 clients post while one of two backends dies and returns this often, and asserts that no POST arrives twice.
+/// Runs 64 posting clients while one of two backends dies and returns this often, and asserts that no POST arrives twice.
 pub fn assert_no_post_arrives_twice(deaths: usize, flags: &[&str]) {
     let (steady, port, arrivals) = (dead_port(), dead_port(), Arrivals::default());
     let _steady = slow_backend(&steady, &arrivals);

@@ -24,7 +24,7 @@ pub fn demo_at(port: &DeadPort, name: &str) -> Balancer {
     Balancer::spawn(program().args(["backend", &listen, &name]), "Backend is listening on ")
 }
 
-/// How a [`moody`] backend behaves.
+/// The behaviour of a [`moody`] backend.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Mood {
     /// It replies 200.

@@ -2,7 +2,7 @@
 //!
 //! An import is a path to an item of another file of this crate, in a `use` or in the code. It leads from the file
 //! it occurs in to the file that defines the item: a name that a file only imports or re-exports leads on to its
-//! origin. It knows as much of Rust as this source needs.
+//! origin. The parser covers only the Rust syntax that this source uses.
 
 use crate::source::{Source, is_name};
 use std::collections::{BTreeMap, BTreeSet};
@@ -10,7 +10,7 @@ use std::collections::{BTreeMap, BTreeSet};
 /// The segments of a path. Those of a module's path begin at the crate's root.
 type Path = Vec<String>;
 
-/// The module of `main.rs`, which is a crate of its own and knows the library by its name.
+/// The module of `main.rs`, which is a separate crate and refers to the library by its name.
 const MAIN: &str = "(main)";
 
 /// Returns every import of one of these files from another, in order.

@@ -1,4 +1,4 @@
-//! How connections end: after a half-close and after a refusal.
+//! The end of connections: after a half-close and after a refusal.
 
 use super::{CHUNKED, GET, LARGE, SECOND, in_chunks, parked, pattern, post, sized};
 use crate::backend::Recorder;

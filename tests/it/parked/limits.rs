@@ -91,7 +91,7 @@ fn limits_the_connections_of_each_client() {
     assert_connection_refused(connect(OTHER));
     assert_all_served(&mut clients);
 
-    // As one leaves after the other, others are accepted.
+    // As clients disconnect one after the other, new ones are accepted.
     for (client, source) in clients.iter().zip([ONE, ONE, OTHER, OTHER]) {
         client.stream.shutdown(Shutdown::Both).unwrap();
         eventually("the same client may open another connection", || {

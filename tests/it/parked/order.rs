@@ -1,4 +1,4 @@
-//! Several requests on one connection: served in order, one at a time, and none is missed.
+//! Several requests on one connection: all are served, in order and one at a time.
 
 use super::{CHUNKED, GET, LARGE, in_chunks, parked, pattern, post, sized};
 use crate::backend::Recorder;

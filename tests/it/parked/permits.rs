@@ -47,7 +47,7 @@ fn lets_half_of_the_workers_wait_for_stalled_uploads() {
         assert!(took < SECOND, "after {took:?}");
         uploads[number] = None;
     }
-    // Two have permits, and may go on at any time.
+    // Two clients have permits, and may continue at any time.
     for mut stream in uploads.into_iter().flatten() {
         stream.write_all(&[b'x'; UPLOAD - SENT]).unwrap();
         let (_, reply, _) = replies.recv_timeout(DEADLINE).unwrap();
@@ -69,7 +69,7 @@ fn lets_half_of_the_workers_wait_for_clients_that_do_not_read() {
         clients.len() == 2
     });
     assert!(began.elapsed() < 3 * SECOND, "{:?}", began.elapsed());
-    // Two have permits, and may read at any time.
+    // Two clients have permits, and may read at any time.
     for mut client in clients {
         assert_eq!(client.read_head().unwrap().status, 200);
         assert_eq!(client.take(POURED).unwrap().len(), POURED);

@@ -29,7 +29,7 @@ enum State {
     UntilEnd,
 }
 
-/// Why a reply is invalid.
+/// The reason why a reply is invalid.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Broken {
     /// Not HTTP, or more bytes than announced.

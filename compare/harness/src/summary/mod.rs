@@ -215,7 +215,7 @@ pub fn judge(prediction: &Prediction, summary: &Summary) -> Option<(f64, bool)> 
     value.is_finite().then(|| (value, prediction.holds(value)))
 }
 
-/// How far two runs agree.
+/// The agreement of two runs.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Agreement {
     /// Number of figures that both runs have.

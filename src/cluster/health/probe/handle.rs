@@ -3,7 +3,7 @@
 use std::sync::{Arc, Mutex, PoisonError};
 use ureq::Agent;
 
-/// Ends probes from another thread. For one thread that makes one probe at a time.
+/// Ends the probes of one thread, which makes one probe at a time, from another thread.
 #[derive(Clone, Debug, Default)]
 pub struct ProbeHandle(Arc<Mutex<ProbeCall>>);
 

@@ -1,4 +1,4 @@
-//! Why a probe failed, in one line for the log. Pure.
+//! The reason why a probe failed, in one line for the log. Pure.
 
 use std::io::{self, ErrorKind};
 use std::time::Duration;

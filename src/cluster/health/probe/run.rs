@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 /// The result of an ended probe. It says nothing about the backend.
 const ENDED: &str = "the probe was ended";
 
-/// What a probe does.
+/// The kind of a probe.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ProbeKind {
     /// Opens a connection and closes it without a byte.
@@ -32,7 +32,7 @@ pub enum ProbeKind {
 
 /// Makes one probe within `timeout`, all addresses and the reply included.
 ///
-/// `addresses` are those of one backend, tried in order. `host` is the value of the Host header. Returns what was
+/// `addresses` belong to one backend and are tried in order. `host` is the value of the Host header. Returns what was
 /// observed: `connected`, or `status 200`.
 ///
 /// # Errors
@@ -89,9 +89,9 @@ mod tests {
     use std::sync::mpsc::{self, Receiver};
     use std::thread::{self, JoinHandle};
 
-    /// The timeout where the outcome comes at once.
+    /// The timeout for probes whose outcome is immediate.
     const AMPLE: Duration = Duration::from_secs(20);
-    /// The timeout where no reply ever comes.
+    /// The timeout for probes that get no reply.
     const BRIEF: Duration = Duration::from_millis(250);
 
     fn listener() -> (TcpListener, SocketAddr) {
@@ -377,7 +377,7 @@ mod tests {
         for kind in [ProbeKind::Connect, get("200"), any_reply()] {
             assert_eq!(probe(&[address], "a:1", &kind, AMPLE, &handle), failure(ENDED));
         }
-        // Nor does one that is ended between the first check and the call.
+        // A probe that is ended between the first check and the call makes no call either.
         let request = http_call::request(Method::GET, "a:1", "/").unwrap();
         assert!(http_call::send(&[address], request, AMPLE, &handle).is_err());
         assert_eq!(listener.accept().unwrap_err().kind(), ErrorKind::WouldBlock);

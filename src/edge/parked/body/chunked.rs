@@ -3,11 +3,11 @@
 use crate::edge::parked::parser::head_scanner::is_token;
 use crate::error::Refusal;
 
-/// Bytes that all chunk extensions, trailers and leading zeros of one message may have together. They are
-/// ignored here, and without a limit a body of nothing else would never end.
+/// The most bytes that the chunk extensions, trailers and leading zeros of one message may have together. They carry no
+/// data, and without a limit a body that consists of them alone would never end.
 pub(super) const MAX_EXTRAS: usize = 16 << 10;
 
-/// Which part of the chunked coding (RFC 9112 §7.1) the next byte belongs to.
+/// The part of the chunked coding (RFC 9112 §7.1) that the next byte belongs to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum ChunkState {
     /// The first digit of a size.

@@ -4,7 +4,7 @@ use crate::edge::parked::body::chunked::{ChunkedDecoder, copy};
 use crate::edge::request_head::Body;
 use crate::error::Refusal;
 
-/// What is still to come of a request body.
+/// The rest of a request body, which is still to be decoded.
 #[derive(Clone, Copy, Debug, Default)]
 pub enum BodyDecoder {
     /// Nothing.

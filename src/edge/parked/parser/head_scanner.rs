@@ -5,21 +5,21 @@ use crate::error::Refusal;
 use memchr::{memchr, memchr_iter};
 use std::ops::Range;
 
-/// Blank lines that are ignored before a request (RFC 9112 §2.2 asks for one at least).
+/// Blank lines that are ignored before a request (RFC 9112 §2.2 requires at least one).
 const BLANK_LINES: usize = 4;
 
 const BARE_LF: Refusal = Refusal::BadRequest("a line ends without a carriage return");
 
-/// How far the bytes of a head have been scanned.
+/// The progress of scanning the bytes of a head.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct HeadScanner {
     /// Bytes that have been scanned.
     scanned: usize,
-    /// Where the incomplete line begins.
+    /// The position at which the incomplete line begins.
     line_start: usize,
     /// Complete lines of the head.
     lines: usize,
-    /// Where the head begins: behind the blank lines.
+    /// The position at which the head begins, after the blank lines.
     start: usize,
 }
 

@@ -1,7 +1,7 @@
-//! Where a request head ends and what it says: pure functions over bytes.
+//! Finds the end of a request head and parses it: pure functions over bytes.
 //!
-//! [`head_scanner`] looks for the blank line, at each byte once, however slowly they arrive; only then does
-//! [`head`] parse the whole head, with httparse. httparse accepts a bare LF as the end of a line, as
+//! [`head_scanner`] searches for the blank line and examines each byte once, however slowly the bytes arrive. Then
+//! [`head`] parses the whole head with httparse. httparse accepts a bare LF as the end of a line, as
 //! RFC 9112 §2.2 allows. Other servers do not, and a request that two servers divide differently can
 //! smuggle another one: so the scanner refuses a LF without its CR before httparse sees it.
 
