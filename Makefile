@@ -30,7 +30,7 @@ curl: ## Send four requests to a running balancer
 
 test: ## Run all tests but the heavy ones, with each edge
 	cargo test --locked
-	TURNWHEEL_TEST_EDGE=tiny-http cargo test --locked --test it -- $(of_the_parked_edge) --skip tidy::
+	TURNWHEEL_TEST_EDGE=tiny-http cargo test --locked --test it -- $(of_the_parked_edge) --skip tidy:: --skip layout:: --skip source::
 
 lint: ## Check format, clippy and documentation, warnings denied, for each set of features
 	cargo fmt --check

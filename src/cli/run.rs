@@ -45,14 +45,14 @@ fn ask_for_reload(admin: SocketAddr, token_file: Option<&Path>) -> Result<(), Fa
 
 #[cfg(feature = "top")]
 fn top(admin: SocketAddr, token_file: Option<&Path>, interval: Duration, once: bool) -> Result<(), Failure> {
-    use crate::cli::top::poller::Poller;
+    use crate::cli::top::poller::StatePoller;
     use crate::cli::top::watch::{print, watch};
     use std::io::IsTerminal;
     let failed = |error: &dyn std::fmt::Display| Failure::from(error.to_string());
     if !once && !std::io::stdout().is_terminal() {
         return Err(failed(&"standard output is no terminal; --once prints what is to be seen now"));
     }
-    let mut poller = Poller::new(admin, token(token_file)?);
+    let mut poller = StatePoller::new(admin, token(token_file)?);
     if once {
         say(format_args!("{}", print(&mut poller).map_err(|error| failed(&error))?));
         return Ok(());

@@ -1,6 +1,6 @@
 //! The command `turnwheel top`: a running balancer in a terminal, as its admin listener shows it.
 //!
-//! One thread polls the balancer ([`Poller`]), another one reads the terminal's events, and the caller's thread waits for
+//! One thread polls the balancer ([`StatePoller`]), another one reads the terminal's events, and the caller's thread waits for
 //! both and draws. The caller prepares the terminal and restores it afterwards.
 
 pub mod backends;

@@ -16,7 +16,7 @@ const SHORTEST_INTERVAL: Duration = Duration::from_millis(50);
 
 /// Polls one balancer.
 #[derive(Debug)]
-pub struct Poller {
+pub struct StatePoller {
     client: AdminClient,
     history: SampleHistory,
 }
@@ -60,10 +60,10 @@ impl Verb {
     }
 }
 
-impl Poller {
+impl StatePoller {
     /// Creates a poller for the balancer with this admin address.
     pub fn new(admin: SocketAddr, token: Option<AdminToken>) -> Self {
-        Poller { client: AdminClient::new(admin, token, TIMEOUT), history: SampleHistory::default() }
+        StatePoller { client: AdminClient::new(admin, token, TIMEOUT), history: SampleHistory::default() }
     }
 
     /// Returns a snapshot of the balancer. Its history is empty if only that cannot be read.
@@ -149,7 +149,7 @@ mod tests {
         let address = admin.local_addr();
         let control = Arc::new(Fake::default());
         let running = admin.start(Arc::clone(&control) as _, Arc::clone(&control) as _, None).unwrap();
-        let mut poller = Poller::new(address, None);
+        let mut poller = StatePoller::new(address, None);
         let Snapshot { state, history } = poller.poll().unwrap();
         assert_eq!((state.workers, history), (64, SampleHistory::default()), "there is no history yet");
 

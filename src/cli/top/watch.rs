@@ -1,6 +1,6 @@
 //! Runs the view: its threads, and the loop that draws.
 
-use super::poller::{BackendCommand, Poller, Update};
+use super::poller::{BackendCommand, StatePoller, Update};
 use super::screen::{KeyAction, Screen};
 use super::snapshot::Snapshot;
 use super::theme::Theme;
@@ -28,7 +28,7 @@ const CHANNEL_CAPACITY: usize = 8;
 ///
 /// # Errors
 /// When the balancer does not answer.
-pub fn print(poller: &mut Poller) -> Result<String, AdminClientError> {
+pub fn print(poller: &mut StatePoller) -> Result<String, AdminClientError> {
     let screen = Screen { selected: None, ..Screen::new(poller.poll()?) };
     Ok(view::print(&screen))
 }
@@ -39,7 +39,7 @@ pub fn print(poller: &mut Poller) -> Result<String, AdminClientError> {
 /// When the terminal fails.
 pub fn watch(
     terminal: &mut DefaultTerminal,
-    poller: Poller,
+    poller: StatePoller,
     snapshot: Snapshot,
     interval: Duration,
     stop: &Stop,
