@@ -185,41 +185,18 @@ mod tests {
     use crate::cluster::membership::Membership;
     use crate::cluster::names::System;
     use crate::cluster::options::Upstream;
-    use crate::edge::client_stream::ClientStream;
-    use crate::edge::framing::AfterReply;
-    use crate::edge::request_head::Body;
+    use crate::edge::client_stream::fake::{self, Refusals};
     use crate::forward::retry_budget::RetryBudgetOptions;
     use crate::observe::access_log::line::AccessLogFormat;
     use crate::observe::access_log::writer::AccessLog;
     use crate::observe::metrics::registry::Metrics;
     use crate::sys::threads::ThreadGroup;
-    use http::request;
     use std::io::{self, Read, Write};
     use std::net::{SocketAddr, TcpListener};
     use std::sync::Mutex;
     use std::thread;
 
     const LONG: Duration = Duration::from_secs(60);
-
-    struct NullClient;
-
-    impl ClientStream for NullClient {
-        fn read(&mut self, _buf: &mut [u8]) -> io::Result<usize> {
-            Ok(0)
-        }
-
-        fn may_keep_alive(&self) -> bool {
-            true
-        }
-
-        fn write(&mut self, _bytes: &[u8]) -> io::Result<()> {
-            Ok(())
-        }
-
-        fn finish(self: Box<Self>, _after: AfterReply) {}
-
-        fn refuse(self: Box<Self>, _refusal: Refusal, _request: Option<&request::Parts>) {}
-    }
 
     /// An access log in memory.
     #[derive(Clone, Default)]
@@ -277,9 +254,7 @@ mod tests {
     }
 
     fn exchange(arrived: Instant) -> Exchange {
-        let head = http::Request::builder().uri("/").body(()).unwrap().into_parts().0;
-        let peer = ([127, 0, 0, 1], 1).into();
-        let mut exchange = Exchange::new((head, Body::None), peer, 0, Box::new(NullClient));
+        let mut exchange = fake::exchange("/", &Refusals::default());
         exchange.arrived = arrived;
         exchange
     }

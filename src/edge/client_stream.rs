@@ -37,3 +37,45 @@ pub trait ClientStream: Send {
     /// the head as far as it is valid. The call never blocks on the client.
     fn refuse(self: Box<Self>, refusal: Refusal, request: Option<&request::Parts>);
 }
+
+/// A client for tests, which sends no body and records how it is refused.
+#[cfg(test)]
+pub mod fake {
+    use super::*;
+    use crate::edge::exchange::Exchange;
+    use crate::edge::request_head::Body;
+    use std::sync::{Arc, Mutex};
+
+    /// The target of each refused request, and its refusal.
+    pub type Refusals = Arc<Mutex<Vec<(String, Refusal)>>>;
+
+    struct FakeClient(Refusals);
+
+    /// Returns a GET request for this target from such a client.
+    pub fn exchange(target: &str, refusals: &Refusals) -> Exchange {
+        let head = http::Request::builder().uri(target).body(()).unwrap().into_parts().0;
+        let client = Box::new(FakeClient(Arc::clone(refusals)));
+        Exchange::new((head, Body::None), ([127, 0, 0, 1], 1).into(), 0, client)
+    }
+
+    impl ClientStream for FakeClient {
+        fn read(&mut self, _buf: &mut [u8]) -> io::Result<usize> {
+            Ok(0)
+        }
+
+        fn may_keep_alive(&self) -> bool {
+            true
+        }
+
+        fn write(&mut self, _bytes: &[u8]) -> io::Result<()> {
+            Ok(())
+        }
+
+        fn finish(self: Box<Self>, _after: AfterReply) {}
+
+        fn refuse(self: Box<Self>, refusal: Refusal, request: Option<&request::Parts>) {
+            let target = request.map(|head| head.uri.to_string()).unwrap_or_default();
+            self.0.lock().unwrap().push((target, refusal));
+        }
+    }
+}

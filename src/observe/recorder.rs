@@ -142,36 +142,11 @@ impl Recorder {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::edge::framing::AfterReply;
-    use crate::edge::request_head::Body;
-    use http::{Request, request};
-    use std::io;
-
-    struct NullClient;
-
-    impl ClientStream for NullClient {
-        fn read(&mut self, _buf: &mut [u8]) -> io::Result<usize> {
-            Ok(0)
-        }
-
-        fn may_keep_alive(&self) -> bool {
-            true
-        }
-
-        fn write(&mut self, _bytes: &[u8]) -> io::Result<()> {
-            Ok(())
-        }
-
-        fn finish(self: Box<Self>, _after: AfterReply) {}
-
-        fn refuse(self: Box<Self>, _refusal: Refusal, _request: Option<&request::Parts>) {}
-    }
+    use crate::edge::client_stream::fake::{self, Refusals};
 
     #[test]
     fn a_worker_can_begin_a_request_while_the_recorder_is_off() {
-        let head = Request::new(()).into_parts().0;
-        let mut exchange =
-            Exchange::new((head, Body::None), ([127, 0, 0, 1], 1).into(), 0, Box::new(NullClient));
+        let mut exchange = fake::exchange("/", &Refusals::default());
         let recorder = Recorder::off();
         let active = recorder.begin(3, &mut exchange);
         assert_eq!(recorder.busy(), 0);

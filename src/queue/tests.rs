@@ -1,39 +1,8 @@
 use super::*;
-use crate::edge::client_stream::ClientStream;
+use crate::edge::client_stream::fake::{self, Refusals};
 use crate::edge::exchange::Exchange;
-use crate::edge::framing::AfterReply;
-use crate::edge::request_head::Body;
 use crate::error::Refusal;
-use http::{Request, request};
-use std::io;
-use std::sync::Mutex;
 use std::time::{Duration, Instant};
-
-/// The target of each refused request, and its refusal.
-type Refusals = Arc<Mutex<Vec<(String, Refusal)>>>;
-
-struct RefusalRecordingClient(Refusals);
-
-impl ClientStream for RefusalRecordingClient {
-    fn read(&mut self, _buf: &mut [u8]) -> io::Result<usize> {
-        Ok(0)
-    }
-
-    fn may_keep_alive(&self) -> bool {
-        true
-    }
-
-    fn write(&mut self, _bytes: &[u8]) -> io::Result<()> {
-        Ok(())
-    }
-
-    fn finish(self: Box<Self>, _after: AfterReply) {}
-
-    fn refuse(self: Box<Self>, refusal: Refusal, request: Option<&request::Parts>) {
-        let target = request.map(|head| head.uri.to_string()).unwrap_or_default();
-        self.0.lock().unwrap().push((target, refusal));
-    }
-}
 
 struct Queue {
     jobs: JobSender,
@@ -50,9 +19,7 @@ impl Queue {
     }
 
     fn exchange(&self, target: &str) -> Exchange {
-        let head = Request::builder().uri(target).body(()).unwrap().into_parts().0;
-        let stream = Box::new(RefusalRecordingClient(Arc::clone(&self.refusals)));
-        Exchange::new((head, Body::None), ([127, 0, 0, 1], 1).into(), 0, stream)
+        fake::exchange(target, &self.refusals)
     }
 
     fn take(&mut self) -> Option<String> {
