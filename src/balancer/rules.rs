@@ -205,7 +205,7 @@ fn health(health: &HealthOptions, reasons: &mut Reasons) {
     if let Some(path) = &health.path
         && !(path.starts_with('/') && path.parse::<http::uri::PathAndQuery>().is_ok())
     {
-        reasons.add("health_path", format!("health_path {path:?} is no path; write it as /health"));
+        reasons.add("health_path", format!("health_path {path:?} is not a path; write it as /health"));
     }
     reasons.threshold("rise", health.rise);
     reasons.threshold("fall", health.fall);

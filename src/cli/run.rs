@@ -50,7 +50,7 @@ fn top(admin: SocketAddr, token_file: Option<&Path>, interval: Duration, once: b
     use std::io::IsTerminal;
     let failed = |error: &dyn std::fmt::Display| Failure::from(error.to_string());
     if !once && !std::io::stdout().is_terminal() {
-        return Err(failed(&"standard output is no terminal; --once prints what is to be seen now"));
+        return Err(failed(&"standard output is not a terminal; --once prints the present state"));
     }
     let mut poller = StatePoller::new(admin, token(token_file)?);
     if once {

@@ -101,9 +101,9 @@ fn gives_the_reason_for_each_wrong_value_about_backends() {
         ("slow_start = '1s'", "slow_start is set, but round-robin gives each backend the same; choose"),
         ("rise = 0", "rise is 0; it must be from 1 to 1000"),
         ("fall = 1001", "fall is 1001; it must be from 1 to 1000"),
-        ("health_path = 'health'", "health_path \"health\" is no path; write it as /health"),
-        ("health_path = '/a b'", "is no path; write it as /health"),
-        ("health_path = ''", "health_path \"\" is no path"),
+        ("health_path = 'health'", "health_path \"health\" is not a path; write it as /health"),
+        ("health_path = '/a b'", "is not a path; write it as /health"),
+        ("health_path = ''", "health_path \"\" is not a path"),
         ("health_status = '200'", "health_status is set, but nothing is fetched; set health_path as well"),
         (
             "health_path = '/'\nhealth_status = '399-200'",
@@ -122,7 +122,7 @@ fn gives_the_reason_for_each_wrong_value_about_backends() {
         ),
         (
             "trusted_proxies = '10.0.0.0/99'",
-            "\"10.0.0.0/99\" is no network; write an address, or a network as",
+            "\"10.0.0.0/99\" is not a network; write an address, or a network as",
         ),
         ("strategy = 'best'", "line 2: unknown variant `best`"),
         ("all_down = 'maybe'", "line 2: unknown variant `maybe`"),
@@ -203,9 +203,9 @@ fn gives_mistakes_of_form_with_their_lines_beside_those_of_meaning() {
         "line 1: unknown field `worker`",
         "line 2: invalid type: string \"many\"",
         "line 4: unknown variant `best`",
-        "line 7: \"soon\" is no time; write a time as 250ms or 30s",
+        "line 7: \"soon\" is not a time; write a time as 250ms or 30s",
         "TLS to a backend is not supported yet",
-        "\"here\" is no address to listen on",
+        "\"here\" is not an address to listen on",
         "queue is 0; it must be at least 1",
     ];
     assert_eq!(reasons.len(), expected.len(), "{reasons:#?}");

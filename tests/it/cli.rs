@@ -319,7 +319,7 @@ fn check_prints_every_reason_at_once() {
     let run = run(&["check", "--config", path.to_str().unwrap()]);
     assert_eq!((run.code, &*run.stdout), (1, ""));
     let reasons = [
-        "\"here\" is no address",
+        "\"here\" is not an address",
         "backend http://a:1 is named twice",
         "TLS to a backend is not supported",
         "it has a path",
@@ -439,8 +439,8 @@ fn values_out_of_range_are_refused_in_a_sentence() {
         ("--queue=0", "queue is 0; it must be at least 1"),
         ("--queue-timeout=0s", "queue_timeout is 0"),
         ("--max-head=0", "max_head is 0"),
-        ("--listen=nowhere", "\"nowhere\" is no address to listen on"),
-        ("--listen=8080x", "\"8080x\" is no address to listen on"),
+        ("--listen=nowhere", "\"nowhere\" is not an address to listen on"),
+        ("--listen=8080x", "\"8080x\" is not an address to listen on"),
     ] {
         let mut args = vec!["serve", "--backend=http://127.0.0.1:1", flag];
         args.extend((!flag.starts_with("--listen")).then_some(ANY));

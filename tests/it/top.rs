@@ -95,7 +95,7 @@ fn sends_the_token_or_names_its_flag() {
 #[test]
 fn says_what_to_do_without_a_terminal() {
     let output = program().args(["top", "--admin=127.0.0.1:1"]).output().unwrap();
-    refuses(&output, "standard output is no terminal; --once prints what is to be seen now\n");
+    refuses(&output, "standard output is not a terminal; --once prints the present state\n");
 }
 
 #[test]

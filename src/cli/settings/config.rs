@@ -73,7 +73,7 @@ impl Settings {
             match address::parse(text) {
                 Ok(address) => addresses.push(address),
                 Err(advice) => {
-                    let sentence = format!("{text:?} is no address to listen on; {advice}");
+                    let sentence = format!("{text:?} is not an address to listen on; {advice}");
                     mistakes.add(Cause::Value, "listen", sentence);
                 }
             }

@@ -198,7 +198,7 @@ mod tests {
             ("idle_timeout = '1ms'", "at least 10ms"),
             ("max_head = '1TiB'", "at most 1.0 MiB"),
             ("max_headers = 100000", "at most 10000"),
-            ("trusted_proxies = '10.0.0.0/99'", "is no network"),
+            ("trusted_proxies = '10.0.0.0/99'", "is not a network"),
         ] {
             let all = problems(&format!("backend = 'http://a:1'\n{setting}"));
             assert!(all.contains(part), "{setting}: {all}");
@@ -237,13 +237,13 @@ mod tests {
             "t.toml, line 2: invalid type: string \"many\", expected a whole number that is not negative",
             "t.toml, line 3: invalid type: boolean `true`, expected an address as \"127.0.0.1:8080\", or a port",
             "t.toml, line 5: unknown variant `best`, expected one of",
-            "t.toml, line 6: \"much\" is no size; write a size as 16KiB or 1GiB",
-            "t.toml, line 7: \"5 bananas\" is no time; write a time as 250ms or 30s",
+            "t.toml, line 6: \"much\" is not a size; write a size as 16KiB or 1GiB",
+            "t.toml, line 7: \"5 bananas\" is not a time; write a time as 250ms or 30s",
             "t.toml, line 10: unknown field `wieght`",
             "t.toml, line 11: invalid type: string \"two\"",
             "t.toml, line 12: missing field `url`",
             "t.toml, line 13: invalid type: integer `3`",
-            "\"here\" is no address to listen on",
+            "\"here\" is not an address to listen on",
         ]
         .iter()
         .enumerate()

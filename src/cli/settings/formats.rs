@@ -63,14 +63,14 @@ pub fn one_text<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<String
 /// Reads a time that need not be set.
 pub fn optional_time<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Duration>, D::Error> {
     let text = String::deserialize(deserializer)?;
-    let advice = |advice| D::Error::custom(format!("{text:?} is no time; {advice}"));
+    let advice = |advice| D::Error::custom(format!("{text:?} is not a time; {advice}"));
     time(&text).map(Some).map_err(advice)
 }
 
 /// Reads a size that need not be set. A number is one of bytes.
 pub fn optional_size<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<ByteSize>, D::Error> {
     let text = deserializer.deserialize_any(TextOrNumber("a size as \"16KiB\", or a number of bytes"))?;
-    let advice = |advice| D::Error::custom(format!("{text:?} is no size; {advice}"));
+    let advice = |advice| D::Error::custom(format!("{text:?} is not a size; {advice}"));
     size(&text).map(Some).map_err(advice)
 }
 

@@ -102,7 +102,7 @@ impl Settings {
                 Ok(network) => networks.push(network),
                 Err(_) => {
                     let sentence =
-                        format!("{text:?} is no network; write an address, or a network as 10.0.0.0/8");
+                        format!("{text:?} is not a network; write an address, or a network as 10.0.0.0/8");
                     mistakes.add(Cause::Value, "trusted_proxies", sentence);
                 }
             }

@@ -35,7 +35,7 @@ pub struct Settings {
     #[arg(long, value_name = "N", help_heading = "Traffic")]
     pub queue: Option<usize>,
 
-    /// Longest time that a request waits for a worker before it gets 503
+    /// Longest time that a request waits, for a worker and for a backend below its limit, before it gets 503
     #[arg(long, value_name = "TIME", value_parser = formats::time, help_heading = "Traffic")]
     #[serde(deserialize_with = "formats::optional_time")]
     pub queue_timeout: Option<Duration>,
