@@ -68,7 +68,9 @@ impl Worker {
     fn serve_from(&mut self, mut snapshot: Arc<RoutingSnapshot>, exchange: &mut Exchange) {
         let context = Arc::clone(&self.context);
         let active = context.recorder.begin(self.number, exchange);
-        snapshot.budget.count_request(Instant::now());
+        if active.queued() <= context.queue_timeout {
+            snapshot.budget.count_request(Instant::now());
+        }
         while !self.serve_by(&snapshot, exchange, &active) {
             snapshot = Arc::clone(self.snapshot.get());
         }

@@ -88,10 +88,7 @@ impl RunningAdmin {
     /// Stops accepting, waits for requests in flight until the deadline, ends the threads, and returns how many of
     /// them had not ended then.
     pub fn finish(self, deadline: Instant) -> usize {
-        let RunningAdmin(mut server) = self;
-        server.stop_accepting();
-        server.wait_until_idle(Duration::ZERO, deadline);
-        server.finish(deadline)
+        self.0.stop(deadline, deadline)
     }
 }
 

@@ -62,8 +62,13 @@ impl RunningBalancer {
     /// Starts all threads.
     ///
     /// # Errors
-    /// When a thread cannot be started; those that had been are ended again.
+    /// When a thread cannot be started. The threads started so far are stopped.
     pub fn start(parts: Parts) -> Result<Self, StartError> {
+        let members = Arc::clone(&parts.members);
+        RunningBalancer::start_threads(parts).inspect_err(|_| members.close())
+    }
+
+    fn start_threads(parts: Parts) -> Result<Self, StartError> {
         let Parts { mut config, edges, admin, members, metrics, demo_controls } = parts;
         let threads = ThreadGroup::default();
         let log = match config.access_log.take() {
@@ -73,11 +78,11 @@ impl RunningBalancer {
         let recorder = Recorder::new(log, Arc::clone(&metrics), config.workers);
         let recorder = Arc::new(if admin.is_some() { recorder.with_recent() } else { recorder });
         let listen = edges.iter().flat_map(|edge| edge.local_addrs()).collect();
-        let (workers, forwarders) = workers(&config, &members, &recorder);
-        let server = Server::start("worker", edges, config.queue, Arc::clone(&recorder), workers)?;
         let checks = Arc::new(ThreadGroup::default());
         let prober = Prober::new(Arc::clone(&members), Arc::clone(&checks));
         threads.start("health", move || prober.run())?;
+        let (workers, forwarders) = workers(&config, &members, &recorder);
+        let server = Server::start("worker", edges, config.queue, Arc::clone(&recorder), workers)?;
         members.set_serving(true);
         let mut running =
             RunningBalancer { server, admin: None, members, demo_controls, forwarders, threads, checks };
@@ -97,7 +102,11 @@ impl RunningBalancer {
                 connections: running.server.connections(),
                 members: Arc::clone(&running.members),
             };
-            running.start_admin(admin, overview)?;
+            if let Err(error) = running.start_admin(admin, overview) {
+                let now = Instant::now();
+                running.server.stop(now, now);
+                return Err(error);
+            }
         }
         Ok(running)
     }
@@ -130,8 +139,9 @@ impl RunningBalancer {
         }
         let deadline = Instant::now() + CUT_OFF;
         self.members.close();
-        let mut left = self.server.finish(deadline);
+        let mut left = self.server.end_edges(deadline);
         left += self.admin.take().map_or(0, |(admin, _)| admin.finish(deadline));
+        left += self.server.join(deadline);
         left += self.threads.join(deadline);
         if left > 0 {
             tracing::warn!(threads = left, "some threads still wait for a client and are left behind");

@@ -89,13 +89,12 @@ impl DemoBackend {
 
 impl RunningBackend {
     /// Accepts nothing more, answers the delayed requests at once, and ends.
-    pub fn stop(mut self) {
+    pub fn stop(self) {
         self.behaviour.set_runs(false);
-        self.server.stop_accepting();
         self.stopping.store(true, SeqCst);
         self.behaviour.wake();
-        self.server.wait_until_idle(Duration::ZERO, Instant::now() + GRACE);
-        self.server.finish(Instant::now() + CUT_OFF);
+        let idle_by = Instant::now() + GRACE;
+        self.server.stop(idle_by, idle_by + CUT_OFF);
     }
 }
 

@@ -1,7 +1,7 @@
 //! A server at work: edges, the queue behind them, and the threads that take requests from it.
 //!
-//! The balancer, the admin listener and the demo's backends each run one. It starts its parts in the order of their
-//! dependencies and stops them in reverse, so that no part can be forgotten.
+//! The balancer, the admin listener and the demo's backends each run one. It starts its parts in the order in which
+//! they need each other, and stops the edges before it joins the threads behind them, so that no part can be forgotten.
 
 use crate::edge::lifecycle::{Counter, Edge, RunningEdge};
 use crate::error::StartError;
@@ -46,7 +46,14 @@ impl Server {
         threads.start("queue-monitor", move || monitor.run())?;
         let mut server = Server { edges: Vec::new(), threads, congestion: jobs.congestion() };
         for edge in edges {
-            server.edges.push(edge.start(jobs.clone())?);
+            match edge.start(jobs.clone()) {
+                Ok(running) => server.edges.push(running),
+                Err(error) => {
+                    server.stop_accepting();
+                    server.end_edges(Instant::now());
+                    return Err(error);
+                }
+            }
         }
         Ok(server)
     }
@@ -87,9 +94,22 @@ impl Server {
         }
     }
 
-    /// Ends the edges and joins all threads. Returns how many had not ended at the deadline.
-    pub fn finish(self, deadline: Instant) -> usize {
-        let left: usize = self.edges.into_iter().map(|edge| edge.finish(deadline)).sum();
-        left + self.threads.join(deadline)
+    /// Ends the edges, and so closes the queue. Returns how many of their threads had not ended at the deadline.
+    pub fn end_edges(&mut self, deadline: Instant) -> usize {
+        self.edges.drain(..).map(|edge| edge.finish(deadline)).sum()
+    }
+
+    /// Joins the workers and the queue's monitor, which end once the queue is closed and empty. Returns how many had
+    /// not ended at the deadline.
+    pub fn join(self, deadline: Instant) -> usize {
+        self.threads.join(deadline)
+    }
+
+    /// Stops accepting, finishes the requests in flight until `idle_by` at most, and ends all threads. Returns how many
+    /// had not ended at the deadline.
+    pub fn stop(mut self, idle_by: Instant, deadline: Instant) -> usize {
+        self.stop_accepting();
+        self.wait_until_idle(Duration::ZERO, idle_by);
+        self.end_edges(deadline) + self.join(deadline)
     }
 }

@@ -3,7 +3,7 @@
 use crate::edge::exchange::Exchange;
 use crate::error::Refusal;
 use crate::observe::recorder::Recorder;
-use crate::queue::options::FAST;
+use crate::queue::options::STUCK_AFTER;
 use crate::queue::state::QueueState;
 use crossbeam_channel::{Receiver, Sender, select};
 use std::sync::Arc;
@@ -47,7 +47,7 @@ impl QueueMonitor {
     /// Watches the queue until it is empty.
     fn watch(&self) {
         self.state.set_monitor_active(true);
-        let mut pause = FAST;
+        let mut pause = STUCK_AFTER;
         let mut seen = self.state.taken();
         loop {
             thread::sleep(pause);
@@ -59,7 +59,7 @@ impl QueueMonitor {
             let taken = self.state.taken();
             let stuck = taken == seen;
             seen = taken;
-            pause = if stuck && !self.wake_reserve(self.length()) { EXPIRY_INTERVAL } else { FAST };
+            pause = if stuck && !self.wake_reserve(self.length()) { EXPIRY_INTERVAL } else { STUCK_AFTER };
             if self.length() == 0 {
                 self.state.set_monitor_active(false);
                 // A request that was offered just before did not wake the monitor.
@@ -83,16 +83,19 @@ impl QueueMonitor {
     }
 
     fn refuse_expired(&self) {
+        while let Some(exchange) = self.state.pop_expired_returned() {
+            self.recorder.refuse(exchange, Refusal::QueuedTooLong);
+        }
         while !self.waiting.is_empty() && self.state.head_waited() >= self.state.timeout() {
             let Ok(exchange) = self.waiting.try_recv() else { return };
             self.state.count_taken();
-            self.refuse_if_expired(exchange);
+            self.refuse_or_give_back(exchange);
         }
     }
 
-    /// Refuses a request that was taken from the head of the queue if it has expired. A worker may have taken the expired
-    /// one a moment earlier; the request is then given back in front of all others.
-    pub(super) fn refuse_if_expired(&self, exchange: Exchange) {
+    /// Refuses a request that was taken from the head of the queue if it has expired, or else gives it back. A worker may
+    /// have taken the expired one a moment earlier; this one is then served before all others.
+    pub(super) fn refuse_or_give_back(&self, exchange: Exchange) {
         if exchange.arrived.elapsed() < self.state.timeout() {
             self.state.give_back(exchange);
         } else {

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 /// If a request waits this long and no other one is taken meanwhile, all core workers are blocked. Backends on the
 /// same network answer within this time, and a person does not notice it.
-pub(super) const FAST: Duration = Duration::from_millis(1);
+pub(super) const STUCK_AFTER: Duration = Duration::from_millis(1);
 
 /// The capacity of the queue, and the longest wait in it.
 #[derive(Clone, Copy, Debug)]

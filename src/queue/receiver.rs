@@ -1,7 +1,7 @@
 //! A worker's end of the queue.
 
 use crate::edge::exchange::Exchange;
-use crate::queue::options::FAST;
+use crate::queue::options::STUCK_AFTER;
 use crate::queue::state::QueueState;
 use crossbeam_channel::{Receiver, RecvTimeoutError};
 use std::sync::Arc;
@@ -40,7 +40,7 @@ impl JobReceiver {
         };
         loop {
             // The last request was fast, so the core suffices without this worker.
-            if self.began.take().is_some_and(|began| began.elapsed() < FAST) {
+            if self.began.take().is_some_and(|began| began.elapsed() < STUCK_AFTER) {
                 self.active = false;
             }
             if !self.active {

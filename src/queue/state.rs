@@ -2,9 +2,10 @@
 
 use crate::edge::exchange::Exchange;
 use crate::queue::options::QueueOptions;
-use crossbeam_channel::{Receiver, Sender, TrySendError, unbounded};
+use crossbeam_channel::{Receiver, Sender, TrySendError};
+use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::*};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 /// The counters and signals of one queue.
@@ -20,7 +21,9 @@ pub struct QueueState {
     /// When each waiting request was put in, in microseconds after `opened`, by its number.
     stamps: Box<[AtomicU64]>,
     /// Requests that the monitor took out too early. Receivers take these first.
-    returned: (Sender<Exchange>, Receiver<Exchange>),
+    returned: Mutex<VecDeque<Exchange>>,
+    /// The length of `returned`, so that receivers take its lock only where it holds a request.
+    returned_count: AtomicUsize,
     /// Whether the monitor is active and need not be woken.
     monitor_active: AtomicBool,
     congested: AtomicBool,
@@ -37,7 +40,8 @@ impl QueueState {
             pushed: Mutex::new(0),
             taken: AtomicUsize::new(0),
             stamps: (0..options.capacity).map(|_| AtomicU64::new(0)).collect(),
-            returned: unbounded(),
+            returned: Mutex::default(),
+            returned_count: AtomicUsize::new(0),
             monitor_active: AtomicBool::new(false),
             congested: AtomicBool::new(false),
             monitor_wake_up,
@@ -49,8 +53,8 @@ impl QueueState {
         self.timeout
     }
 
-    /// Puts a request in and notes when, or gives it back where there is no room. Only edges take this lock,
-    /// no worker does.
+    /// Puts a request in and notes when, or gives it back where there is no room. Receivers
+    /// never take this lock.
     pub fn push(&self, jobs: &Sender<Exchange>, exchange: Exchange) -> Option<Exchange> {
         let mut pushed = self.pushed.lock().unwrap_or_else(PoisonError::into_inner);
         let sent = jobs.try_send(exchange);
@@ -62,9 +66,9 @@ impl QueueState {
         sent.err().map(TrySendError::into_inner)
     }
 
-    /// Takes a waiting request, or `None` where there is none. Never blocks.
+    /// Takes a waiting request, or `None` where there is none. Never waits for a request.
     pub fn pop(&self, waiting: &Receiver<Exchange>) -> Option<Exchange> {
-        if let Ok(exchange) = self.returned.1.try_recv() {
+        if let Some(exchange) = self.pop_returned() {
             return Some(exchange);
         }
         let exchange = waiting.try_recv().ok()?;
@@ -82,24 +86,51 @@ impl QueueState {
         self.taken.load(Relaxed)
     }
 
-    /// Puts a request that was taken out too early in front of all others, whether or not the queue is full.
+    /// Puts a request back that was taken out too early. Receivers take it before those in the channel, whether or not
+    /// the queue is full.
     pub fn give_back(&self, exchange: Exchange) {
-        let _ = self.returned.0.send(exchange); // never fails: the receiver lives as long as the sender
+        let mut returned = self.lock_returned();
+        returned.push_back(exchange);
+        self.returned_count.store(returned.len(), SeqCst);
     }
 
-    /// Returns how many requests wait in front of the channel.
+    /// Returns how many requests were given back and not taken again.
     pub fn returned(&self) -> usize {
-        self.returned.1.len()
+        self.returned_count.load(SeqCst)
     }
 
-    /// Moves one returned request to the end of the channel, for receivers that already wait there.
+    /// Takes the oldest request that was given back if it has expired by now.
+    pub fn pop_expired_returned(&self) -> Option<Exchange> {
+        let mut returned = self.lock_returned();
+        returned.front().filter(|exchange| exchange.arrived.elapsed() >= self.timeout)?;
+        let exchange = returned.pop_front();
+        self.returned_count.store(returned.len(), SeqCst);
+        exchange
+    }
+
+    /// Moves a request that was given back to the end of the channel while a receiver already waits there.
     pub fn requeue_returned(&self, jobs: &Sender<Exchange>) {
         if self.idle_receivers.load(SeqCst) > 0
-            && let Ok(exchange) = self.returned.1.try_recv()
+            && let Some(exchange) = self.pop_returned()
             && let Some(exchange) = self.push(jobs, exchange)
         {
-            self.give_back(exchange); // full again: a receiver that comes for the others finds it first
+            self.give_back(exchange); // full again: the receiver that comes for the others takes it first
         }
+    }
+
+    /// Takes the oldest request that was given back. Where there is none, it takes no lock.
+    fn pop_returned(&self) -> Option<Exchange> {
+        if self.returned() == 0 {
+            return None;
+        }
+        let mut returned = self.lock_returned();
+        let exchange = returned.pop_front();
+        self.returned_count.store(returned.len(), SeqCst);
+        exchange
+    }
+
+    fn lock_returned(&self) -> MutexGuard<'_, VecDeque<Exchange>> {
+        self.returned.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Returns how many requests wait for a worker.

@@ -50,7 +50,7 @@ fn a_live_request_that_the_monitor_took_is_served_first_although_the_queue_is_fu
     let mut queue = Queue::open(1, 1, LONG);
     let taken = queue.exchange("/taken");
     queue.jobs.offer(queue.exchange("/later"));
-    queue.monitor.refuse_if_expired(taken);
+    queue.monitor.refuse_or_give_back(taken);
     assert_eq!(queue.refused(), []);
     assert_eq!(queue.jobs.congestion().depth(), 2);
     assert_eq!([queue.take(), queue.take()], [Some("/taken".to_owned()), Some("/later".to_owned())]);
@@ -63,7 +63,7 @@ fn a_live_request_that_the_monitor_took_is_served_after_the_queue_is_closed() {
     let mut queue = Queue { jobs, receivers, monitor, refusals };
     let taken = queue.exchange("/taken");
     queue.monitor.keep_open = None;
-    queue.monitor.refuse_if_expired(taken);
+    queue.monitor.refuse_or_give_back(taken);
     let (other, _, _) = open(1, QueueOptions::default(), Arc::new(Recorder::off()));
     queue.jobs = other; // the last sender of this queue is gone
     assert_eq!([queue.take(), queue.take()], [Some("/taken".to_owned()), None]);
@@ -82,7 +82,7 @@ fn a_returned_request_reaches_a_worker_that_waits_already() {
         target
     });
     let began = Instant::now();
-    queue.monitor.refuse_if_expired(queue.exchange("/taken"));
+    queue.monitor.refuse_or_give_back(queue.exchange("/taken"));
     while !worker.is_finished() && began.elapsed() < LONG {
         queue.monitor.state.requeue_returned(queue.monitor.keep_open.as_ref().unwrap());
         std::thread::yield_now();
@@ -99,5 +99,19 @@ fn the_monitor_refuses_an_expired_request_when_no_worker_comes() {
     drop(jobs);
     monitor.join().unwrap();
     assert_eq!(*refusals.lock().unwrap(), [("/1".to_owned(), Refusal::QueuedTooLong)]);
+    drop(receivers);
+}
+
+#[test]
+fn the_monitor_refuses_a_returned_request_that_expires_while_no_worker_comes() {
+    let queue = Queue::open(1, 4, Duration::from_secs(1));
+    let taken = queue.exchange("/taken");
+    queue.monitor.refuse_or_give_back(taken);
+    assert_eq!(queue.refused(), []);
+    let Queue { jobs, receivers, monitor, refusals } = queue;
+    let monitor = std::thread::spawn(move || monitor.run());
+    drop(jobs);
+    monitor.join().unwrap();
+    assert_eq!(*refusals.lock().unwrap(), [("/taken".to_owned(), Refusal::QueuedTooLong)]);
     drop(receivers);
 }

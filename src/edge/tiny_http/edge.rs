@@ -89,8 +89,17 @@ impl Edge for TinyHttpEdge {
             notifier,
             events,
         };
-        let watchdog = AcceptWatchdog::start(listener, &dispatch.threads)?;
-        Ok(Box::new(RunningTinyHttpEdge { dispatch, watchdog: Some(watchdog) }))
+        let watchdog = AcceptWatchdog::start(listener, &dispatch.threads);
+        let mut running = Box::new(RunningTinyHttpEdge { dispatch, watchdog: None });
+        match watchdog {
+            Ok(watchdog) => running.watchdog = Some(watchdog),
+            Err(error) => {
+                running.stop_accepting();
+                running.finish(Instant::now());
+                return Err(error);
+            }
+        }
+        Ok(running)
     }
 }
 
