@@ -16,7 +16,7 @@ const PRINTED_WIDTH: u16 = 120;
 const MOST_PRINTED: usize = 10_000;
 
 /// The last line when there is no message.
-const HINT: &str = "q leave  ↑↓ select  d drain  r resume  p pause  ? keys";
+const HINT: &str = "q quit  ↑↓ select  d drain  r resume  p pause  ? keys";
 
 /// Draws the snapshot, and a last line with a message or a hint.
 pub fn draw(screen: &Screen, theme: Theme, area: Rect, buf: &mut Buffer) {
