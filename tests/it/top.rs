@@ -79,16 +79,18 @@ fn names_the_address_where_nothing_listens() {
 }
 
 #[test]
-fn sends_the_token_or_names_its_flag() {
+fn sends_the_token_or_says_which_one_is_missing_or_wrong() {
     let backend = Recorder::hello("here");
     let (_folder, right) = file_with(SECRET);
     let (_other, wrong) = file_with("another-secret-than-that-one");
     let [right, wrong] = [right, wrong].map(|path| file_flag("admin-token-file", &path));
     let balancer = Balancer::serve(&[backend.addr], &[ADMIN, &right]);
     let admin = flag(&AdminClient::of(&balancer));
-    let sentence = "requires its token; name the file with --admin-token-file\n";
-    refuses(&once(&[&admin]), sentence);
-    refuses(&once(&[&admin, &wrong]), sentence);
+    refuses(&once(&[&admin]), "requires a token; name its file with --admin-token-file\n");
+    refuses(
+        &once(&[&admin, &wrong]),
+        "does not accept this token; check the file that --admin-token-file names\n",
+    );
     assert_eq!(once(&[&admin, &right]).status.code(), Some(0));
 }
 
