@@ -367,7 +367,7 @@ fn gives_a_demo_an_admin_listener_unless_the_port_is_in_use() {
             .stderr()
             .contains("the demo runs without an admin listener, because 127.0.0.1:8090 cannot be bound")
     });
-    assert!(second.stderr().contains("choose another one with --admin"), "{}", second.stderr());
+    assert!(second.stderr().contains("choose another address with --admin"), "{}", second.stderr());
     assert_eq!((first.get("/").status, second.get("/").status), (200, 200));
     let own = Balancer::start(&[&DEMO[..], &[ADMIN]].concat());
     eventually("it says where it is", || own.stdout().contains("Admin is listening on :"));

@@ -134,7 +134,7 @@ fn waits_for_a_balancer_that_went_away() {
     terminal.shows(&format!(" old: nothing listens on {}", place.addr));
     assert!(!terminal.text().contains("\u{1b}[38"), "there are no colours: {:?}", terminal.text());
     let _balancer = Balancer::serve(&[backend.addr], &[&admin]);
-    terminal.shows("q leave"); // in place of the age of the snapshot
+    terminal.shows("q quit"); // in place of the age of the snapshot
     // SAFETY: `kill` takes any numbers, and the child has not been waited for, so the number is its own.
     assert_eq!(unsafe { libc::kill(terminal.child.id() as i32, libc::SIGTERM) }, 0);
     assert_eq!(terminal.exit_code(), 0);
@@ -146,13 +146,13 @@ fn obeys_keys_while_the_balancer_hangs() {
     let backend = Recorder::hello("here");
     let balancer = Balancer::serve(&[backend.addr], &[ADMIN]);
     let mut terminal = Terminal::start(&[&flag(&AdminClient::of(&balancer))], &[]);
-    terminal.shows("q leave");
+    terminal.shows("q quit");
     balancer.signal(libc::SIGSTOP);
     let began = Instant::now();
     terminal.press("d");
     terminal.shows(&format!("asking to drain {}", backend.addr));
     terminal.press("?");
-    terminal.shows("leave (also Esc and Ctrl-C)");
+    terminal.shows("quit (also Esc and Ctrl-C)");
     terminal.press("\u{3}");
     assert_eq!(terminal.exit_code(), 0);
     assert!(began.elapsed() < Duration::from_secs(4), "an answer is waited for 5 s: {:?}", began.elapsed());
@@ -166,7 +166,7 @@ fn ends_when_its_terminal_is_gone() {
     let (mut master, slave) = pair();
     let mut child = start_in(slave, &[&flag(&AdminClient::of(&balancer))], &[]);
     let mut written = Vec::new();
-    while !String::from_utf8_lossy(&written).contains("leave") {
+    while !String::from_utf8_lossy(&written).contains("quit") {
         let mut piece = [0; 4096];
         let read = master.read(&mut piece).unwrap();
         written.extend_from_slice(&piece[..read]);

@@ -177,7 +177,7 @@ mod tests {
         shows(&lines, &["queue", "256/1024", "workers", "3/64"]);
         shows(&lines, &["  127.0.0.1:8081 up", "62  20ms"]);
         shows(&lines, &["→ 127.0.0.1:8082 down"]);
-        shows(&lines, &["q leave"]);
+        shows(&lines, &["q quit"]);
     }
 
     #[test]
