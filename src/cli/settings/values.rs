@@ -132,7 +132,7 @@ pub struct Settings {
     #[arg(long, value_name = "N", help_heading = "Health")]
     pub fall: Option<u32>,
 
-    /// Number of failed requests in a row that take a backend out; 0 turns this off
+    /// Number of failed requests in a row that eject a backend; 0 turns this off
     #[arg(long, value_name = "N", help_heading = "Health")]
     pub max_fails: Option<u32>,
 
@@ -142,8 +142,8 @@ pub struct Settings {
     #[serde(deserialize_with = "formats::optional_time")]
     pub fail_timeout: Option<Duration>,
 
-    /// Upper limit of the time that an ejected backend must wait, which doubles with each ejection in a row. With health
-    /// checks on it must also pass checks
+    /// Upper limit of the time that an ejected backend must wait, which doubles with each ejection in a row. With
+    /// health checks on it must also pass checks
     #[arg(long, value_name = "TIME", value_parser = formats::time, help_heading = "Health")]
     #[serde(deserialize_with = "formats::optional_time")]
     pub longest_ejection: Option<Duration>,
