@@ -33,8 +33,8 @@
 //! client ◄──────── response ◄─────┴────────────── reply ◄─────────────┘
 //! ```
 //!
-//! The folders of `src/` are named after it: `edge`, `queue`, `worker.rs`, `balance`, `forward`. `backend` and `cluster`
-//! hold what the path reads, `observe` what is recorded of it.
+//! The folders of `src/` are named after it: `edge`, `queue`, `worker.rs`, `balance`, `forward`. `backend` and
+//! `cluster` hold what the path reads, `observe` what is recorded of it.
 
 #[cfg(not(target_os = "linux"))]
 compile_error!(

@@ -39,7 +39,7 @@ fn no_such_path(path: &str) -> AdminReply {
 
 fn not_allowed(path: &str, allowed: &str) -> AdminReply {
     let headers = HeaderValue::from_str(allowed).ok().map(|allowed| (ALLOW, allowed)).into_iter().collect();
-    let sentence = format!("{path} serves {allowed} only");
+    let sentence = format!("{path} supports only {allowed}");
     AdminReply { headers, ..AdminReply::error(StatusCode::METHOD_NOT_ALLOWED, sentence) }
 }
 
@@ -197,7 +197,7 @@ mod tests {
         asks(path, r#"{"url":"http://a:1"}"#, 201, r#""name":"http://a:1""#, &["add http://a:1 1 false"]);
         let all = r#"{"url":"http://a:1","weight":5,"backup":true}"#;
         asks(path, all, 201, "http://a:1", &["add http://a:1 5 true"]);
-        asks(path, r#"{"url":"http://twice"}"#, 409, "it is there already", &["add http://twice 1 false"]);
+        asks(path, r#"{"url":"http://twice"}"#, 409, "it exists already", &["add http://twice 1 false"]);
         asks(path, r#"{"url":"nonsense"}"#, 422, "this is no URL", &["add nonsense 1 false"]);
     }
 

@@ -49,7 +49,7 @@ impl Control for Fake {
     fn add(&self, url: &str, weight: u32, backup: bool) -> Result<Vec<BackendState>, ChangeError> {
         self.note(format!("add {url} {weight} {backup}"));
         match url {
-            "http://twice" => Err(ChangeError::Duplicate("it is there already".into())),
+            "http://twice" => Err(ChangeError::Duplicate("it exists already".into())),
             "nonsense" => Err(ChangeError::Invalid("this is no URL".into())),
             "http://panic" => panic!("on purpose"),
             _ => Ok(vec![backend(url)]),

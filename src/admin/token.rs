@@ -23,7 +23,9 @@ pub enum BadToken {
         cause: io::Error,
     },
     /// The text is no token.
-    #[error("the admin token {0}; write {SHORTEST} or more letters, digits and signs on one line")]
+    #[error(
+        "the admin token {0}; write {SHORTEST} or more letters, digits and punctuation characters on one line"
+    )]
     Unusable(&'static str),
 }
 

@@ -129,7 +129,7 @@ impl Backend {
         if self.is_draining() {
             self.health_state.drain_changed(Instant::now());
             self.limit.open();
-            tracing::info!("backend {} is in use again", self.authority());
+            tracing::info!("backend {} is resumed", self.authority());
         }
     }
 
@@ -146,7 +146,7 @@ impl Backend {
 
     fn log_if_drained(&self) {
         if self.is_draining() && self.in_flight() == 0 {
-            tracing::info!("backend {} is drained: it serves no request any more", self.authority());
+            tracing::info!("backend {} is drained: no request is in flight", self.authority());
         }
     }
 }

@@ -246,14 +246,14 @@ mod tests {
         );
         refuses(
             |config| config.upstream.backends[0].weight = 2,
-            "a weight is set, but round-robin gives each backend the same; choose weighted-round-robin, or leave it out",
+            "a weight is set, but round-robin gives each backend the same share; choose weighted-round-robin, or leave it out",
         );
         refuses(
             |config| {
                 config.edge_kind = EdgeKind::TinyHttp;
                 config.edge.max_connections = 5;
             },
-            "max_connections cannot be kept by the tiny-http edge; leave it out, or choose the parked edge",
+            "the tiny-http edge cannot enforce max_connections; leave it out, or choose the parked edge",
         );
         refuses(
             |config| {

@@ -40,7 +40,7 @@ const MOST_IN_FLIGHT: usize = MOST_WORKERS;
 const MOST_CHECKS: u32 = 1000;
 
 /// The fewest bytes of a secret. A shorter one can be guessed.
-const SHORTEST_SECRET: usize = 16;
+pub(crate) const SHORTEST_SECRET: usize = 16;
 
 /// One broken rule.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -223,7 +223,7 @@ fn weights(upstream: &Upstream, reasons: &mut Reasons) {
     {
         if is_set {
             let text = format!(
-                "{what} is set, but {} gives each backend the same; choose weighted-round-robin, or leave it out",
+                "{what} is set, but {} gives each backend the same share; choose weighted-round-robin, or leave it out",
                 upstream.strategy.name()
             );
             reasons.add_beside(key, &["strategy"], text);
@@ -256,9 +256,8 @@ pub(crate) fn without_effect(
 ) {
     if edge == EdgeKind::TinyHttp {
         for name in NOT_WITH_TINY_HTTP.into_iter().filter(|name| is_set(name)) {
-            let text = format!(
-                "{name} cannot be kept by the tiny-http edge; leave it out, or choose the parked edge"
-            );
+            let text =
+                format!("the tiny-http edge cannot enforce {name}; leave it out, or choose the parked edge");
             reasons.add(name, text);
         }
     }
@@ -269,11 +268,13 @@ pub(crate) fn without_effect(
         }
     }
     if upstream.health.path.is_none() && is_set("health_status") {
-        let text = "health_status is set, but nothing is fetched; set health_path as well";
+        let text =
+            "health_status is set, but a check fetches nothing without health_path; set health_path as well";
         reasons.add_beside("health_status", &["health_path"], text);
     }
     if upstream.sticky.is_none() && is_set("sticky_secret_file") {
-        let text = "sticky_secret_file is set, but sticky names no cookie; set it as well";
+        let text =
+            "sticky_secret_file is set, but sticky names no cookie; set sticky as well, or leave it out";
         reasons.add_beside("sticky_secret_file", &["sticky"], text);
     }
 }

@@ -51,11 +51,11 @@ pub enum Command {
     },
     /// Balance over backends that run elsewhere
     Serve {
-        /// Backend as http://host:port; repeatable. Add ,weight=N to give it N shares, or ,backup to use it only when
-        /// no other backend is usable
+        /// Backend as http://host:port; repeatable; required unless the file has one. Add ,weight=N (1 to 1000, default
+        /// 1) for its share, or ,backup to use it only when no other backend is usable
         #[arg(long = "backend", value_name = "URL", help_heading = "Backends")]
         backends: Vec<String>,
-        /// File with the same settings; a flag overrides the file
+        /// Configuration file (TOML) with the same settings; a flag overrides it
         #[arg(long, value_name = "FILE")]
         config: Option<PathBuf>,
         /// The settings of the balancer.
@@ -74,13 +74,13 @@ pub enum Command {
         #[arg(long, value_name = "TIME", value_parser = formats::time, default_value = "0s")]
         delay: Duration,
     },
-    /// Tell whether a configuration file is valid, and every reason why not
+    /// Check a configuration file and report every mistake
     Check {
         /// File to check
         #[arg(long, value_name = "FILE")]
         config: PathBuf,
     },
-    /// Tell a running balancer to read its configuration file again
+    /// Make a running balancer read its configuration file again
     Reload {
         /// Address of the balancer's admin listener. A port alone is on 127.0.0.1
         #[arg(long, value_name = "ADDR", value_parser = address::parse, default_value_t = LISTEN)]
@@ -98,7 +98,7 @@ pub enum Command {
         /// File with the admin token, if the listener asks for one
         #[arg(long, value_name = "FILE")]
         admin_token_file: Option<PathBuf>,
-        /// Time between two updates, 50ms at least
+        /// Time between two updates, at least 50ms
         #[arg(long, value_name = "TIME", value_parser = formats::time, default_value = "500ms")]
         interval: Duration,
         /// Print the current state once, and exit

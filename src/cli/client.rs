@@ -45,9 +45,14 @@ pub enum AdminClientError {
         /// What went wrong.
         reason: String,
     },
-    /// The listener requires a token, and none or a wrong one was sent.
-    #[error("the admin listener on {0} requires its token; name the file with --admin-token-file")]
+    /// The listener requires a token, and none was sent.
+    #[error("the admin listener on {0} requires a token; name its file with --admin-token-file")]
     TokenRequired(SocketAddr),
+    /// The listener does not accept the token that was sent.
+    #[error(
+        "the admin listener on {0} does not accept this token; check the file that --admin-token-file names"
+    )]
+    WrongToken(SocketAddr),
     /// The listener has refused the request.
     #[error("the admin listener on {admin} refuses: {reason}")]
     Refused {
@@ -59,7 +64,7 @@ pub enum AdminClientError {
         problems: Vec<String>,
     },
     /// The reply is not one of an admin listener.
-    #[error("{admin} answers with status {status}, but not like an admin listener; check the address")]
+    #[error("{admin} answered with status {status}, but is not an admin listener; check the address")]
     NotAdmin {
         /// Address of the listener.
         admin: SocketAddr,
@@ -125,6 +130,7 @@ impl AdminClient {
         }
         let Problem { error, problems } = serde_json::from_value(body).map_err(not_admin)?;
         match status {
+            StatusCode::UNAUTHORIZED if self.token.is_some() => Err(AdminClientError::WrongToken(admin)),
             StatusCode::UNAUTHORIZED => Err(AdminClientError::TokenRequired(admin)),
             _ => Err(AdminClientError::Refused { admin, reason: error, problems }),
         }
@@ -198,7 +204,7 @@ mod tests {
             let status = StatusCode::from_u16(status).unwrap();
             let body: Value = serde_json::from_str(body).unwrap();
             let error = client().interpret::<Reloaded>(status, body).unwrap_err();
-            assert!(error.to_string().contains("but not like an admin listener"), "{error}");
+            assert!(error.to_string().contains("but is not an admin listener"), "{error}");
         }
         let body = json!({ "added": ["a:1"], "removed": [], "kept": [] });
         let reloaded: Reloaded = client().interpret(StatusCode::CREATED, body).unwrap();

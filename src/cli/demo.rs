@@ -66,7 +66,8 @@ fn bind_with_admin(settings: Settings) -> Result<Balancer, Failure> {
     match Balancer::bind(valid(with_admin)?) {
         Err(StartError::Bind { address, cause }) if address == ADMIN => {
             tracing::warn!(
-                "there is no admin listener on {address}: {cause}; choose another one with --admin"
+                "the demo runs without an admin listener, because {address} cannot be bound: {cause}; choose another \
+                 address with --admin"
             );
             Ok(Balancer::bind(valid(settings)?)?)
         }

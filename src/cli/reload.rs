@@ -79,10 +79,16 @@ mod tests {
     }
 
     #[test]
-    fn names_the_flag_for_a_token_that_is_missing_or_wrong() {
-        for shown in [None, Some("another-secret-than-that")] {
+    fn tells_a_missing_token_from_a_wrong_one() {
+        for (shown, sentence) in [
+            (None, "requires a token; name its file with --admin-token-file"),
+            (
+                Some("another-secret-than-that"),
+                "does not accept this token; check the file that --admin-token-file names",
+            ),
+        ] {
             let problem = answer(Fake::default(), Some(SECRET), shown).unwrap_err();
-            assert!(problem.contains("--admin-token-file"), "{problem}");
+            assert!(problem.ends_with(sentence), "{problem}");
         }
     }
 }

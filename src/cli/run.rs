@@ -63,7 +63,7 @@ fn top(admin: SocketAddr, token_file: Option<&Path>, interval: Duration, once: b
     let outcome =
         ratatui::try_init().and_then(|mut terminal| watch(&mut terminal, poller, snapshot, interval, &stop));
     let restored = ratatui::try_restore();
-    outcome.and(restored).map_err(|error| Failure::from(format!("the view cannot go on: {error}")))
+    outcome.and(restored).map_err(|error| Failure::from(format!("the view has ended: {error}")))
 }
 
 fn backend(listen: SocketAddr, name: Option<&str>, delay: Duration) -> Result<(), Failure> {

@@ -105,10 +105,10 @@ impl Membership {
             let _ = sender.try_send(()); // full: an earlier signal has not been received yet
         }
         for backend in &changes.added {
-            tracing::info!("backend {} joins", backend.authority());
+            tracing::info!("backend {} was added", backend.authority());
         }
         for name in &changes.removed {
-            tracing::info!("backend {name} leaves");
+            tracing::info!("backend {name} was removed");
         }
         changes
     }
@@ -139,7 +139,10 @@ impl Membership {
             match names::resolve(&member.url, self.lookup.as_ref()) {
                 Ok(addresses) => self.set_addresses(&member, addresses),
                 Err(error) => {
-                    tracing::warn!("cannot look up {} again, its addresses stay: {error}", member.url)
+                    tracing::warn!(
+                        "cannot resolve {} again; its known addresses stay in use: {error}",
+                        member.url
+                    )
                 }
             }
         }
@@ -179,7 +182,7 @@ impl Membership {
         let mut members = registry.members();
         let is_new = |address: &BackendAddress| !registry.backends().any(|one| one.address() == address);
         if members.iter().any(|(one, _)| one.url == url) || !addresses.iter().any(is_new) {
-            return Err(ChangeError::Duplicate(format!("backend {url} is there already")));
+            return Err(ChangeError::Duplicate(format!("backend {url} exists already")));
         }
         members.push((member, addresses));
         Ok(self.apply(&mut registry, members, false))
@@ -244,8 +247,7 @@ impl Membership {
         if self.lock().upstream.strategy.uses_weights() {
             return Ok(());
         }
-        let text =
-            "round-robin gives each backend the same; choose weighted-round-robin in the configuration first";
+        let text = "round-robin gives each backend the same share; choose weighted-round-robin in the configuration first";
         Err(ChangeError::Invalid(text.to_owned()))
     }
 

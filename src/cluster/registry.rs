@@ -112,7 +112,7 @@ impl Registry {
             for address in &addresses {
                 if used.contains(address) {
                     tracing::warn!(
-                        "backend {} resolves to {}, which is a backend already",
+                        "backend {} resolves to {}, which is a backend already; it is used once",
                         member.url,
                         address.authority
                     );

@@ -91,7 +91,7 @@ impl RoutingSnapshot {
         backend.count_failure();
         let (news, due) = backend.health_state().record_failure(cause, began, now, &self.health.ejection);
         if news {
-            tracing::warn!("backend {name} fails: {why}");
+            tracing::warn!("backend {name} failed a request: {why}");
         }
         if !due {
             return;

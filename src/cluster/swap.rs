@@ -2,7 +2,7 @@
 //!
 //! [`Swap`] holds the value behind a lock. Each worker reads it through its own [`CachedReader`], which keeps the pointer
 //! and its version: an unchanged value costs one load of a number that is rarely written. Only the first read after a
-//! replacement takes the lock. `arc_swap::Cache` works alike; this one is small enough to be model-checked.
+//! replacement takes the lock. `arc_swap::Cache` works the same way; this one is small enough to be model-checked.
 //!
 //! Guarantees, which `models/` checks:
 //!

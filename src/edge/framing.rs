@@ -8,7 +8,7 @@ use http::{Method, StatusCode, Version, request};
 pub enum Delimiter {
     /// There is no body, whatever the headers say: HEAD, 204, 304.
     Bodiless,
-    /// The number of bytes.
+    /// A body of this many bytes.
     Sized(u64),
     /// The last chunk.
     Chunked,

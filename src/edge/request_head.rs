@@ -177,7 +177,7 @@ fn body(headers: &HeaderMap, version: Version) -> Result<Body, Refusal> {
     match (codings.next(), lengths.next()) {
         (None, None) => Ok(Body::None),
         (Some(_), Some(_)) => {
-            Err(Refusal::BadRequest("there are both a Content-Length and a Transfer-Encoding"))
+            Err(Refusal::BadRequest("the request has both a Content-Length and a Transfer-Encoding"))
         }
         (Some(coding), None) => {
             if version == Version::HTTP_10 {

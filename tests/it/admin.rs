@@ -83,15 +83,15 @@ fn refuses_a_backend_that_cannot_be_added_and_changes_nothing() {
     let port = one.addr.port();
     let add = "POST /api/backends";
     for (body, status, words) in [
-        (format!("{{\"url\":\"http://{}\"}}", one.addr), 409, "is there already"),
-        (format!("{{\"url\":\"http://{}/\"}}", one.addr), 409, "is there already"),
+        (format!("{{\"url\":\"http://{}\"}}", one.addr), 409, "exists already"),
+        (format!("{{\"url\":\"http://{}/\"}}", one.addr), 409, "exists already"),
         (format!("{{\"url\":\"https://127.0.0.1:{port}\"}}"), 422, "TLS"),
         (format!("{{\"url\":\"http://127.0.0.1:{port}/x\"}}"), 422, "it has a path"),
         ("{\"url\":\"http://no-such-host.invalid:1\"}".into(), 422, "cannot find the address"),
         (
             "{\"url\":\"http://127.0.0.1:1\",\"weight\":2}".into(),
             422,
-            "round-robin gives each backend the same",
+            "round-robin gives each backend the same share",
         ),
         ("{\"url\":\"http://127.0.0.1:1\",\"weight\":0}".into(), 422, "it must be from 1 to 1000"),
         ("{\"url\":\"http://127.0.0.1:1\",\"weight\":1001}".into(), 422, "it must be from 1 to 1000"),
@@ -115,7 +115,7 @@ fn recognises_a_backend_in_another_spelling() {
     let operator = AdminClient::of(&balancer);
     for host in ["[::1]", "[0:0:0:0:0:0:0:1]", "[0::0001]", "LocalHost"] {
         let body = format!("{{\"url\":\"http://{host}:{port}\"}}");
-        operator.refused("POST /api/backends", &body, 409, "is there already");
+        operator.refused("POST /api/backends", &body, 409, "exists already");
     }
     assert_eq!(operator.names(), [format!("[::1]:{port}"), format!("localhost:{port}")]);
     operator.done(&format!("POST /api/backends/%5B::1%5D:{port}/drain"), "");
@@ -262,7 +262,7 @@ fn serves_only_requests_with_the_token_from_the_file() {
     let admin = format!("--admin={}", operator.addr);
     let refused = program().args(["reload", &admin]).output().unwrap();
     let said = String::from_utf8(refused.stderr).unwrap();
-    assert!(refused.status.code() == Some(1) && said.contains("requires its token"), "{said}");
+    assert!(refused.status.code() == Some(1) && said.contains("requires a token"), "{said}");
     let token = file_flag("admin-token-file", &path);
     let heard = program().args(["reload", &admin, &token]).output().unwrap();
     let said = String::from_utf8(heard.stderr).unwrap();
@@ -363,9 +363,11 @@ fn gives_a_demo_an_admin_listener_unless_the_port_is_in_use() {
     assert_eq!(operator.names(), names);
     let second = Balancer::start(&DEMO);
     eventually("it says that there is none", || {
-        second.stderr().contains("there is no admin listener on 127.0.0.1:8090")
+        second
+            .stderr()
+            .contains("the demo runs without an admin listener, because 127.0.0.1:8090 cannot be bound")
     });
-    assert!(second.stderr().contains("choose another one with --admin"), "{}", second.stderr());
+    assert!(second.stderr().contains("choose another address with --admin"), "{}", second.stderr());
     assert_eq!((first.get("/").status, second.get("/").status), (200, 200));
     let own = Balancer::start(&[&DEMO[..], &[ADMIN]].concat());
     eventually("it says where it is", || own.stdout().contains("Admin is listening on :"));

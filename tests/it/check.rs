@@ -98,13 +98,16 @@ fn gives_the_reason_for_each_wrong_value_about_backends() {
     for (line, reason) in [
         ("max_in_flight = 0", "max_in_flight is 0; it must be at least 1"),
         ("max_in_flight = 10001", "max_in_flight is 10001; it must be at most 10000"),
-        ("slow_start = '1s'", "slow_start is set, but round-robin gives each backend the same; choose"),
+        ("slow_start = '1s'", "slow_start is set, but round-robin gives each backend the same share; choose"),
         ("rise = 0", "rise is 0; it must be from 1 to 1000"),
         ("fall = 1001", "fall is 1001; it must be from 1 to 1000"),
         ("health_path = 'health'", "health_path \"health\" is not a path; write it as /health"),
         ("health_path = '/a b'", "is not a path; write it as /health"),
         ("health_path = ''", "health_path \"\" is not a path"),
-        ("health_status = '200'", "health_status is set, but nothing is fetched; set health_path as well"),
+        (
+            "health_status = '200'",
+            "health_status is set, but a check fetches nothing without health_path; set health_path as well",
+        ),
         (
             "health_path = '/'\nhealth_status = '399-200'",
             "health_status: \"399-200\" is not a set of statuses: 399 is more",
@@ -153,7 +156,7 @@ fn gives_the_reason_for_each_wrong_value_about_backends() {
 fn names_values_that_do_not_go_together() {
     refuses(
         "backend = 'http://a:1,weight=2'\n",
-        "a weight is set, but round-robin gives each backend the same; choose weighted-round-robin, or leave it out",
+        "a weight is set, but round-robin gives each backend the same share; choose weighted-round-robin, or leave it out",
     );
     for line in [
         "health_path = '/'",
@@ -174,11 +177,14 @@ fn names_values_that_do_not_go_together() {
     let (secret, short) = (ConfigFile::new("a secret that is long\n"), ConfigFile::new(" short secret \n"));
     refuses(
         &format!("{ONE}\nsticky_secret_file = '{}'\n", secret.path.display()),
-        "sticky_secret_file is set, but sticky names no cookie; set it as well",
+        "sticky_secret_file is set, but sticky names no cookie; set sticky as well, or leave it out",
     );
     refuses(
         &format!("{ONE}\nsticky = 'a'\nsticky_secret_file = '{}'\n", short.path.display()),
-        "holds less than 16 characters; make one with: openssl rand -hex 32",
+        &format!(
+            "{} holds less than 16 characters; make one with: openssl rand -hex 32",
+            short.path.display()
+        ),
     );
     let token = |file: &ConfigFile| {
         format!("{ONE}\nadmin = '127.0.0.1:1'\nadmin_token_file = '{}'\n", file.path.display())

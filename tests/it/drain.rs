@@ -70,9 +70,7 @@ fn a_draining_backend_is_idle_only_after_its_last_request() {
     dam.open.store(true, SeqCst);
     clients.iter_mut().for_each(|client| assert_eq!(client.read_reply().text(), "ok"));
     eventually("the backend is idle", || operator.backend(backend.addr)["idle"] == true);
-    eventually("the balancer logs it", || {
-        balancer.stderr().contains("is drained: it serves no request any more")
-    });
+    eventually("the balancer logs it", || balancer.stderr().contains("is drained: no request is in flight"));
     assert_eq!(operator.backend(backend.addr)["state"], "draining");
     operator.resume(backend.addr);
     assert_ne!(operator.backend(backend.addr)["state"], "draining");

@@ -216,7 +216,7 @@ fn an_added_name_is_looked_up_again() {
     let add = |host: &str| format!("{{\"url\":\"http://{host}:{port}\"}}");
     balancer.operator.refused("POST /api/backends", &add("app.test"), 422, "unknown host");
     names.say(&[1]);
-    balancer.operator.refused("POST /api/backends", &add("app.test"), 409, "is there already");
+    balancer.operator.refused("POST /api/backends", &add("app.test"), 409, "exists already");
     names.say(&[1, 2]);
     balancer.operator.done("POST /api/backends", &add("app.test"));
     assert_eq!(balancer.operator.names(), named(port, &[1, 2]));

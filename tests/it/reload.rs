@@ -107,7 +107,7 @@ fn an_invalid_file_changes_nothing_and_gives_every_reason() {
         "queue cannot change while turnwheel is running",
         "connect_timeout is 0s; it must be at least 10ms",
         "rise is 0; it must be from 1 to 1000",
-        "health_status is set, but nothing is fetched",
+        "health_status is set, but a check fetches nothing without health_path",
         "700 is not between 100 and 599",
     ];
     let (status, said) = operator.reload();

@@ -79,16 +79,18 @@ fn names_the_address_where_nothing_listens() {
 }
 
 #[test]
-fn sends_the_token_or_names_its_flag() {
+fn sends_the_token_or_says_which_one_is_missing_or_wrong() {
     let backend = Recorder::hello("here");
     let (_folder, right) = file_with(SECRET);
     let (_other, wrong) = file_with("another-secret-than-that-one");
     let [right, wrong] = [right, wrong].map(|path| file_flag("admin-token-file", &path));
     let balancer = Balancer::serve(&[backend.addr], &[ADMIN, &right]);
     let admin = flag(&AdminClient::of(&balancer));
-    let sentence = "requires its token; name the file with --admin-token-file\n";
-    refuses(&once(&[&admin]), sentence);
-    refuses(&once(&[&admin, &wrong]), sentence);
+    refuses(&once(&[&admin]), "requires a token; name its file with --admin-token-file\n");
+    refuses(
+        &once(&[&admin, &wrong]),
+        "does not accept this token; check the file that --admin-token-file names\n",
+    );
     assert_eq!(once(&[&admin, &right]).status.code(), Some(0));
 }
 
@@ -132,7 +134,7 @@ fn waits_for_a_balancer_that_went_away() {
     terminal.shows(&format!(" old: nothing listens on {}", place.addr));
     assert!(!terminal.text().contains("\u{1b}[38"), "there are no colours: {:?}", terminal.text());
     let _balancer = Balancer::serve(&[backend.addr], &[&admin]);
-    terminal.shows("q leave"); // in place of the age of the snapshot
+    terminal.shows("q quit"); // in place of the age of the snapshot
     // SAFETY: `kill` takes any numbers, and the child has not been waited for, so the number is its own.
     assert_eq!(unsafe { libc::kill(terminal.child.id() as i32, libc::SIGTERM) }, 0);
     assert_eq!(terminal.exit_code(), 0);
@@ -144,13 +146,13 @@ fn obeys_keys_while_the_balancer_hangs() {
     let backend = Recorder::hello("here");
     let balancer = Balancer::serve(&[backend.addr], &[ADMIN]);
     let mut terminal = Terminal::start(&[&flag(&AdminClient::of(&balancer))], &[]);
-    terminal.shows("q leave");
+    terminal.shows("q quit");
     balancer.signal(libc::SIGSTOP);
     let began = Instant::now();
     terminal.press("d");
     terminal.shows(&format!("asking to drain {}", backend.addr));
     terminal.press("?");
-    terminal.shows("leave (also Esc and Ctrl-C)");
+    terminal.shows("quit (also Esc and Ctrl-C)");
     terminal.press("\u{3}");
     assert_eq!(terminal.exit_code(), 0);
     assert!(began.elapsed() < Duration::from_secs(4), "an answer is waited for 5 s: {:?}", began.elapsed());
@@ -164,7 +166,7 @@ fn ends_when_its_terminal_is_gone() {
     let (mut master, slave) = pair();
     let mut child = start_in(slave, &[&flag(&AdminClient::of(&balancer))], &[]);
     let mut written = Vec::new();
-    while !String::from_utf8_lossy(&written).contains("leave") {
+    while !String::from_utf8_lossy(&written).contains("quit") {
         let mut piece = [0; 4096];
         let read = master.read(&mut piece).unwrap();
         written.extend_from_slice(&piece[..read]);

@@ -43,6 +43,6 @@ function scale(rate) {
 
 function about({ version, edge, strategy, uptime_seconds, access_log_dropped }) {
   const facts = [`turnwheel ${version}`, `edge ${edge}`, strategy, `up for ${age(uptime_seconds)}`];
-  if (access_log_dropped > 0) facts.push(`${plural(access_log_dropped, "access log line")} lost`);
+  if (access_log_dropped > 0) facts.push(`${plural(access_log_dropped, "access log line")} dropped`);
   return facts.join(" · ");
 }

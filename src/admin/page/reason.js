@@ -6,7 +6,7 @@ const EJECTED = "taken out: ";
 export function reasonOf({ state, why }) {
   switch (state) {
     case "checking":
-      return why === "not checked yet" ? `${why}; used meanwhile` : `not enough checks yet (last: ${why}); used meanwhile`;
+      return why === "not checked yet" ? `${why}; used meanwhile` : `too few checks so far (last: ${why}); used meanwhile`;
     case "up":
       return `health check passed: ${why}`;
     case "down":

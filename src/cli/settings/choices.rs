@@ -7,9 +7,9 @@ use serde::{Deserialize, Serialize};
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Deserialize, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum EdgeName {
-    /// A thread for each connection: the edge to read first
+    /// A thread for each connection; for lessons on loopback, not for untrusted clients
     TinyHttp,
-    /// A fixed number of threads for any number of connections: the edge for real traffic
+    /// A fixed number of threads for any number of connections; for production
     Parked,
 }
 

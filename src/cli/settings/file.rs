@@ -219,7 +219,7 @@ mod tests {
         ] {
             let of = |edge| problems(&format!("backend = 'http://a:1'\nedge = '{edge}'\n{setting}"));
             let all = of("tiny-http");
-            assert!(all.contains("cannot be kept by the tiny-http edge"), "{setting}: {all}");
+            assert!(all.contains("the tiny-http edge cannot enforce"), "{setting}: {all}");
             assert_eq!(of("parked"), "", "{setting}");
         }
     }

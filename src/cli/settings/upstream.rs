@@ -13,6 +13,7 @@ use crate::balance::strategies::least_connections::LeastConnections;
 use crate::balance::strategies::power_of_two::PowerOfTwo;
 use crate::balance::strategies::weighted_round_robin::WeightedRoundRobin;
 use crate::balance::strategy::Strategy;
+use crate::balancer::rules::SHORTEST_SECRET;
 use crate::cluster::health::options::HealthOptions;
 use crate::cluster::options::Upstream;
 use crate::forward::options::ForwardOptions;
@@ -114,6 +115,15 @@ impl Settings {
 /// Reads the secret behind the cookie's values.
 fn secret(path: &Path, mistakes: &mut Mistakes) -> Option<Vec<u8>> {
     match std::fs::read_to_string(path) {
+        Ok(text) if text.trim().len() < SHORTEST_SECRET => {
+            let sentence = format!(
+                "sticky_secret_file: {} holds less than {SHORTEST_SECRET} characters; make one with: openssl rand \
+                 -hex 32",
+                path.display()
+            );
+            mistakes.add(Cause::Value, "sticky_secret_file", sentence);
+            None
+        }
         Ok(text) => Some(text.trim().into()),
         Err(error) => {
             let sentence = format!("sticky_secret_file: cannot read {}: {error}", path.display());

@@ -73,7 +73,7 @@ pub struct Settings {
     #[arg(long, value_name = "COOKIE", help_heading = "Backends")]
     pub sticky: Option<String>,
 
-    /// File with the secret that signs the cookie; several balancers can share it
+    /// File with the secret that signs the cookie, at least 16 characters; several balancers can share it
     #[arg(long, value_name = "FILE", help_heading = "Backends")]
     pub sticky_secret_file: Option<PathBuf>,
 
@@ -124,7 +124,7 @@ pub struct Settings {
     #[serde(deserialize_with = "formats::optional_time")]
     pub health_timeout: Option<Duration>,
 
-    /// Number of passed checks in a row that bring a backend back
+    /// Number of successful checks in a row that bring a backend back
     #[arg(long, value_name = "N", help_heading = "Health")]
     pub rise: Option<u32>,
 
@@ -132,21 +132,23 @@ pub struct Settings {
     #[arg(long, value_name = "N", help_heading = "Health")]
     pub fall: Option<u32>,
 
-    /// Number of failed requests in a row that take a backend out; 0 turns this off
+    /// Number of failed requests in a row that eject a backend; 0 turns this off
     #[arg(long, value_name = "N", help_heading = "Health")]
     pub max_fails: Option<u32>,
 
-    /// Time within which those requests fail, and for which the backend is out the first time
+    /// Time within which --max-fails requests must fail to take a backend out; without health checks, also the length
+    /// of the first ejection
     #[arg(long, value_name = "TIME", value_parser = formats::time, help_heading = "Health")]
     #[serde(deserialize_with = "formats::optional_time")]
     pub fail_timeout: Option<Duration>,
 
-    /// Longest time for which a backend is out before it is tried again
+    /// Upper limit of the time that an ejected backend must wait, which doubles with each ejection in a row. With
+    /// health checks on it must also pass checks
     #[arg(long, value_name = "TIME", value_parser = formats::time, help_heading = "Health")]
     #[serde(deserialize_with = "formats::optional_time")]
     pub longest_ejection: Option<Duration>,
 
-    /// Longest time for a client to send a whole request head, from its first byte
+    /// Longest time for a client to send a whole request head, from its first byte (parked edge only)
     #[arg(long, value_name = "TIME", value_parser = formats::time, help_heading = "Clients")]
     #[serde(deserialize_with = "formats::optional_time")]
     pub client_head_timeout: Option<Duration>,
@@ -166,20 +168,20 @@ pub struct Settings {
     #[serde(deserialize_with = "formats::optional_time")]
     pub idle_timeout: Option<Duration>,
 
-    /// Bytes per second that a slow client must send or take; 0B turns this off
+    /// Bytes per second that a slow client must send or take; 0B turns this off (parked edge only)
     #[arg(long, value_name = "SIZE", value_parser = formats::size, help_heading = "Clients")]
     #[serde(deserialize_with = "formats::optional_size", serialize_with = "formats::bytes")]
     pub min_body_rate: Option<ByteSize>,
 
-    /// Number of connections at a time; further ones get 503
+    /// Number of connections at a time; further ones get 503 (parked edge only)
     #[arg(long, value_name = "N", help_heading = "Clients")]
     pub max_connections: Option<usize>,
 
-    /// Number of connections at a time from one address; 0 is no limit
+    /// Number of connections at a time from one address; 0 is no limit (parked edge only)
     #[arg(long, value_name = "N", help_heading = "Clients")]
     pub max_connections_per_client: Option<usize>,
 
-    /// Number of requests on one connection; 0 is no limit
+    /// Number of requests on one connection; 0 is no limit (parked edge only)
     #[arg(long, value_name = "N", help_heading = "Clients")]
     pub max_requests_per_connection: Option<u64>,
 
@@ -202,7 +204,7 @@ pub struct Settings {
     #[serde(deserialize_with = "formats::optional_size", serialize_with = "formats::bytes")]
     pub max_body: Option<ByteSize>,
 
-    /// Proxies whose X-Forwarded-For is believed and extended, as an address or a network; repeatable
+    /// Proxies whose X-Forwarded-*, Forwarded and X-Real-IP headers are kept, as addresses or networks; repeatable
     #[arg(long, value_name = "NET", help_heading = "Clients")]
     #[serde(deserialize_with = "formats::one_text")]
     pub trusted_proxies: Vec<String>,
@@ -212,7 +214,8 @@ pub struct Settings {
     #[serde(deserialize_with = "formats::optional_address")]
     pub admin: Option<String>,
 
-    /// File with the token that the admin listener asks for; required beyond loopback
+    /// File with the token that the admin listener requires, 16 or more visible ASCII characters; needed on any address
+    /// but loopback
     #[arg(long, value_name = "FILE", help_heading = "Running")]
     pub admin_token_file: Option<PathBuf>,
 
@@ -225,7 +228,7 @@ pub struct Settings {
     #[serde(deserialize_with = "formats::optional_time")]
     pub drain_delay: Option<Duration>,
 
-    /// Longest time for requests in flight to finish after that
+    /// Longest time for requests in flight to finish, counted from the end of --drain-delay
     #[arg(long, value_name = "TIME", value_parser = formats::time, help_heading = "Running")]
     #[serde(deserialize_with = "formats::optional_time")]
     pub grace: Option<Duration>,

@@ -123,8 +123,8 @@ fn row(backend: &BackendState, next: Option<&str>, columns: &Columns, theme: The
 fn reason(backend: &BackendState) -> String {
     let backup = if backend.backup { "a backup; " } else { "" };
     let why = match (&*backend.state, &*backend.why) {
-        ("checking", NOT_CHECKED) => "not checked yet, used meanwhile".to_owned(),
-        ("checking", last) => format!("first checks not finished (last: {last}), used meanwhile"),
+        ("checking", NOT_CHECKED) => "not checked yet; used meanwhile".to_owned(),
+        ("checking", last) => format!("too few checks so far (last: {last}); used meanwhile"),
         (_, why) => why.to_owned(),
     };
     format!("{backup}{why}, {}", words::span(backend.for_seconds))
@@ -153,8 +153,8 @@ mod tests {
     fn says_plainly_what_checking_means() {
         let mut backend = fixture::backend("a:1", "checking");
         for (why, wanted) in [
-            (NOT_CHECKED, "a:1 is checking: not checked yet, used meanwhile, 1m"),
-            ("connected", "a:1 is checking: first checks not finished (last: connected), used meanwhile, 1m"),
+            (NOT_CHECKED, "a:1 is checking: not checked yet; used meanwhile, 1m"),
+            ("connected", "a:1 is checking: too few checks so far (last: connected); used meanwhile, 1m"),
         ] {
             backend.why = why.into();
             assert_eq!(detail(&backend).to_string(), wanted);

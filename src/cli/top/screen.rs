@@ -9,7 +9,7 @@ use std::time::Instant;
 
 /// The keys and their effects.
 pub const KEYS: [(&str, &str); 6] = [
-    ("q", "leave (also Esc and Ctrl-C)"),
+    ("q", "quit (also Esc and Ctrl-C)"),
     ("↑ ↓", "select a backend (also k and j)"),
     ("d", "drain it: no new requests, those in flight are finished"),
     ("r", "resume it: send requests to it again"),

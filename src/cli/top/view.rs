@@ -16,7 +16,7 @@ const PRINTED_WIDTH: u16 = 120;
 const MOST_PRINTED: usize = 10_000;
 
 /// The last line when there is no message.
-const HINT: &str = "q leave  ↑↓ select  d drain  r resume  p pause  ? keys";
+const HINT: &str = "q quit  ↑↓ select  d drain  r resume  p pause  ? keys";
 
 /// Draws the snapshot, and a last line with a message or a hint.
 pub fn draw(screen: &Screen, theme: Theme, area: Rect, buf: &mut Buffer) {
@@ -177,7 +177,7 @@ mod tests {
         shows(&lines, &["queue", "256/1024", "workers", "3/64"]);
         shows(&lines, &["  127.0.0.1:8081 up", "62  20ms"]);
         shows(&lines, &["→ 127.0.0.1:8082 down"]);
-        shows(&lines, &["q leave"]);
+        shows(&lines, &["q quit"]);
     }
 
     #[test]

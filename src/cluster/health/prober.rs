@@ -111,7 +111,7 @@ impl Prober {
             };
             if let Err(error) = self.threads.start("names", look_up) {
                 tracing::warn!(
-                    "names are not looked up this time, because no thread could be started: {error}"
+                    "this lookup of backend names is skipped, because no thread could be started: {error}"
                 );
             }
         }
@@ -165,7 +165,7 @@ fn run_check(snapshot: &RoutingSnapshot, backend: &Backend, handle: &ProbeHandle
         None => return,
         Some(HealthChange::Down) => tracing::warn!("backend {name} is down: {observed}"),
         Some(HealthChange::Up) => tracing::info!("backend {name} is up: {observed}"),
-        Some(HealthChange::Readmitted) => tracing::info!("backend {name} is back: {observed}"),
+        Some(HealthChange::Readmitted) => tracing::info!("backend {name} is back in rotation: {observed}"),
     }
     snapshot.shared.queue.announce_change();
 }

@@ -15,7 +15,7 @@ pub struct PerAddressLimit {
 #[derive(Debug)]
 pub struct AddressGuard {
     address: IpAddr,
-    clients: PerAddressLimit,
+    limit: PerAddressLimit,
 }
 
 impl PerAddressLimit {
@@ -32,13 +32,13 @@ impl PerAddressLimit {
             return None;
         }
         *count += 1;
-        Some(AddressGuard { address, clients: self.clone() })
+        Some(AddressGuard { address, limit: self.clone() })
     }
 }
 
 impl Drop for AddressGuard {
     fn drop(&mut self) {
-        let mut connections = self.clients.connections.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut connections = self.limit.connections.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(count) = connections.get_mut(&self.address) {
             *count -= 1;
             if *count == 0 {
@@ -54,15 +54,12 @@ mod tests {
 
     #[test]
     fn counts_each_address_by_itself() {
-        let clients = PerAddressLimit::new(1);
+        let limit = PerAddressLimit::new(1);
         let [one, two] = [1, 2].map(|last| IpAddr::from([192, 0, 2, last]));
-        let guard = clients.try_acquire(one);
-        assert!(guard.is_some() && clients.try_acquire(one).is_none() && clients.try_acquire(two).is_some());
+        let guard = limit.try_acquire(one);
+        assert!(guard.is_some() && limit.try_acquire(one).is_none() && limit.try_acquire(two).is_some());
         drop(guard);
-        assert!(
-            clients.connections.lock().unwrap().is_empty(),
-            "an address without connections is forgotten"
-        );
-        assert!(clients.try_acquire(one).is_some());
+        assert!(limit.connections.lock().unwrap().is_empty(), "an address without connections is forgotten");
+        assert!(limit.try_acquire(one).is_some());
     }
 }

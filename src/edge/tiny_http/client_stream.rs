@@ -143,7 +143,11 @@ impl TinyHttpStream {
     fn leak(&mut self) {
         std::mem::forget((self.request.take(), self.out.take()));
         let leaked = self.state.leaked.fetch_add(1, Relaxed) + 1;
-        tracing::warn!(client = %self.peer, lost = leaked, "leaking a thread with an upload that cannot be dropped");
+        tracing::warn!(
+            client = %self.peer,
+            lost = leaked,
+            "the upload announces more bytes than can be skipped: its thread and two descriptors are not released"
+        );
     }
 
     /// Closes the connection after some time: a client that is still sending would see a reset instead of

@@ -170,7 +170,7 @@ fn with_checks_a_backend_that_hung_returns_when_it_replies() {
     assert_eq!(statuses_of(&view.balancer, 10, GET), [200; 10]);
     assert_eq!(view.tries(bad.addr), before);
     mood.set(Mood::Fine);
-    view.until_logged(bad.addr, "is back: status 200");
+    view.until_logged(bad.addr, "is back in rotation: status 200");
     assert_eq!(statuses_of(&view.balancer, 10, GET), [200; 10]);
     assert_eq!(view.tries(bad.addr), before + 5, "it gets its share");
 }
