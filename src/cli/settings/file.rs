@@ -43,8 +43,8 @@ pub fn parse(name: &str, text: &str) -> Result<Reading, Mistakes> {
 struct Reader<'a> {
     name: &'a str,
     text: &'a str,
-    /// Each with its place in the text.
-    mistakes: Vec<(usize, Mistake)>,
+    /// Where each one is in the text, what it is about, and its message.
+    mistakes: Vec<(usize, String, String)>,
 }
 
 impl<'a> Reader<'a> {
@@ -116,17 +116,29 @@ impl<'a> Reader<'a> {
     }
 
     fn add(&mut self, setting: &str, message: &str, at: usize) {
-        let before = &self.text.as_bytes()[..at.min(self.text.len())];
-        let line = before.iter().filter(|byte| **byte == b'\n').count() + 1;
-        let text = format!("{}, line {line}: {message}", self.name);
-        self.mistakes.push((at, Mistake { about: setting.to_owned(), text, cause: Cause::File }));
+        self.mistakes.push((at.min(self.text.len()), setting.to_owned(), message.to_owned()));
     }
 
-    /// Returns the mistakes in the order of the file.
+    /// Returns the mistakes in the order of the file, each with its line. One pass over the text counts the lines, so
+    /// that a long file with many mistakes does not take long.
     fn mistakes(mut self) -> Mistakes {
-        self.mistakes.sort_by_key(|(at, _)| *at);
-        Mistakes(self.mistakes.into_iter().map(|(_, mistake)| mistake).collect())
+        self.mistakes.sort_by_key(|(at, ..)| *at);
+        let (text, name) = (self.text.as_bytes(), self.name);
+        let (mut line, mut counted) = (1, 0);
+        let described = self.mistakes.into_iter().map(|(at, about, message)| {
+            line += text[counted..at].iter().filter(|byte| **byte == b'\n').count();
+            counted = at;
+            let text = format!("{name}, line {line}: {}", printable(&message));
+            Mistake { about, text, cause: Cause::File }
+        });
+        Mistakes(described.collect())
     }
+}
+
+/// Returns a message with escapes in place of control characters, which could steer a terminal.
+fn printable(message: &str) -> String {
+    let escaped = |c: char| if c.is_control() { c.escape_default().to_string() } else { c.to_string() };
+    message.chars().map(escaped).collect()
 }
 
 /// Takes a list apart, where the key may have one.
@@ -164,6 +176,24 @@ mod tests {
 
     fn problems(text: &str) -> String {
         file(text).err().map(|mistakes| mistakes.texts().join("\n")).unwrap_or_default()
+    }
+
+    #[test]
+    fn control_characters_of_a_key_are_escaped() {
+        assert!(
+            problems("\"a\\u001b[31mb\" = 1").contains("`a\\u{1b}[31mb`"),
+            "{}",
+            problems("\"a\\u001b[31mb\" = 1")
+        );
+    }
+
+    #[test]
+    fn many_mistakes_in_a_long_file_have_their_lines() {
+        let text: String = (0..50_000).map(|number| format!("k{number} = 1\n")).collect();
+        let mistakes = parse("t.toml", &text).map(|reading| reading.mistakes).unwrap_or_else(|all| all);
+        let last = mistakes.0.last().map(|mistake| mistake.text.clone()).unwrap_or_default();
+        assert_eq!(mistakes.0.len(), 50_000);
+        assert!(last.starts_with("t.toml, line 50000: unknown field"), "{last}");
     }
 
     #[test]
