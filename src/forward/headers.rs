@@ -70,15 +70,8 @@ fn claims_origin(name: &HeaderName) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::edge::hop_by_hop::tests::map;
     use proptest::prelude::*;
-
-    fn map(pairs: &[(&str, &str)]) -> HeaderMap {
-        let mut map = HeaderMap::new();
-        for (name, value) in pairs {
-            map.append(HeaderName::try_from(*name).unwrap(), HeaderValue::try_from(*value).unwrap());
-        }
-        map
-    }
 
     fn pairs(map: &HeaderMap) -> Vec<(String, String)> {
         map.iter().map(|(n, v)| (n.to_string(), v.to_str().unwrap().to_string())).collect()
